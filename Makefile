@@ -1,0 +1,67 @@
+# The commands of the product. Each sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DO_NOT_TRACK := 1
+export DAGSTER_DISABLE_TELEMETRY := 1
+export DAGSTER_HOME := $(abspath $(or $(DAGSTER_HOME),.dagster))
+ifdef TARGET
+export SEGMENTATION_TARGET := $(TARGET)
+endif
+ifdef SOURCE
+export SEGMENTATION_SOURCE := $(SOURCE)
+endif
+
+.PHONY: help run test ui month backfill why accept what-if bench lint clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  TARGET=duckdb|snowflake and SOURCE=synthetic|completejourney|warehouse choose engine and source."
+
+$(VENV)/.installed: requirements.lock pyproject.toml setup.py
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+SETUP := $(VENV)/.installed
+
+run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, show the result
+	@$(BIN)/segmentation run
+
+month: $(SETUP) ## Compute and publish one month: MONTH=2025-11-01
+	@$(BIN)/segmentation month "$(MONTH)"
+
+backfill: $(SETUP) ## Compute a range of months in one run: FROM=2025-01-01 TO=2025-06-01
+	@$(BIN)/segmentation backfill "$(FROM)" "$(TO)"
+
+why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 MONTH=2025-11-01
+	@$(BIN)/segmentation why "$(CUSTOMER)" "$(MONTH)"
+
+accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [SEGMENT=]
+	@$(BIN)/segmentation accept "$(MONTH)" "$(AUDIT)" --segment "$(SEGMENT)" --who "$(WHO)" --why "$(WHY)"
+
+ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run
+	@$(BIN)/segmentation ui
+
+test: $(SETUP) ## Lint, types, unit and integration tests: what CI runs
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(MAKE) --no-print-directory lint
+
+lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL for both dialects
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright --level error
+	@$(BIN)/python -m tests.lint_sql
+
+bench: $(SETUP) ## Time the pipeline against hand-written baselines
+	@$(BIN)/python benchmarks/bench.py
+
+clean: ## Remove the demo database, Dagster's state and build artifacts (not the environment)
+	@rm -rf data exports $(DAGSTER_HOME) dbt_models/target dbt_models/logs build dist

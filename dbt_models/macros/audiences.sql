@@ -1,0 +1,141 @@
+{#- The campaigns of dbt_project.yml as SQL: who may be in a list, in which order, and the list itself. -#}
+
+{#- An audience is this call and nothing else: {{ audience('premium_rewards') }} in audience_premium_rewards.sql.
+    A published list says who was contacted, so a full refresh keeps it; a metric added to `shows` is NULL in the
+    months before. -#}
+{% macro audience(campaign_name) %}
+    {{- config(full_refresh=false, on_schema_change='append_new_columns') -}}
+    {%- set campaign = campaign_named(campaign_name) -%}
+with candidates as (
+
+    select
+        snapshot_month,
+        campaign,
+        customer_id,
+        audience_rank,
+        treatment_group
+    from {{ ref('audience_candidates') }}
+    where
+        campaign = {{ string_literal(campaign.name) }}
+        and treatment_group is not null
+        and {{ is_asked_month('snapshot_month') }}
+
+),
+
+history as (
+
+    select * from {{ ref('customer_segment_history') }}
+    where {{ is_asked_month('snapshot_month') }}
+
+),
+
+contacts as (
+
+    select * from {{ ref('customer_contacts') }}
+
+)
+
+select
+    candidates.snapshot_month,
+    candidates.campaign,
+    candidates.audience_rank,
+    candidates.customer_id,
+    contacts.email,
+    contacts.first_name,
+    contacts.last_name,
+    {%- for metric in campaign.get('shows', []) %}
+    {{ shown_metric(metric) }},
+    {%- endfor %}
+    candidates.treatment_group
+from candidates
+inner join history
+    on
+        candidates.snapshot_month = history.snapshot_month
+        and candidates.customer_id = history.customer_id
+left join contacts on candidates.customer_id = contacts.customer_id
+{% endmacro %}
+
+{% macro campaign_named(name) %}
+    {% for campaign in var('campaigns') if campaign.name == name %}{{ return(campaign) }}{% endfor %}
+    {% do exceptions.raise_compiler_error(
+        "No campaign is named " ~ name ~ "; the rules have " ~ var('campaigns') | map(attribute='name') | join(', ')
+        ~ ". Add it to campaigns, or remove the model audience_" ~ name ~ "."
+    ) %}
+{% endmacro %}
+
+{% macro shown_metric(metric) %}
+    {%- if metric == 'projected_annual_value' -%}
+        history.avg_monthly_spend * 12 as projected_annual_value
+    {%- else -%}
+        history.{{ metric }}
+    {%- endif -%}
+{% endmacro %}
+
+{#- Ties go to the smaller customer_id, so that a list never depends on luck. -#}
+{% macro rank_order(campaign) %}
+    {{- campaign.rank_by.metric }} {{ 'desc' if campaign.rank_by.order == 'highest_first' else 'asc' -}}
+    {{- ' nulls last, customer_id' -}}
+{% endmacro %}
+
+{#- What holds when a campaign leaves the key out: the same as Campaign in segmentation_assets/rule_models.py. -#}
+{% macro campaign_default(key) %}{{ return({'holdout_pct': 10, 'cooldown_months': 0}.get(key)) }}{% endmacro %}
+
+{#- A whole number of each row's campaign. -#}
+{% macro number_of_campaign(key, column='campaign', factor=1) %}
+    {%- set numbers = [] -%}
+    {%- for campaign in var('campaigns') -%}
+        {%- set number = campaign.get(key, campaign_default(key)) * factor -%}
+        {%- do numbers.append("when " ~ string_literal(campaign.name) ~ " then " ~ (number | round | int)) -%}
+    {%- endfor -%}
+    case {{ column }} {{ numbers | join(' ') }} end
+{%- endmacro %}
+
+{#- True for a row of the history that its campaign may address. -#}
+{% macro meets_campaign_rules() %}
+    case
+        {%- for campaign in var('campaigns') %}
+        when campaign = {{ string_literal(campaign.name) }}
+            then customer_segment = {{ string_literal(campaign.segment) }} and {{ criteria_sql(campaign.criteria) }}
+        {%- endfor %}
+    end
+{%- endmacro %}
+
+{#- The steps from a segment to a list, in order, and the reason of those whom a step leaves out. The last two divide
+    the list and leave nobody out. -#}
+{% macro audience_steps() %}
+    {{ return([
+        {'step': 'in_segment', 'reason': none, 'treatment_group': none},
+        {'step': 'meets_criteria', 'reason': 'misses_criteria', 'treatment_group': none},
+        {'step': 'deliverable_email', 'reason': 'no_deliverable_email', 'treatment_group': none},
+        {'step': 'not_suppressed', 'reason': 'suppressed', 'treatment_group': none},
+        {'step': 'not_in_cooldown', 'reason': 'in_cooldown', 'treatment_group': none},
+        {'step': 'one_per_email', 'reason': 'shares_email', 'treatment_group': none},
+        {'step': 'within_cap', 'reason': 'beyond_cap', 'treatment_group': none},
+        {'step': 'holdout', 'reason': none, 'treatment_group': 'holdout'},
+        {'step': 'sent', 'reason': none, 'treatment_group': 'target'},
+    ]) }}
+{% endmacro %}
+
+{#- Everybody who must not be contacted now, by any campaign. The source is optional: without it there is nobody. -#}
+{% macro suppressed_customers() %}
+    {%- set suppressions = source('star_schema', 'marketing_suppressions') -%}
+    {%- if execute and adapter.get_relation(suppressions.database, suppressions.schema, suppressions.identifier) %}
+    select distinct customer_id
+    from {{ suppressions }}
+    where customer_id is not null
+    {%- else %}
+    select cast(null as varchar) as customer_id
+    where 1 = 0
+    {%- endif %}
+{% endmacro %}
+
+{#- A number that is the higher the better the campaign ranks the customer: each campaign by its own metric. -#}
+{% macro ranked_worth(campaign_column, relation) %}
+    case {{ campaign_column }}
+        {%- for campaign in var('campaigns') %}
+        when {{ string_literal(campaign.name) }}
+            then {{ '' if campaign.rank_by.order == 'highest_first' else '-' -}}
+            cast({{ relation }}.{{ campaign.rank_by.metric }} as double)
+        {%- endfor %}
+    end
+{%- endmacro %}

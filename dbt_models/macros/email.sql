@@ -1,0 +1,29 @@
+{#- What counts as an address a message can be sent to, and as the same address. -#}
+
+{#- Deliberately narrower than RFC 5322: plain ASCII letters, digits and _ % + & ' - in parts joined by single dots, one
+    @, a domain of two parts or more whose last begins with a letter. A wrongly refused address shows in the waterfall;
+    a wrongly accepted one bounces. Bracketed dots, because Snowflake's literals eat backslashes. 254 is the longest
+    address SMTP carries (RFC 5321, 4.5.3.1.3). -#}
+{% macro is_deliverable(address) %}
+    {%- set local = "[A-Za-z0-9_][A-Za-z0-9_%+&'-]*([.][A-Za-z0-9_%+&'-]+)*" -%}
+    {%- set domain = "([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?[.])+[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9]" -%}
+    (length({{ address }}) <= 254 and {{ matches_whole(address, local ~ '@' ~ domain) }})
+{%- endmacro %}
+
+{#- The blanks are named: DuckDB's one-argument trim also takes Unicode blanks off, Snowflake's does not. -#}
+{% macro trimmed(text) %}trim({{ text }}, ' '){% endmacro %}
+
+{#- Two spellings of one mailbox compare equal. -#}
+{% macro normalised_email(email) %}lower({{ trimmed(email) }}){% endmacro %}
+
+{% macro matches_whole(text, pattern) %}{{ return(adapter.dispatch('matches_whole')(text, pattern)) }}{% endmacro %}
+
+{#- DuckDB's regexp_matches finds the pattern anywhere; this one has to match the text from end to end. -#}
+{% macro default__matches_whole(text, pattern) -%}
+    regexp_full_match({{ text }}, {{ string_literal(pattern) }})
+{%- endmacro %}
+
+{#- Snowflake's anchors the pattern at both ends by itself. -#}
+{% macro snowflake__matches_whole(text, pattern) -%}
+    regexp_like({{ text }}, {{ string_literal(pattern) }})
+{%- endmacro %}

@@ -1,0 +1,57 @@
+{#- A period is a run of days between two neighbouring window edges: the month starts m, m - 90 and m - 180 days.
+    Of the edges that fall inside a day's own month only four can be the newest on or before it: the month's
+    start, the edges 90 days before the month starts three and four months on (89-92 and 120-123 days away),
+    and the edge 180 days before the one six months on (181-184 days away). -#}
+{% macro period_start(day) %}
+    greatest(
+        {{ month_start(day) }},
+        {{ edge_on_or_before(day, 3, 90) }},
+        {{ edge_on_or_before(day, 4, 90) }},
+        {{ edge_on_or_before(day, 6, 180) }}
+    )
+{%- endmacro %}
+
+{% macro month_start(day) %}cast({{ dbt.date_trunc('month', day) }} as date){% endmacro %}
+
+{% macro edge_on_or_before(day, months_on, days) -%}
+    {%- set edge = "cast(" ~ dbt.dateadd('month', months_on, month_start(day)) ~ " as date) - " ~ days -%}
+    case when {{ edge }} <= {{ day }} then {{ edge }} else {{ month_start(day) }} end
+{%- endmacro %}
+
+{#- The dates a run has to roll up, as plain ranges (pruning needs them plain): the asked months, every month
+    before them that the rollup lacks, and everything when it is new. A month rolled up under other category
+    groups counts as lacking. -#}
+{% macro in_rollup_months(column) %}
+    {% set asked = asked_month_list() %}
+    {% set upper = month_after(asked[-1]) %}
+    {% set present = months_in_rollup(upper) if execute and is_incremental() else [] %}
+    {% if not present %}
+        {{ return(column ~ " < " ~ date_literal(upper)) }}
+    {% endif %}
+    {% set ranges = [column ~ " < " ~ date_literal(present[0])] %}
+    {% set month = namespace(start=present[0]) %}
+    {% for _ in range(1200) if month.start < upper %}
+        {% if month.start >= asked[0] or month.start not in present %}
+            {% do ranges.append(
+                column ~ " >= " ~ date_literal(month.start) ~ " and " ~ column ~ " < " ~ date_literal(month_after(month.start))
+            ) %}
+        {% endif %}
+        {% set month.start = month_after(month.start) %}
+    {% endfor %}
+    {{ return("(" ~ ranges | join(" or ") ~ ")") }}
+{% endmacro %}
+
+{% macro months_in_rollup(upper) %}
+    {% set rows = run_query(
+        "select distinct " ~ month_start('period_start') ~ " as month_start from " ~ this
+        ~ " where period_start < " ~ date_literal(upper)
+        ~ " and category_groups_hash = '" ~ category_groups_hash() ~ "' order by 1"
+    ) %}
+    {% set months = [] %}
+    {% for row in rows %}
+        {% do months.append(parse_month((row[0] | string)[:10], 'a month of the rollup')) %}
+    {% endfor %}
+    {{ return(months) }}
+{% endmacro %}
+
+{% macro category_groups_hash() %}{{ return(local_md5(tojson(var('category_groups'), sort_keys=true))) }}{% endmacro %}

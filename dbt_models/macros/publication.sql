@@ -1,0 +1,170 @@
+{#- The gate and the log of what passed it. -#}
+
+{#- Months of `audits` with a failed blocking audit that nobody accepted. An acceptance holds for the measured value
+    that was seen: a month computed anew with another value is blocked again. -#}
+{% macro blocked_months(audits) %}
+    select distinct audits.snapshot_month
+    from {{ audits }} as audits
+    left join {{ ref('segment_audit_overrides') }} as overrides
+        on
+            audits.snapshot_month = overrides.snapshot_month
+            and audits.audit = overrides.audit
+            and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')
+            and abs(audits.measured - overrides.measured) < 0.000000001
+    where
+        audits.severity = 'error'
+        and audits.failed_rows > 0
+        and overrides.audit is null
+{% endmacro %}
+
+{#- Shares of the months published before this run, straight from the history: a ref would close a circle, as the
+    history waits for these audits. Before the first publication there is none. -#}
+{% macro published_shares() %}
+    {% set history = existing_relation_of('customer_segment_history') %}
+    {% if history %}
+    select
+        counts.snapshot_month,
+        counts.customer_segment,
+        counts.customers * 100.0 / sum(counts.customers) over (partition by counts.snapshot_month) as share_pct
+    from (
+        select
+            snapshot_month,
+            customer_segment,
+            cast(count(*) as double) as customers
+        from {{ history }}
+        where snapshot_month < {{ date_literal(asked_month_list()[-1]) }}
+        group by snapshot_month, customer_segment
+    ) as counts
+    {% else %}
+    select
+        cast(null as date) as snapshot_month,
+        cast(null as varchar) as customer_segment,
+        cast(null as double) as share_pct
+    where 1 = 0
+    {% endif %}
+{% endmacro %}
+
+{% macro existing_relation_of(model_name) %}
+    {{ return(adapter.get_relation(target.database, generate_schema_name('gold', none) | trim, model_name) if execute) }}
+{% endmacro %}
+
+{#- One log row per month of `batch` whose content, rules or verdict differ from its newest logged version: computing
+    a month again without a change publishes nothing that consumers could notice, and so makes no version. -#}
+{% macro log_publications_sql(batch) %}
+    {% set log = existing_relation_of('segment_publications') %}
+    insert into {{ log }} (
+        snapshot_month, version, published_at, run_id, rules_hash, customers, content_hash, audits_verdict, override_reason
+    )
+    with batch as (
+
+        select
+            snapshot_month,
+            count(*) as customers,
+            {{ content_hash(history_columns()) }} as content_hash
+        from {{ batch }}
+        group by snapshot_month
+
+    ),
+
+    failed as (
+
+        select
+            audits.snapshot_month,
+            max(case when audits.severity = 'error' then 1 else 0 end) as has_errors,
+            max(overrides.accepted_by || ': ' || overrides.reason) as override_reason
+        from {{ ref('segment_audits') }} as audits
+        left join {{ ref('segment_audit_overrides') }} as overrides
+            on
+                audits.snapshot_month = overrides.snapshot_month
+                and audits.audit = overrides.audit
+                and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')
+                and abs(audits.measured - overrides.measured) < 0.000000001
+        where audits.failed_rows > 0
+        group by audits.snapshot_month
+
+    ),
+
+    newest as (
+
+        select
+            snapshot_month,
+            version,
+            rules_hash,
+            content_hash,
+            audits_verdict
+        from {{ log }}
+        qualify row_number() over (partition by snapshot_month order by version desc) = 1
+
+    ),
+
+    judged as (
+
+        select
+            batch.snapshot_month,
+            batch.customers,
+            batch.content_hash,
+            failed.override_reason,
+            case
+                when failed.snapshot_month is null then 'passed'
+                when failed.has_errors = 1 then 'accepted'
+                else 'warned'
+            end as audits_verdict
+        from batch
+        left join failed on batch.snapshot_month = failed.snapshot_month
+
+    )
+
+    select
+        judged.snapshot_month,
+        coalesce(newest.version, 0) + 1,
+        cast('{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}' as timestamp),
+        {{ string_literal(var('run_id', none) or invocation_id) }},
+        '{{ rules_hash() }}',
+        judged.customers,
+        judged.content_hash,
+        judged.audits_verdict,
+        judged.override_reason
+    from judged
+    left join newest on judged.snapshot_month = newest.snapshot_month
+    where
+        newest.snapshot_month is null
+        or newest.content_hash <> judged.content_hash
+        or newest.rules_hash <> '{{ rules_hash() }}'
+        or newest.audits_verdict <> judged.audits_verdict
+{% endmacro %}
+
+{#- The table's very first build is a `create table as`, which no incremental strategy sees. -#}
+{% macro log_unlogged_publications_sql() %}
+    {% if execute and not is_incremental() %}
+        {{ log_publications_sql(this) }}
+    {% endif %}
+{% endmacro %}
+
+{#- Independent of row order: the sum of each row's hash. -#}
+{% macro content_hash(columns) %}
+    cast(sum(cast({{ hash_number(row_text(columns)) }} as decimal(38, 0))) as varchar)
+{%- endmacro %}
+
+{#- Nine decimals of every metric: the text of a double is shorter on Snowflake than on DuckDB. -#}
+{% macro row_text(columns) %}
+    {%- for column in columns -%}
+        {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if column in numeric_metrics() else column -%}
+        coalesce(cast({{ value }} as varchar), '') {{- " || '|' || " if not loop.last }}
+    {%- endfor -%}
+{% endmacro %}
+
+{#- First 60 bits of the MD5 of a text, as an integer: the same on every engine. -#}
+{% macro hash_number(text) %}{{ return(adapter.dispatch('hash_number')(text)) }}{% endmacro %}
+
+{% macro default__hash_number(text) %}cast('0x' || substr(md5({{ text }}), 1, 15) as bigint){% endmacro %}
+
+{#- Digit by digit: to_number with a hexadecimal format would be shorter, but the emulator does not know it, and a holdout
+    has to be what was tested. The constant takes off the 1 by which position counts too high, 15 times. -#}
+{% macro snowflake__hash_number(text) -%}
+    (
+        {%- for place in range(15) %}
+        {{ "+ " if not loop.first }}position(substr(md5({{ text }}), {{ place + 1 }}, 1) in '0123456789abcdef') * {{ 16 ** (14 - place) }}
+        {%- endfor %}
+        - {{ (16 ** 15 - 1) // 15 }}
+    )
+{%- endmacro %}

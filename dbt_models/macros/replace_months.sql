@@ -1,0 +1,57 @@
+{#- The one incremental strategy: a run's months are deleted and inserted in one transaction, so that a rerun
+    repeats nothing, a customer who left the source leaves the month, and a reader sees the old month or the
+    new one. (delete+insert keyed on customer and month would keep the rows of customers who left.)
+
+    A model says in `meta` what its months are, where that is not plainly the asked ones:
+      replaces: asked_months (default) | asked_months_and_next | months_in_batch | rollup_months
+      invalidates: a model whose rows of the same months stop being true with this replacement -#}
+{% macro get_incremental_replace_months_sql(arg_dict) %}
+    {% set meta = config.get('meta') or {} %}
+    {% set target = arg_dict.target_relation %}
+    {% set months = replaced_months(meta.get('replaces', 'asked_months'), arg_dict.temp_relation) %}
+    {% set columns = get_quoted_csv(arg_dict.dest_columns | map(attribute='name')) %}
+    {% set statements = [
+        "delete from " ~ target ~ " where " ~ months,
+        "insert into " ~ target ~ " (" ~ columns ~ ") select " ~ columns ~ " from " ~ arg_dict.temp_relation,
+    ] %}
+    {% if meta.get('invalidates') %}
+        {% set stale = adapter.get_relation(this.database, this.schema, meta.invalidates) %}
+        {% if stale %}{% do statements.append("delete from " ~ stale ~ " where " ~ months) %}{% endif %}
+    {% endif %}
+    {% if meta.get('logs_publication') %}
+        {% do statements.append(log_publications_sql(arg_dict.temp_relation)) %}
+    {% endif %}
+    {{ return(in_one_transaction(statements)) }}
+{% endmacro %}
+
+{% macro replaced_months(kind, batch) %}
+    {% if kind == 'asked_months' %}
+        {{ return(is_asked_month('snapshot_month')) }}
+    {% elif kind == 'asked_months_and_next' %}
+        {{ return(is_asked_month_or_next('snapshot_month')) }}
+    {% elif kind == 'months_in_batch' %}
+        {{ return("snapshot_month in (select snapshot_month from " ~ batch ~ ")") }}
+    {% elif kind == 'rollup_months' %}
+        {#- Asked anew after the batch was made: where another run rolled a month up meanwhile, it is no gap any more,
+            but it is in the batch. -#}
+        {{ return(
+            "(" ~ in_rollup_months('period_start') ~ " or " ~ month_start('period_start')
+            ~ " in (select " ~ month_start('period_start') ~ " from " ~ batch ~ "))"
+        ) }}
+    {% endif %}
+    {% do exceptions.raise_compiler_error("meta.replaces of " ~ this.name ~ " is unknown: " ~ kind) %}
+{% endmacro %}
+
+{% macro in_one_transaction(statements) %}
+    {{ return(adapter.dispatch('in_one_transaction')(statements)) }}
+{% endmacro %}
+
+{#- dbt-duckdb has begun a transaction before the strategy runs and commits after the hooks. -#}
+{% macro default__in_one_transaction(statements) %}
+    {{ return(statements | join(';\n')) }}
+{% endmacro %}
+
+{#- Snowflake autocommits each statement; the adapter's wrapper adds begin and commit (no trailing semicolon). -#}
+{% macro snowflake__in_one_transaction(statements) %}
+    {{ return(snowflake_dml_explicit_transaction(statements | join(';\n'))) }}
+{% endmacro %}

@@ -1,0 +1,27 @@
+{#- Which rows a data test looks at: a test of a monthly table reads the months of the run and no others. In a test's `where`
+      __asked_months__                   keeps the asked months; its column is snapshot_month,
+      __asked_months:transaction_date__  keeps them by another column,
+      __asked_months_that_passed__       keeps those that were published because they obey the rules of this run.
+    The words become SQL when the test runs. Jinja in a `where` would be rendered when the project is parsed, which
+    knows no months and happens once for many runs. -#}
+{% macro get_where_subquery(relation) %}
+    {% set where = config.get('where') %}
+    {% if not where %}{{ return(relation) }}{% endif %}
+    {% set where = where | replace('__asked_months_that_passed__', months_that_passed_sql()) %}
+    {% set months = modules.re.search('__asked_months(:([a-z_]+))?__', where) %}
+    {% if months %}
+        {% set where = where | replace(months.group(0), "(" ~ is_asked_month(months.group(2) or 'snapshot_month') ~ ")") %}
+    {% endif %}
+    {{ return("(select * from " ~ relation ~ " where " ~ where ~ ") as tested") }}
+{% endmacro %}
+
+{#- A month a person accepted breaks a rule, and rightly so; a month that was blocked just now may still show its last published
+    version, which was made under the rules of its own day. Both say nothing about this run. -#}
+{% macro months_that_passed_sql() %}
+    {% set log = existing_relation_of('segment_publications') %}
+    {{ return(
+        "(" ~ is_asked_month('snapshot_month') ~ " and snapshot_month in (select snapshot_month from ("
+        ~ "select * from " ~ log ~ " qualify row_number() over (partition by snapshot_month order by version desc) = 1"
+        ~ ") as newest where audits_verdict <> 'accepted' and rules_hash = '" ~ rules_hash() ~ "'))"
+    ) }}
+{% endmacro %}

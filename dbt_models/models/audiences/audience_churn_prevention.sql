@@ -1,0 +1,1 @@
+{{ audience('churn_prevention') }}

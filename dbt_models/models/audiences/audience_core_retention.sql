@@ -1,0 +1,1 @@
+{{ audience('core_retention') }}

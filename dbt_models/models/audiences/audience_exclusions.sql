@@ -1,0 +1,9 @@
+select
+    snapshot_month,
+    campaign,
+    customer_id,
+    reason
+from {{ ref('audience_candidates') }}
+where
+    reason is not null
+    and {{ is_asked_month('snapshot_month') }}

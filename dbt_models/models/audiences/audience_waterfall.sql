@@ -1,0 +1,62 @@
+with candidates as (
+
+    select
+        snapshot_month,
+        campaign,
+        steps_passed,
+        treatment_group,
+        count(*) as customers
+    from {{ ref('audience_candidates') }}
+    where {{ is_asked_month('snapshot_month') }}
+    group by snapshot_month, campaign, steps_passed, treatment_group
+
+),
+
+-- Every step of every published month, so that a step nobody reached shows as 0.
+months as (
+
+    select distinct snapshot_month
+    from {{ ref('customer_segment_history') }}
+    where {{ is_asked_month('snapshot_month') }}
+
+),
+
+campaigns as (
+
+    {%- for campaign in var('campaigns') %}
+    select {{ string_literal(campaign.name) }} as campaign
+    {{- "\n    union all" if not loop.last }}
+    {%- endfor %}
+
+),
+
+steps as (
+
+    {%- for step in audience_steps() %}
+    select
+        {{ loop.index }} as step_number,
+        '{{ step.step }}' as step,
+        {{ string_literal(step.treatment_group) if step.treatment_group else 'null' }} as treatment_group
+    {{- "\n    union all" if not loop.last }}
+    {%- endfor %}
+
+)
+
+select
+    months.snapshot_month,
+    cast(campaigns.campaign as varchar) as campaign,
+    cast(steps.step_number as bigint) as step_number,
+    cast(steps.step as varchar) as step,
+    cast(coalesce(sum(candidates.customers), 0) as bigint) as customers
+from months
+cross join campaigns
+cross join steps
+left join candidates
+    on
+        months.snapshot_month = candidates.snapshot_month
+        and campaigns.campaign = candidates.campaign
+        and (
+            steps.treatment_group = candidates.treatment_group
+            or (steps.treatment_group is null and steps.step_number <= candidates.steps_passed)
+        )
+group by months.snapshot_month, campaigns.campaign, steps.step_number, steps.step

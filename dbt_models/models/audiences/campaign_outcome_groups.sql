@@ -1,0 +1,144 @@
+{{ config(meta={'replaces': 'months_in_batch'}) }}
+
+-- Straight from the facts, the one place besides the rollup: the 90 days from the as-of date end between two edges of
+-- the rollup's periods (as-of + 90 is no month start less 90 or 180 days), so no sum of periods equals this window.
+-- An asked month brings up the audiences whose window its facts touch: at most four months back, as 90 days reach into
+-- a fourth month after February. A window that is still open, or not covered by a published month, waits.
+{%- set asked = asked_month_list() %}
+{%- set first = months_before(asked[0], 4) %}
+with audiences as (
+
+    {%- for campaign in var('campaigns') %}
+    select
+        snapshot_month,
+        campaign,
+        customer_id,
+        treatment_group
+    from {{ ref('audience_' ~ campaign.name) }}
+    where
+        snapshot_month >= {{ date_literal(first) }}
+        and snapshot_month <= {{ date_literal(asked[-1]) }}
+    {{- "\n    union all" if not loop.last }}
+    {%- endfor %}
+
+),
+
+published as (
+
+    select
+        snapshot_month,
+        segment_assigned_date as as_of_date,
+        {{ dbt.dateadd('day', 90, 'segment_assigned_date') }} as window_end,
+        max(segment_assigned_date) over () as newest_as_of_date
+    from {{ ref('customer_segment_history') }}
+    group by snapshot_month, segment_assigned_date
+
+),
+
+months as (
+
+    select
+        snapshot_month,
+        as_of_date,
+        cast(window_end as date) as window_end
+    from published
+    where
+        snapshot_month >= {{ date_literal(first) }}
+        and snapshot_month <= {{ date_literal(asked[-1]) }}
+        and window_end <= newest_as_of_date
+
+),
+
+campaign_groups as (
+
+    {%- for campaign in var('campaigns') %}
+    select
+        cast({{ string_literal(campaign.name) }} as varchar) as campaign,
+        cast('target' as varchar) as treatment_group
+    union all
+    select
+        cast({{ string_literal(campaign.name) }} as varchar) as campaign,
+        cast('holdout' as varchar) as treatment_group
+    {{- "\n    union all" if not loop.last }}
+    {%- endfor %}
+
+),
+
+customers as (
+
+    select
+        customer_key,
+        customer_id
+    from {{ ref('stg_customers') }}
+
+),
+
+transactions as (
+
+    select
+        customer_key,
+        transaction_date,
+        amount
+    from {{ ref('stg_transactions') }}
+    where
+        transaction_date >= {{ date_literal(month_after(first)) }}
+        and transaction_date < {{ date_literal(days_before(month_after(asked[-1]), -90)) }}
+
+),
+
+-- Once per customer and month, however many campaigns they are in.
+spend as (
+
+    select
+        months.snapshot_month,
+        customers.customer_id,
+        sum(transactions.amount) as spend
+    from transactions
+    inner join customers on transactions.customer_key = customers.customer_key
+    inner join months
+        on
+            transactions.transaction_date >= months.as_of_date
+            and transactions.transaction_date < months.window_end
+    group by months.snapshot_month, customers.customer_id
+
+),
+
+measured as (
+
+    select
+        audiences.snapshot_month,
+        audiences.campaign,
+        audiences.treatment_group,
+        audiences.customer_id,
+        coalesce(spend.spend, 0) as spend
+    from audiences
+    left join spend
+        on
+            audiences.snapshot_month = spend.snapshot_month
+            and audiences.customer_id = spend.customer_id
+
+)
+
+select
+    months.snapshot_month,
+    campaign_groups.campaign,
+    campaign_groups.treatment_group,
+    months.as_of_date as window_start,
+    months.window_end,
+    count(measured.customer_id) as customers,
+    cast(coalesce(sum(measured.spend), 0) as decimal(38, 2)) as total_spend,
+    cast(sum(measured.spend) as double) / nullif(cast(count(measured.customer_id) as double), 0) as mean_spend,
+    stddev_samp(cast(measured.spend as double)) as stddev_spend
+from months
+cross join campaign_groups
+left join measured
+    on
+        months.snapshot_month = measured.snapshot_month
+        and campaign_groups.campaign = measured.campaign
+        and campaign_groups.treatment_group = measured.treatment_group
+group by
+    months.snapshot_month,
+    campaign_groups.campaign,
+    campaign_groups.treatment_group,
+    months.as_of_date,
+    months.window_end

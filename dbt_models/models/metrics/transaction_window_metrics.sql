@@ -1,0 +1,18 @@
+with customer_windows as (
+
+    select * from {{ ref('customer_windows') }}
+
+)
+
+select
+    snapshot_month,
+    as_of_date,
+    customer_id,
+    customer_key,
+    total_transactions,
+    lifetime_value,
+    first_transaction_date,
+    last_transaction_date,
+    spend_last_90_days,
+    spend_prior_90_days
+from customer_windows

@@ -1,0 +1,31 @@
+{{ config(materialized='table') }}
+
+-- The newest month ever published, whichever month was asked for.
+with newest as (
+
+    select * from {{ ref('customer_segment_history') }}
+    where snapshot_month = (select max(snapshot_month) from {{ ref('customer_segment_history') }})
+
+)
+
+select
+    customer_id,
+    customer_key,
+    customer_segment,
+    segment_assigned_date,
+    total_transactions,
+    lifetime_value,
+    avg_transaction_value,
+    first_transaction_date,
+    last_transaction_date,
+    tenure_months,
+    spend_last_90_days,
+    spend_prior_90_days,
+    spend_change_pct,
+    avg_monthly_spend,
+    travel_spend_pct,
+    necessities_spend_pct,
+    lifetime_travel_spend_pct,
+    lifetime_necessities_spend_pct,
+    is_active
+from newest

@@ -1,0 +1,71 @@
+{{ config(meta={'dagster': {'ref': {'name': 'customer_segment_history'}}}) }}
+
+-- Makes a run that could not publish what it was asked for a failed run. The gate leaves such a month out without a sound,
+-- so that the other months of a range go on; for the same reason this test waits until everything else is built.
+-- depends_on: {{ ref('customer_segments') }}
+-- depends_on: {{ ref('segment_summary') }}
+-- depends_on: {{ ref('segment_transitions') }}
+-- depends_on: {{ ref('segment_explanations') }}
+-- depends_on: {{ ref('segment_audit_overrides') }}
+with months as (
+
+    {{ asked_months() }}
+
+),
+
+blocked as (
+
+    {{ blocked_months(ref('segment_audits')) }}
+
+),
+
+-- All failed blocking audits of the month, the accepted ones too: with one of them open, none of them lets it pass.
+failed_audits as (
+
+    select
+        audits.snapshot_month,
+        audits.audit,
+        audits.customer_segment,
+        audits.measured,
+        audits.lower_bound,
+        audits.upper_bound,
+        audits.failed_rows
+    from {{ ref('segment_audits') }} as audits
+    inner join blocked on audits.snapshot_month = blocked.snapshot_month
+    inner join months on audits.snapshot_month = months.snapshot_month
+    where
+        audits.severity = 'error'
+        and audits.failed_rows > 0
+
+),
+
+published as (
+
+    select distinct snapshot_month
+    from {{ ref('customer_segment_history') }}
+    where {{ is_asked_month('snapshot_month') }}
+
+),
+
+unpublished as (
+
+    select
+        months.snapshot_month,
+        'the month has no rows in customer_segment_history' as audit,
+        cast(null as varchar) as customer_segment,
+        cast(0 as double) as measured,
+        cast(1 as double) as lower_bound,
+        cast(null as double) as upper_bound,
+        cast(1 as bigint) as failed_rows
+    from months
+    left join published on months.snapshot_month = published.snapshot_month
+    left join blocked on months.snapshot_month = blocked.snapshot_month
+    where
+        published.snapshot_month is null
+        and blocked.snapshot_month is null
+
+)
+
+select * from failed_audits
+union all
+select * from unpublished

@@ -1,0 +1,20 @@
+{#- Catches two members behind one mailbox, who would get the message twice; capitals and blanks do not tell them
+    apart. Failing rows name the customer, never the address. -#}
+{% test audience_addresses_are_unique(model) %}
+{{ config(where='__asked_months__') }}
+with members as (
+
+    select
+        snapshot_month,
+        customer_id,
+        count(*) over (partition by snapshot_month, {{ normalised_email('email') }}) as sharers
+    from {{ model }}
+
+)
+
+select
+    snapshot_month,
+    customer_id
+from members
+where sharers > 1
+{% endtest %}

@@ -1,0 +1,33 @@
+{#- Catches a list half or one and a half times as long as the month before: half is where a campaign's budget and its
+    reading stop being comparable. Not asked of a month whose predecessor was not published; a warning. -#}
+{% test audience_size_is_near_last_months(model) %}
+{{ config(severity='warn') }}
+with published as (
+
+    select distinct snapshot_month
+    from {{ ref('customer_segment_history') }}
+
+),
+
+sizes as (
+
+    select
+        published.snapshot_month,
+        count(members.customer_id) as customers
+    from published
+    left join {{ model }} as members on published.snapshot_month = members.snapshot_month
+    group by published.snapshot_month
+
+)
+
+select
+    this_month.snapshot_month,
+    this_month.customers,
+    month_before.customers as customers_of_the_month_before
+from sizes as this_month
+inner join sizes as month_before
+    on this_month.snapshot_month = cast({{ dbt.dateadd('month', 1, 'month_before.snapshot_month') }} as date)
+where
+    {{ is_asked_month('this_month.snapshot_month') }}
+    and abs(this_month.customers - month_before.customers) * 2 > month_before.customers
+{% endtest %}

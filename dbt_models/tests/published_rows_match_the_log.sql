@@ -1,0 +1,32 @@
+{{ config(meta={'dagster': {'ref': {'name': 'customer_segment_history'}}}) }}
+
+-- The log is written beside the rows it describes; a month without a log row, or with another count, was written past it.
+with published as (
+
+    select
+        snapshot_month,
+        count(*) as customers
+    from {{ ref('customer_segment_history') }}
+    where {{ is_asked_month('snapshot_month') }}
+    group by snapshot_month
+
+),
+
+logged as (
+
+    select
+        snapshot_month,
+        customers
+    from {{ ref('segment_publications') }}
+    where {{ is_asked_month('snapshot_month') }}
+    qualify row_number() over (partition by snapshot_month order by version desc) = 1
+
+)
+
+select
+    coalesce(published.snapshot_month, logged.snapshot_month) as snapshot_month,
+    published.customers as published_customers,
+    logged.customers as logged_customers
+from published
+full outer join logged on published.snapshot_month = logged.snapshot_month
+where coalesce(published.customers, -1) <> coalesce(logged.customers, -1)

@@ -1,0 +1,41 @@
+{{ config(meta={'dagster': {'ref': {'name': 'segment_summary'}}}) }}
+
+-- Half a millionth of a percent of tolerance: five shares in double add up to 100 but for their last digits.
+with summary as (
+
+    select
+        snapshot_month,
+        sum(customers) as customers,
+        sum(total_lifetime_value) as total_lifetime_value,
+        sum(share_pct) as share_pct
+    from {{ ref('segment_summary') }}
+    where {{ is_asked_month('snapshot_month') }}
+    group by snapshot_month
+
+),
+
+history as (
+
+    select
+        snapshot_month,
+        count(*) as customers,
+        sum(lifetime_value) as total_lifetime_value
+    from {{ ref('customer_segment_history') }}
+    where {{ is_asked_month('snapshot_month') }}
+    group by snapshot_month
+
+)
+
+select
+    coalesce(history.snapshot_month, summary.snapshot_month) as snapshot_month,
+    history.customers,
+    summary.customers as customers_in_summary,
+    history.total_lifetime_value,
+    summary.total_lifetime_value as total_lifetime_value_in_summary,
+    summary.share_pct
+from history
+full outer join summary on history.snapshot_month = summary.snapshot_month
+where
+    coalesce(history.customers, -1) <> coalesce(summary.customers, -1)
+    or history.total_lifetime_value <> summary.total_lifetime_value
+    or abs(summary.share_pct - 100) > 0.0000005

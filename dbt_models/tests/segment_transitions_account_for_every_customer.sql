@@ -1,0 +1,49 @@
+{{ config(meta={'dagster': {'ref': {'name': 'segment_transitions'}}}) }}
+
+-- Whoever is published in a month came from somewhere, and whoever was published the month before went somewhere.
+with history as (
+
+    select
+        snapshot_month,
+        count(*) as customers
+    from {{ ref('customer_segment_history') }}
+    group by snapshot_month
+
+),
+
+pairs as (
+
+    select
+        history.snapshot_month,
+        history.customers,
+        previous.customers as previous_customers
+    from history
+    inner join history as previous
+        on history.snapshot_month = cast({{ dbt.dateadd('month', 1, 'previous.snapshot_month') }} as date)
+    where {{ is_asked_month_or_next('history.snapshot_month') }}
+
+),
+
+transitions as (
+
+    select
+        snapshot_month,
+        sum(case when to_segment <> 'No longer a customer' then customers else 0 end) as customers,
+        sum(case when from_segment <> 'Not a customer before' then customers else 0 end) as previous_customers
+    from {{ ref('segment_transitions') }}
+    where {{ is_asked_month_or_next('snapshot_month') }}
+    group by snapshot_month
+
+)
+
+select
+    coalesce(pairs.snapshot_month, transitions.snapshot_month) as snapshot_month,
+    pairs.customers,
+    transitions.customers as arrived,
+    pairs.previous_customers,
+    transitions.previous_customers as departed
+from pairs
+full outer join transitions on pairs.snapshot_month = transitions.snapshot_month
+where
+    coalesce(pairs.customers, -1) <> coalesce(transitions.customers, -1)
+    or coalesce(pairs.previous_customers, -1) <> coalesce(transitions.previous_customers, -1)

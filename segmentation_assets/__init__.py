@@ -1,0 +1,1 @@
+"""Monthly customer segmentation as a Dagster asset graph over a dbt project."""

@@ -1,0 +1,109 @@
+"""The star schema: external assets in a warehouse that has one, or the assets that fill it for the demo sources."""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+
+from segmentation_assets import sources
+from segmentation_assets.partitions import last_closed_month, month_after
+from segmentation_assets.sources import contract
+from segmentation_assets.warehouse import DuckDBSession, Session, Warehouse, source_schema
+
+GROUP = "star_schema"
+HISTORY_MONTHS = 24
+TABLES = {
+    "fct_transactions": "One row per card transaction, of every status.",
+    "dim_customer": "One row per customer and version (SCD type 2).",
+    "dim_merchant_category": "One row per merchant category.",
+    "dim_date": "One row per calendar day.",
+    "marketing_suppressions": "One row per customer who must not be contacted, and why. May be absent.",
+}
+DEMO_SOURCES = {
+    "synthetic": "a synthetic card portfolio",
+    "completejourney": "the Complete Journey transactions (dunnhumby)",
+}
+
+
+def specs() -> list[dg.AssetSpec]:
+    """Keys as dagster-dbt gives its sources, so that lineage joins up."""
+    kinds = {"table"} if sources.source() == "warehouse" else {"python", "duckdb"}
+    return [
+        dg.AssetSpec(
+            ["star_schema", name],
+            description=f"{grain} Filled from {DEMO_SOURCES.get(sources.source(), 'outside this pipeline')}.",
+            group_name=GROUP,
+            kinds=kinds,
+            owners=["team:customer-analytics"],
+        )
+        for name, grain in TABLES.items()
+    ]
+
+
+def star_schema_assets() -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    if sources.source() == "warehouse":
+        return list(specs())
+
+    @dg.multi_asset(specs=specs(), name="star_schema", pool="warehouse")
+    def star_schema(context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeResult]:
+        with warehouse.session() as session:
+            context.log.info(fill(session))
+            for table in TABLES:
+                rows = session.rows(f"select count(*) as n from {source_schema()}.{table}")[0]["n"]
+                yield dg.MaterializeResult(asset_key=["star_schema", table], metadata={"dagster/row_count": rows})
+
+    return [star_schema]
+
+
+def fill(session: Session) -> str:
+    """Make the demo source's tables, unless they are there already; says in a sentence what it did."""
+    if not isinstance(session, DuckDBSession):
+        raise sources.SourceError(
+            f"SEGMENTATION_SOURCE is {sources.source()!r}, which fills a DuckDB file; on Snowflake use 'warehouse'."
+        )
+    wanted = recipe()
+    if _recorded(session) == wanted:
+        return f"The star schema is complete already ({wanted})."
+    if sources.source() == "synthetic":
+        from segmentation_assets.sources import synthetic
+
+        last = last_closed_month()
+        synthetic.build(
+            session.connection,
+            source_schema(),
+            customers=sources.portfolio_size(),
+            first_month=first_month(last),
+            last_month=last,
+        )
+    else:
+        from segmentation_assets.sources import completejourney
+
+        completejourney.build(session.connection, source_schema())
+    session.execute(f"comment on table {source_schema()}.fct_transactions is '{wanted}'")
+    return f"Filled the star schema ({wanted})."
+
+
+def first_month(last: date) -> date:
+    return month_after(last, 1 - HISTORY_MONTHS)
+
+
+def recipe() -> str:
+    """What the tables were made of, kept as the fact table's comment: the same recipe gives the same rows."""
+    if sources.source() == "synthetic":
+        last = last_closed_month()
+        return f"synthetic, {sources.portfolio_size()} customers, {first_month(last)} to {last}"
+    return "completejourney"
+
+
+def _recorded(session: DuckDBSession) -> str | None:
+    rows = session.rows(
+        "select comment from duckdb_tables() where schema_name = ? and table_name = 'fct_transactions'",
+        (source_schema(),),
+    )
+    return rows[0]["comment"] if rows else None
+
+
+def check_source(warehouse: Warehouse) -> None:
+    """Raises SourceError when the star schema breaks the source contract."""
+    with warehouse.session() as session:
+        contract.check(session, source_schema())

@@ -1,0 +1,191 @@
+"""The commands behind `make`: they run the same jobs as the Dagster UI, on the same instance, and print what came of it."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+from segmentation_assets.partitions import (
+    MonthError,
+    check_months,
+    last_closed_month,
+    month_after,
+    parse_month,
+    source_bounds,
+)
+from segmentation_assets.sources import SourceError, source
+from segmentation_assets.terminal import console, errors, segments_table
+from segmentation_assets.warehouse import GOLD, WarehouseError, warehouse
+
+MONTHS_OF_A_FIRST_RUN = 12
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="segmentation", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="publish the last 12 closed months").set_defaults(run=run)
+    month = commands.add_parser("month", help="compute and publish one month")
+    month.add_argument("month")
+    month.set_defaults(run=lambda given: compute(parse_month(given.month, "MONTH"), parse_month(given.month, "MONTH")))
+    backfill = commands.add_parser("backfill", help="compute a range of months in one run")
+    backfill.add_argument("first")
+    backfill.add_argument("last")
+    backfill.set_defaults(run=lambda given: compute(parse_month(given.first, "FROM"), parse_month(given.last, "TO")))
+    why = commands.add_parser("why", help="explain one customer's segment")
+    why.add_argument("customer")
+    why.add_argument("month")
+    why.set_defaults(run=explain)
+    accept = commands.add_parser("accept", help="accept a failed audit as it was measured")
+    accept.add_argument("month")
+    accept.add_argument("audit")
+    accept.add_argument("--segment", default="")
+    accept.add_argument("--who", required=True)
+    accept.add_argument("--why", required=True)
+    accept.set_defaults(run=accept_audit)
+    commands.add_parser("ui", help="Dagster on loopback").set_defaults(run=serve)
+    given = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = given.run
+    from segmentation_assets.overrides import OverrideError
+    from segmentation_assets.rules import RulesError
+    from segmentation_assets.why import WhyError
+
+    try:
+        return command(given)
+    except (MonthError, SourceError, WarehouseError, RulesError, OverrideError, WhyError) as error:
+        errors.print(f"[red]error:[/red] {error}", markup=True, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("Interrupted. The next run puts right whatever was left; published months are whole.")
+        return 130
+
+
+def dagster_home() -> Path:
+    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster").absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        shutil.copy(Path(__file__).with_name("dagster.yaml"), settings)
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+def run(given: argparse.Namespace) -> int:
+    del given
+    first, last = source_bounds()
+    last = last or last_closed_month()
+    return compute(max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN)), last)
+
+
+def compute(first: date, last: date) -> int:
+    """One run of the monthly job for the months, both included."""
+    check_months(first, last)
+    log = dagster_home() / "last-run.log"
+    started = time.monotonic()
+    months = f"{first} to {last}" if first < last else str(first)
+    console.print(f"Computing {months} from the source {source()!r}; the full log is {log}", soft_wrap=True)
+    succeeded, failure = _execute(first, last, log)
+    seconds = time.monotonic() - started
+    if not succeeded:
+        errors.print(f"\n[red]The run failed[/red] after {seconds:.0f} s.\n{failure}", soft_wrap=True)
+        errors.print("\nThe published tables are as they were for the months named. Details: [bold]make ui[/bold]")
+        return 1
+    show_newest()
+    console.print(f"\nDone in {seconds:.0f} s. Next: [bold]make ui[/bold] shows the run, its checks and the lineage;")
+    console.print("      [bold]make why CUSTOMER=... MONTH=...[/bold] explains one customer.")
+    return 0
+
+
+def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
+    import dagster as dg
+
+    # Partitions on asset checks are a preview feature of the pinned Dagster; nothing a user could act on.
+    warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=dg.PreviewWarning)
+    from segmentation_assets.definitions import build_defs
+    from segmentation_assets.schedules import monthly_segmentation
+    from segmentation_assets.terminal import progress_logger
+
+    definitions = build_defs(loggers={"progress": progress_logger})
+    with log.open("w", encoding="utf-8") as file, dg.DagsterInstance.get() as instance:
+        with contextlib.redirect_stdout(file):
+            result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(
+                instance=instance,
+                run_config={"loggers": {"progress": {}}},
+                tags={
+                    "dagster/asset_partition_range_start": str(first),
+                    "dagster/asset_partition_range_end": str(last),
+                },
+                raise_on_error=False,
+            )
+    for event in result.all_events:
+        if event.event_type_value == "STEP_FAILURE":
+            data = event.step_failure_data
+            told = data.user_failure_data.description if data.user_failure_data else _cause(data.error)
+            of_dbt = told.partition("Errors parsed from dbt logs:")[2].strip() if told else ""
+            return False, of_dbt or told or f"Step {event.step_key} failed."
+    return result.success, "" if result.success else "The run did not finish."
+
+
+def _cause(error: Any) -> str:
+    """The innermost error's own words."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message if error is not None else ""
+
+
+def show_newest() -> None:
+    from segmentation_assets.dbt import rules
+
+    with warehouse().session(read_only=True) as session:
+        rows = session.rows(
+            f"select * from {GOLD}.segment_summary"
+            f" where snapshot_month = (select max(snapshot_month) from {GOLD}.segment_summary)"
+        )
+    order = {segment.name: number for number, segment in enumerate(rules().segments)}
+    bands = {segment.name: segment.expected_share_pct for segment in rules().segments}
+    rows.sort(key=lambda row: order.get(row["customer_segment"], len(order)))
+    console.print()
+    console.print(segments_table(rows[0]["snapshot_month"], rows, bands))
+
+
+def explain(given: argparse.Namespace) -> int:
+    from segmentation_assets import why
+
+    with warehouse().session(read_only=True) as session:
+        explanation = why.explain(session, given.customer, parse_month(given.month, "MONTH"))
+    console.print(why.render(explanation))
+    return 0
+
+
+def accept_audit(given: argparse.Namespace) -> int:
+    from segmentation_assets import overrides
+
+    month = parse_month(given.month, "MONTH")
+    with warehouse().session() as session:
+        accepted = overrides.accept(session, month, given.audit, given.segment or None, given.who, given.why)
+    console.print(accepted)
+    console.print(f"Next: [bold]make month MONTH={month}[/bold] publishes it, unless the measured value has changed.")
+    return 0
+
+
+def serve(given: argparse.Namespace) -> int:
+    del given
+    dagster_home()
+    console.print("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
+    os.execvp(  # noqa: S606
+        sys.executable,
+        [sys.executable, "-m", "dagster", "dev", "-m", "segmentation_assets.definitions", "-h", "127.0.0.1", "-p", "3000"],
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,347 @@
+"""dbt inside the run's own process: the manifest Dagster reads, and the builds its runs ask for.
+
+The stock DbtCliResource starts dbt in a process of its own, which costs 17-30 s per call. Here `dbtRunner` runs in a
+thread and hands its events, in the JSON that dbt would have printed, to dagster-dbt's own DbtCliInvocation, which turns them into
+materialisations and check results. This is the only module that reaches into private parts of dagster-dbt and dbt;
+the versions are pinned and tests/integration/test_dbt_in_process.py compares its events with the stock resource's.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import queue
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import dagster as dg
+import yaml
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation
+from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
+from dagster_dbt.core.dbt_event_iterator import (
+    DbtDagsterEventType,
+    _fetch_column_metadata,
+    _fetch_row_count_metadata,
+)
+from packaging.version import Version
+
+from segmentation_assets import sources
+from segmentation_assets.rules import Rules, load_rules
+from segmentation_assets.warehouse import Warehouse, duckdb_path, source_schema, target
+
+logger = logging.getLogger(__name__)
+
+_END = object()
+
+
+def project_dir() -> Path:
+    """The dbt project: inside the package when installed from a wheel, beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    packaged = here / "dbt_models"
+    return packaged if packaged.is_dir() else here.parent / "dbt_models"
+
+
+@cache
+def rules() -> Rules:
+    """The rules this code location was loaded with."""
+    return load_rules(project_dir(), sources.rules_file(project_dir()))
+
+
+def target_dir() -> Path:
+    """Where manifests and run artifacts go: DBT_TARGET_PATH, else the project's own folder where it can be written."""
+    named = os.environ.get("DBT_TARGET_PATH", "").strip()
+    if named:
+        return Path(named).absolute()
+    inside = project_dir() / "target"
+    if os.access(project_dir(), os.W_OK):
+        return inside
+    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache_home / "customer-segmentation"
+
+
+def project_vars() -> dict[str, Any]:
+    """Vars that change what the project is, not which months it computes."""
+    replaced = rules().dbt_vars()
+    return {**replaced, "uses_shipped_segments": "segments" not in replaced}
+
+
+def fingerprint() -> str:
+    """Changes with every file of the dbt project, the rules, the engine and the place of the sources."""
+    digest = hashlib.sha256()
+    for path in sorted(project_dir().rglob("*")):
+        relative = path.relative_to(project_dir())
+        if path.is_file() and relative.parts[0] not in ("target", "logs") and path.suffix in (".sql", ".yml", ".md"):
+            digest.update(str(relative).encode() + b"\0" + path.read_bytes())
+    digest.update(json.dumps([project_vars(), target(), source_schema(), _dbt_version()], sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _dbt_version() -> str:
+    from importlib.metadata import version
+
+    return version("dbt-core")
+
+
+@cache
+def manifest_path() -> Path:
+    """The manifest of the project as this process first saw it; parsed once and kept until a file changes.
+
+    A run has to build with the manifest its definitions were loaded from, though a file may change meanwhile.
+    """
+    folder = target_dir() / "manifests" / fingerprint()
+    if not (folder / "manifest.json").exists():
+        _parse(folder)
+    return folder / "manifest.json"
+
+
+def _parse(folder: Path) -> None:
+    from dbt.cli.main import dbtRunner
+
+    # Parsed aside and moved in whole: the webserver, the daemon and a run may all find it missing at once.
+    scratch = folder.with_name(f"{folder.name}.{os.getpid()}")
+    logger.info("Parsing the dbt project %s", project_dir())
+    with _environment():
+        result = dbtRunner().invoke(
+            ["--log-level", "none", "parse", "--no-partial-parse", *_project_arguments(scratch), *_vars_arguments({})]
+        )
+    if not result.success:
+        raise dg.DagsterInvalidDefinitionError(f"The dbt project does not parse: {result.exception}")
+    for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-4]:
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        scratch.rename(folder)
+    except OSError:  # another process was faster with the same content
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _project_arguments(artifacts: Path) -> list[str]:
+    folder = str(project_dir())
+    return [
+        "--project-dir", folder, "--profiles-dir", folder, "--target", target(),
+        "--target-path", str(artifacts), "--log-path", str(artifacts),
+    ]  # fmt: skip
+
+
+def _vars_arguments(month_vars: Mapping[str, object]) -> list[str]:
+    # YAML, not JSON: dbt reads JSON's 1e-05 back as text.
+    return ["--vars", yaml.safe_dump({**project_vars(), **month_vars}, sort_keys=True)]
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """What dbt reads from the environment and the working directory, which it changes and does not put back."""
+    names = {"SEGMENTATION_DUCKDB_PATH": str(duckdb_path()), "DO_NOT_TRACK": "1"}
+    before, folder = {name: os.environ.get(name) for name in names}, Path.cwd()
+    os.environ.update(names)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class _EventStream:
+    """What DbtCliInvocation reads as a process's stdout: one JSON line per event, while the build goes on."""
+
+    def __init__(self) -> None:
+        self.lines: queue.Queue[object] = queue.Queue()
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (line := self.lines.get()) is not _END:
+            yield cast("bytes", line)
+            self.lines.task_done()
+
+    def wait_until_read(self) -> None:
+        while self.lines.unfinished_tasks and not self.closed:
+            time.sleep(0.005)
+
+    def __enter__(self) -> "_EventStream":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.closed = True
+
+
+class _DbtThread:
+    """dbtRunner in a thread, with the face of the subprocess.Popen that DbtCliInvocation expects."""
+
+    def __init__(self, arguments: Sequence[str], manifest_file: Path) -> None:
+        self.args = ["dbt", *arguments]
+        self.stdout = _EventStream()
+        self.returncode: int | None = None
+        self._arguments = list(arguments)
+        self._manifest_file = manifest_file
+        self._on_event: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="dbt", daemon=True)
+
+    def on_event(self, callback: Callable[[], None]) -> None:
+        self._on_event = callback
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        from dbt.cli.main import dbtRunner
+        from dbt.contracts.graph.manifest import Manifest
+        from dbt_common.events.base_types import EventMsg
+        from google.protobuf.json_format import MessageToDict
+
+        def publish(event: EventMsg) -> None:
+            if event.info.level == "debug":
+                return
+            message = MessageToDict(cast("Any", event), preserving_proto_field_name=True)
+            message["info"].setdefault("msg", "")
+            self._on_event()
+            self.stdout.lines.put(json.dumps({"info": message["info"], "data": message.get("data", {})}).encode())
+            if event.info.name == "StatsLine":
+                # The last word of a build. dbt closes its connections next, and the reader may still be fetching metadata.
+                self.stdout.wait_until_read()
+
+        try:
+            # Read afresh for every build: compiling writes the SQL into the manifest's nodes.
+            manifest = Manifest.from_msgpack(self._manifest_file.read_bytes())
+            manifest.build_flat_graph()  # what macros see as `graph`; parsing would have made it
+            result = dbtRunner(manifest=manifest, callbacks=[publish]).invoke(self._arguments)
+            self.returncode = 0 if result.success else 1
+            if result.exception is not None:
+                self._tell(str(result.exception))
+        except BaseException as error:  # noqa: BLE001 - told through the stream, as a process would
+            self.returncode = 2
+            self._tell(f"{type(error).__name__}: {error}")
+        finally:
+            self.stdout.lines.put(_END)
+
+    def _tell(self, text: str) -> None:
+        info = {"level": "error", "msg": text, "name": "MainEncounteredError", "invocation_id": ""}
+        self.stdout.lines.put(json.dumps({"info": info, "data": {}}).encode())
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return cast("int", self.returncode)
+
+    def send_signal(self, number: int) -> None:
+        """An interrupted run cancels the statement under way; dbt then ends by itself."""
+        del number
+        from dbt.adapters.factory import FACTORY
+
+        for adapter in list(FACTORY.adapters.values()):
+            adapter.cancel_open_connections()
+
+
+class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
+    """Runs `dbt build` for the selected assets of a run."""
+
+    @contextmanager
+    def build(
+        self,
+        context: dg.AssetExecutionContext,
+        warehouse: Warehouse,
+        months: tuple[date, date],
+        translator: DagsterDbtTranslator,
+        *,
+        extra: Sequence[str] = (),
+    ) -> Iterator[DbtCliInvocation]:
+        """`dbt build` of what the run selected, for the months from the first to the last, both included.
+
+        The invocation has to be streamed inside the `with`: the DuckDB file is locked and its connections are closed after.
+        """
+        selected = get_updated_cli_invocation_params_for_context(context, {}, translator)
+        artifacts = target_dir() / "runs" / f"{context.op_handle.name}-{context.run_id[:8]}"
+        month_vars = {
+            "first_month": str(months[0]),
+            "last_month": str(months[1]),
+            "run_id": context.run_id,
+            "run_date": str(date.today()),
+        }
+        arguments = [
+            "--no-use-colors", "--log-level", "none", "build", *_project_arguments(artifacts), *_vars_arguments(month_vars),
+            *selected.selection_args, *extra,
+        ]  # fmt: skip
+        with warehouse.exclusive(), _environment(), _indirect_selection(selected.indirect_selection or "buildable"):
+            from dbt.adapters.factory import FACTORY, reset_adapters
+
+            reset_adapters()
+            process = _DbtThread(arguments, manifest_path().with_name("partial_parse.msgpack"))
+            invocation = DbtCliInvocation(
+                process=cast("subprocess.Popen[bytes]", process),
+                manifest=selected.manifest,
+                project=selected.dbt_project,
+                dagster_dbt_translator=selected.dagster_dbt_translator,
+                project_dir=project_dir(),
+                target_path=artifacts,
+                raise_on_error=True,
+                cli_version=Version(_dbt_version()),
+                context=context,
+            )
+            process.on_event(lambda: _use_adapter(invocation))
+            process.start()
+            try:
+                yield invocation
+            finally:
+                process.stdout.closed = True
+                process.wait()
+                for adapter in list(FACTORY.adapters.values()):
+                    adapter.cleanup_connections()
+                    close = getattr(type(adapter.connections), "close_all_connections", None)
+                    if close is not None:
+                        close()
+                reset_adapters()
+                _prune(artifacts.parent)
+
+
+def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
+    """The build's events as they happen, with the metadata of `.fetch_row_counts().fetch_column_metadata()`.
+
+    Those two spin in a loop while they wait for dbt, which in one process takes the interpreter away from it: a build of seven
+    models took 20 s instead of 5.
+    """
+    for event in invocation.stream():
+        if isinstance(event, (dg.Output, dg.AssetMaterialization)):
+            rows = _fetch_row_count_metadata(invocation, event) or {}
+            columns = _fetch_column_metadata(invocation, event, with_column_lineage=True) or {}
+            yield event.with_metadata({**event.metadata, **rows, **columns})
+        else:
+            yield event
+
+
+def _use_adapter(invocation: DbtCliInvocation) -> None:
+    """The metadata of columns and rows come through the adapter dbt itself registers when the build begins."""
+    from dbt.adapters.factory import FACTORY
+
+    if invocation.adapter is None:
+        invocation.adapter = next(iter(FACTORY.adapters.values()), None)
+
+
+@contextmanager
+def _indirect_selection(mode: str) -> Iterator[None]:
+    """`buildable`: a test runs with the last of the models it reads, not with each of them."""
+    os.environ["DBT_INDIRECT_SELECTION"] = mode
+    try:
+        yield
+    finally:
+        del os.environ["DBT_INDIRECT_SELECTION"]
+
+
+def _prune(runs: Path, keep: int = 20) -> None:
+    """Artifacts are 1.4 MB a build; the last twenty are enough to read a failed one."""
+    if runs.is_dir():
+        for old in sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime)[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+

@@ -1,0 +1,33 @@
+"""Pictures of the segments, for metadata and reports. They show numbers per segment and month, never a customer."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+
+def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadataValue:
+    """The newest month's shares as dots over their expected bands, as an inline PNG well below 200 kB."""
+    # vl-convert takes a second to start: only where a picture is drawn.
+    import altair
+    import vl_convert
+
+    newest = max((row["snapshot_month"] for row in shares), default=None)
+    if newest is None:
+        return dg.MetadataValue.md("No audits for this month.")
+    records = [
+        {key: float(row[key]) if key.endswith("_pct") and row[key] is not None else row[key] for key in row}
+        | {"snapshot_month": str(row["snapshot_month"])}
+        for row in shares
+        if row["snapshot_month"] == newest
+    ]
+    base = altair.Chart(altair.Data(values=records)).encode(y=altair.Y("customer_segment:N", title=None, sort=None))
+    bands = base.mark_bar(color="#cfe3f5", height=18).encode(
+        x=altair.X("band_lower_pct:Q", title="% of customers"), x2="band_upper_pct:Q"
+    )
+    dots = base.mark_circle(size=120, color="#0b4f8a").encode(x="share_pct:Q")
+    labels = base.mark_text(dy=-14, fontSize=11).encode(x="share_pct:Q", text=altair.Text("share_pct:Q", format=".1f"))
+    chart = (bands + dots + labels).properties(title=f"Segment shares, {newest}", width=420, height=altair.Step(36))
+    png = vl_convert.vegalite_to_png(chart.to_json(), scale=1.5)
+    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{base64.b64encode(png).decode()})")

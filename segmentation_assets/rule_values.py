@@ -1,0 +1,165 @@
+"""What one value of a rule may be: the metrics, operators and orders there are, and a validator per kind.
+
+Each validator returns the value as it was given or raises ValueError. Its words follow the refused value, so
+they read `'spend' is no known metric; did you mean ...`, and they end with what to write instead.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple
+
+Number = int | float
+
+
+class Metric(NamedTuple):
+    kind: Literal["amount", "count", "flag"]
+    nullable: bool = False
+
+
+# Columns of customer_segment_history that a rule may name. Counts are whole and never negative; refunds make
+# every amount, shares included, possible below zero. NULL is what a customer without (enough) spend has.
+METRICS = {
+    "total_transactions": Metric("count"),
+    "lifetime_value": Metric("amount"),
+    "avg_transaction_value": Metric("amount", nullable=True),
+    "tenure_months": Metric("count", nullable=True),
+    "spend_last_90_days": Metric("amount"),
+    "spend_prior_90_days": Metric("amount"),
+    "spend_change_pct": Metric("amount", nullable=True),
+    "avg_monthly_spend": Metric("amount"),
+    "travel_spend_pct": Metric("amount", nullable=True),
+    "necessities_spend_pct": Metric("amount", nullable=True),
+    "lifetime_travel_spend_pct": Metric("amount", nullable=True),
+    "lifetime_necessities_spend_pct": Metric("amount", nullable=True),
+    "is_active": Metric("flag"),
+}
+NUMERIC_METRICS = tuple(name for name, metric in METRICS.items() if metric.kind != "flag")
+SHOWN_COLUMNS = (*METRICS, "projected_annual_value")
+OPERATORS = ("at_least", "at_most", "above", "below", "is")
+ORDERS = ("highest_first", "lowest_first")
+# Snowflake and DuckDB take 255 and more; 50 keeps audience_<name> readable as a file name and an asset key.
+LONGEST_CAMPAIGN_NAME = 50
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The nearest known word, if one is near, and all of them."""
+    by_spelling = {name.casefold(): name for name in known}
+    nearest = difflib.get_close_matches(str(word).casefold(), by_spelling, n=1)
+    guess = f"did you mean {by_spelling[nearest[0]]!r}? " if nearest else ""
+    return f"{guess}known: {', '.join(by_spelling.values())}"
+
+
+def spelling(name: str) -> str:
+    """The same for two names that differ only in case or blanks."""
+    return "".join(name.split()).casefold()
+
+
+def number(value: object) -> Number:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(
+            "is not a number; write it plainly, such as 5000 or 0.5 (no quotes, no separators, no 1e4)"
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("is not a finite number; write a plain number, or leave the rule out")
+    return value
+
+
+def between(low: Number, high: Number) -> Callable[[object], Number]:
+    def check(value: object) -> Number:
+        if not low <= number(value) <= high:
+            raise ValueError(f"is out of range; write a number from {low} to {high}")
+        return number(value)
+
+    return check
+
+
+def whole(low: int, high: int | None = None) -> Callable[[object], int]:
+    wanted = f"a whole number from {low} {'up' if high is None else f'to {high}'}"
+
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"is not a whole number; write {wanted}")
+        if value < low or (high is not None and value > high):
+            raise ValueError(f"is out of range; write {wanted}")
+        return value
+
+    return check
+
+
+def positive_psi(value: object) -> Number:
+    if not 0 < number(value) <= 10:
+        raise ValueError("is out of range; write a number above 0 and up to 10 (0.25 is the usual line)")
+    return number(value)
+
+
+def share_band(value: object) -> tuple[Number, Number]:
+    fix = "write two ascending numbers from 0 to 100, such as [10, 15]"
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"is not a pair; {fix}")
+    try:
+        low, high = (number(end) for end in value)
+    except ValueError as error:
+        raise ValueError(f"holds something that is not a finite number; {fix}") from error
+    if not 0 <= low < high <= 100:
+        raise ValueError(f"is not an ascending band within 0 to 100; {fix}")
+    return low, high
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is not text; put it in quotes if YAML reads it as something else")
+    if not value.strip():
+        raise ValueError("is empty; write some text")
+    return value
+
+
+def plain_name(value: object) -> str:
+    """A name that means the same as a SQL literal on both engines: Snowflake reads backslashes as escapes."""
+    name = text(value)
+    if "\\" in name or not name.isprintable():
+        raise ValueError("holds a backslash, a line break or another invisible character; remove it")
+    return name
+
+
+def one_of(known: tuple[str, ...], noun: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise ValueError(f"is no known {noun}; {did_you_mean(value, known)}")
+        return value
+
+    return check
+
+
+def campaign_name(value: object) -> str:
+    name = text(value)
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).lstrip("_0123456789") or "spring_offer"
+        raise ValueError(
+            "cannot name the table audience_<name>; use lower snake case, such as "
+            f"{plain[:LONGEST_CAMPAIGN_NAME].strip('_')!r}"
+        )
+    if len(name) > LONGEST_CAMPAIGN_NAME:
+        raise ValueError(f"has {len(name)} characters; shorten it to {LONGEST_CAMPAIGN_NAME} at most")
+    return name
+
+
+def a_list(value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError("is not a list; write [a, b] or one '- item' per line, or leave the key out")
+    return value
+
+
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Exactly distinct: dbt compares categories as they are written, so Gas and GAS may both be wanted."""
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ValueError(f"names {twice[0]!r} twice; remove one")
+    return names
+
+
+def not_empty(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("is empty; name at least one category")
+    return names

@@ -1,0 +1,19 @@
+"""Ships the dbt project inside the wheel, as segmentation_assets/dbt_models; the rest is in pyproject.toml."""
+
+from setuptools import setup
+
+setup(
+    packages=[
+        "segmentation_assets",
+        "segmentation_assets.assets",
+        "segmentation_assets.sources",
+        "segmentation_assets.dbt_models",
+    ],
+    package_dir={"segmentation_assets.dbt_models": "dbt_models"},
+    package_data={
+        "segmentation_assets": ["dagster.yaml"],
+        "segmentation_assets.dbt_models": [
+            "*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "rules/*.yml", "tests/**/*.sql",
+        ]
+    },
+)  # fmt: skip

@@ -1,0 +1,759 @@
+"""Locks out a rule that dbt would compile into wrong SQL, and a segment or list empty by construction.
+
+Every refusal is checked by its words: the key, the value and what to write instead.
+"""
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from segmentation_assets.rule_models import Criterion
+from segmentation_assets.rule_regions import contradictions, is_reachable, region, takers
+from segmentation_assets.rules import RulesError, load_rules
+
+SHIPPED = Path(__file__).parents[2] / "dbt_models"
+RULES = """
+segments:
+  - name: Travelers
+    criteria: [{metric: avg_monthly_spend, at_least: 5000}, {metric: travel_spend_pct, at_least: 25}]
+    expected_share_pct: [10, 40]
+    purpose: Premium
+  - name: New
+    criteria: [{metric: tenure_months, at_most: 6}]
+    expected_share_pct: [5, 40.5]
+  - name: Everyone Else
+    expected_share_pct: [40, 80]
+category_groups:
+  travel: [Travel, Hotels]
+  necessities: [Grocery, Gas]
+campaigns:
+  - name: premium_rewards
+    segment: Travelers
+    criteria: [{metric: lifetime_value, above: 0.5}]
+    rank_by: {metric: lifetime_value, order: highest_first}
+    cap: 100
+    shows: [is_active, projected_annual_value]
+  - name: core
+    segment: Everyone Else
+    criteria: [{metric: is_active, is: true}]
+    rank_by: {metric: spend_change_pct, order: lowest_first}
+    cap: 5
+    holdout_pct: 0
+    cooldown_months: 2
+audits:
+  minimum_segment_share_pct: 5
+  drift_baseline_months: 6
+  facts_may_end_days_early: 0
+  drift_max_psi: 0.25
+  drift_max_change_points: 5
+  unknown_category_max_share_pct: 1
+  future_dated_max_share_pct: 0.1
+"""
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture(autouse=True)
+def no_override(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGMENTATION_RULES", raising=False)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A small valid project, so that these tests do not depend on the numbers that ship."""
+    write_project(tmp_path, yaml.safe_load(RULES))
+    return tmp_path
+
+
+def write_project(folder: Path, rules: Any) -> None:
+    (folder / "dbt_project.yml").write_text(yaml.safe_dump({"name": "p", "vars": rules}), encoding="utf-8")
+
+
+def override(folder: Path, content: str) -> Path:
+    path = folder / "override.yml"
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def refusal(project: Path, overrides: Path | None = None) -> str:
+    with pytest.raises(RulesError) as caught:
+        load_rules(project, overrides)
+    return str(caught.value)
+
+
+def put(*path: str | int, value: Any) -> Change:
+    """Puts a value at a key path; `...` takes the key away."""
+
+    def change(rules: dict[str, Any]) -> None:
+        inside: Any = rules
+        for part in path[:-1]:
+            inside = inside[part]
+        if value is ...:
+            del inside[path[-1]]
+        else:
+            inside[path[-1]] = value
+
+    return change
+
+
+def criterion(**values: Any) -> Change:
+    return put("segments", 0, "criteria", 0, value=values)
+
+
+def test_the_shipped_rules_load() -> None:
+    rules = load_rules(SHIPPED)
+    assert [segment.name for segment in rules.segments][-1] == "Stable Mid-Spenders"
+    assert not rules.segments[-1].criteria
+    assert {campaign.segment for campaign in rules.campaigns} == {segment.name for segment in rules.segments}
+    assert rules.replaced == frozenset()
+    assert rules.dbt_vars() == {}
+
+
+def test_values_keep_their_type_and_defaults_are_filled_in(project: Path) -> None:
+    rules = load_rules(project)
+    assert rules.raw == yaml.safe_load(RULES)
+    first, second = rules.campaigns
+    assert (first.holdout_pct, first.cooldown_months, second.holdout_pct, second.cooldown_months) == (
+        10,
+        0,
+        0,
+        2,
+    )
+    assert [(one.operator, one.bound) for one in rules.segments[0].criteria] == [
+        ("at_least", 5000),
+        ("at_least", 25),
+    ]
+    assert (second.criteria[0].operator, second.criteria[0].bound) == ("is", True)
+    assert isinstance(rules.segments[0].criteria[0].bound, int)
+    assert rules.segments[1].expected_share_pct == (5, 40.5)
+    assert rules.category_groups.travel == ("Travel", "Hotels")
+    with pytest.raises(ValidationError, match="frozen"):
+        rules.segments[0].name = "Other"
+
+
+def test_the_hash_is_that_of_the_raw_yaml() -> None:
+    values = yaml.safe_load((SHIPPED / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
+    both = {"category_groups": values["category_groups"], "segments": values["segments"]}
+    expected = hashlib.md5(json.dumps(both, sort_keys=True).encode()).hexdigest()
+    assert load_rules(SHIPPED).segments_hash == expected
+
+
+def test_the_hash_follows_the_segments_and_not_the_campaigns(project: Path) -> None:
+    before = load_rules(project).segments_hash
+    rules = yaml.safe_load(RULES)
+    rules["campaigns"][0]["cap"] = 7
+    write_project(project, rules)
+    assert load_rules(project).segments_hash == before
+    rules["segments"][0]["criteria"][0]["at_least"] = 5000.0  # dbt writes 5000.0, so it hashes 5000.0
+    write_project(project, rules)
+    assert load_rules(project).segments_hash != before
+
+
+def test_an_override_replaces_whole_keys_and_only_they_go_to_dbt(project: Path) -> None:
+    path = override(project, "category_groups: {travel: [Sea], necessities: [Bread]}\ncampaigns: []\n")
+    rules = load_rules(project, path)
+    assert rules.replaced == {"category_groups", "campaigns"}
+    assert rules.campaigns == ()
+    handed = rules.dbt_vars()
+    assert handed == {"category_groups": {"travel": ["Sea"], "necessities": ["Bread"]}, "campaigns": []}
+    handed["category_groups"]["travel"].append("Land")
+    assert rules.dbt_vars()["category_groups"]["travel"] == ["Sea"]
+    assert rules.segments_hash != load_rules(project).segments_hash
+
+
+def test_what_dbt_gets_survives_the_way_through_its_command_line(project: Path) -> None:
+    segments = yaml.safe_load(RULES)["segments"]
+    segments[0] |= {"name": "1e5", "criteria": [{"metric": "lifetime_value", "at_least": 0.00001}]}
+    campaigns: list[Any] = []
+    path = override(project, yaml.safe_dump({"segments": segments, "campaigns": campaigns}))
+    handed = load_rules(project, path).dbt_vars()
+    assert yaml.safe_load(yaml.safe_dump(handed)) == handed
+
+
+def test_the_environment_names_the_override_when_it_is_asked(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGMENTATION_RULES", str(override(project, "campaigns: []")))
+    assert load_rules(project).replaced == {"campaigns"}
+    monkeypatch.setenv("SEGMENTATION_RULES", " ")
+    assert load_rules(project).replaced == frozenset()
+    monkeypatch.setenv("SEGMENTATION_RULES", str(project / "gone.yml"))
+    assert re.fullmatch(
+        r".*gone\.yml: cannot be read \(No such file or directory\); correct .*", refusal(project)
+    )
+
+
+def test_an_unknown_key_of_an_override_is_refused(project: Path) -> None:
+    path = override(project, "campagins: []\nvars: {}\n")
+    lines = refusal(project, path).splitlines()
+    assert lines[0].startswith(f"{path}: campagins: is no key")
+    assert "did you mean 'campaigns'? known: segments, category_groups, campaigns, audits" in lines[0]
+    assert lines[1].startswith(f"{path}: vars: is no key")
+
+
+def test_segments_of_an_override_have_to_fit_the_campaigns_of_the_project(project: Path) -> None:
+    segments = yaml.safe_load(RULES)["segments"]
+    segments[0]["name"] = "Travellers"
+    path = override(project, yaml.safe_dump({"segments": segments}))
+    told = refusal(project, path)
+    assert told.startswith(f"{project / 'dbt_project.yml'}: campaigns[0].segment: 'Travelers' is no segment")
+    assert "did you mean 'Travellers'?" in told
+    assert told.endswith(f"if {path} renames segments, it has to replace campaigns too")
+
+
+NUMBER = "is not a number; write it plainly"
+BAND = "write two ascending numbers from 0 to 100, such as [10, 15]"
+REFUSED: dict[str, tuple[Change, str, list[str]]] = {
+    "unknown metric": (
+        criterion(metric="avg_montly_spend", at_least=1),
+        "segments[0].criteria[0].metric",
+        ["'avg_montly_spend' is no known metric", "did you mean 'avg_monthly_spend'?", "known: total_tr"],
+    ),
+    "only campaigns show the projection": (
+        criterion(metric="projected_annual_value", at_least=1),
+        "segments[0].criteria[0].metric",
+        ["'projected_annual_value' is no known metric"],
+    ),
+    "unknown operator": (
+        criterion(metric="lifetime_value", atleast=1),
+        "segments[0].criteria[0].atleast",
+        ["'atleast' (with value 1) is no known operator", "did you mean 'at_least'?", "above, below, is"],
+    ),
+    "no operator": (
+        criterion(metric="lifetime_value"),
+        "segments[0].criteria[0]",
+        ["{'metric': 'lifetime_value'} has no operator; add one of at_least, at_most"],
+    ),
+    "two operators": (
+        criterion(metric="lifetime_value", above=1, below=9),
+        "segments[0].criteria[0].below",
+        ["9 is a second operator beside 'above'", "write two criteria"],
+    ),
+    "the model's own field name is no operator": (
+        criterion(metric="is_active", is_=True),
+        "segments[0].criteria[0].is_",
+        ["'is_' (with value true) is no known operator", "did you mean 'is'?"],
+    ),
+    "number on a flag": (
+        criterion(metric="is_active", at_least=1),
+        "segments[0].criteria[0].at_least",
+        ["1 is for numbers, but is_active is true or false; write is: true or is: false"],
+    ),
+    "flag on a number": (
+        criterion(metric="lifetime_value", **{"is": True}),
+        "segments[0].criteria[0].is",
+        ["true is for true or false, but lifetime_value is a number; use at_least"],
+    ),
+    "text for a flag": (
+        criterion(metric="is_active", **{"is": "true"}),
+        "segments[0].criteria[0].is",
+        ["'true' is neither true nor false; write is: true or is: false, without quotes"],
+    ),
+    "number for a flag": (
+        criterion(metric="is_active", **{"is": 1}),
+        "segments[0].criteria[0].is",
+        ["1 is neither true nor false"],
+    ),
+    "true for a number": (
+        criterion(metric="lifetime_value", at_least=True),
+        "segments[0].criteria[0].at_least",
+        [f"true {NUMBER}"],
+    ),
+    "text for a number": (
+        criterion(metric="lifetime_value", at_least="1e4"),
+        "segments[0].criteria[0].at_least",
+        [f"'1e4' {NUMBER}", "no 1e4"],
+    ),
+    "nothing for a number": (
+        criterion(metric="lifetime_value", at_least=None),
+        "segments[0].criteria[0].at_least",
+        [f"(nothing) {NUMBER}"],
+    ),
+    "nan": (
+        criterion(metric="lifetime_value", at_least=math.nan),
+        "segments[0].criteria[0].at_least",
+        ["nan is not a finite number"],
+    ),
+    "infinity": (
+        criterion(metric="lifetime_value", at_least=-math.inf),
+        "segments[0].criteria[0].at_least",
+        ["-inf is not a finite number"],
+    ),
+    "criteria without a list": (
+        put("segments", 0, "criteria", value={"metric": "lifetime_value", "at_least": 1}),
+        "segments[0].criteria",
+        ["is not a list; write"],
+    ),
+    "a criterion that is no mapping": (
+        put("segments", 0, "criteria", value=["lifetime_value > 1"]),
+        "segments[0].criteria[0]",
+        ["'lifetime_value > 1' is not a set of keys; write key: value pairs"],
+    ),
+    "empty name": (put("segments", 0, "name", value=" "), "segments[0].name", ["' ' is empty; write"]),
+    "name that YAML reads as false": (
+        put("segments", 0, "name", value=False),
+        "segments[0].name",
+        ["false is not text; put it in quotes"],
+    ),
+    "name with a line break": (
+        put("segments", 0, "name", value="A\nB"),
+        "segments[0].name",
+        [r"'A\nB' holds a backslash, a line break", "remove it"],
+    ),
+    "same name": (
+        put("segments", 1, "name", value="Travelers"),
+        "segments[1].name",
+        ["'Travelers' is the name of segments[0] too", "rename one"],
+    ),
+    "same name but for case and blanks": (
+        put("segments", 1, "name", value="everyone  else"),
+        "segments[2].name",
+        ["'Everyone Else' is the name of segments[1] too (case and blanks do not count)"],
+    ),
+    "one segment": (
+        lambda rules: put("segments", value=rules["segments"][2:])(rules),
+        "segments",
+        ["holds 1 of the two or more it needs; add segments"],
+    ),
+    "no segments": (put("segments", value=None), "segments", ["(nothing) is not a list; write one"]),
+    "criteria on the last": (
+        put("segments", 2, "criteria", value=[{"metric": "lifetime_value", "above": 0}]),
+        "segments[2].criteria",
+        ["'Everyone Else' is last and takes everyone left; remove them"],
+    ),
+    "none on an earlier one": (
+        put("segments", 1, "criteria", value=[]),
+        "segments[1].criteria",
+        ["'New' has none and would take everyone; add criteria, or move it to the end"],
+    ),
+    "unknown key": (
+        put("segments", 0, "purpsoe", value="x"),
+        "segments[0].purpsoe",
+        ["'purpsoe' (with value 'x') is no known key; did you mean 'purpose'? known: name, criteria"],
+    ),
+    "covered by an earlier one": (
+        put("segments", 1, "criteria", value=[
+            {"metric": "avg_monthly_spend", "above": 5000},
+            {"metric": "travel_spend_pct", "at_least": 25},
+            {"metric": "tenure_months", "below": 3},
+        ]),
+        "segments[1].criteria",
+        ["'New' can never be reached", "taken by 'Travelers' before; narrow 'Travelers', or change"],
+    ),
+    "contradicting criteria": (
+        put("segments", 1, "criteria", value=[
+            {"metric": "lifetime_value", "above": 5},
+            {"metric": "lifetime_value", "at_most": 5},
+        ]),
+        "segments[1].criteria",
+        ["lifetime_value above 5 and lifetime_value at_most 5 contradict each other", "correct a bound"],
+    ),
+    "no whole number between": (
+        put("segments", 1, "criteria", value=[
+            {"metric": "tenure_months", "above": 6},
+            {"metric": "tenure_months", "below": 7},
+        ]),
+        "segments[1].criteria",
+        ["tenure_months above 6 and tenure_months below 7 contradict each other"],
+    ),
+    "descending band": (
+        put("segments", 0, "expected_share_pct", value=[40, 10]),
+        "segments[0].expected_share_pct",
+        ["[40, 10] is not an ascending band within 0 to 100", BAND],
+    ),
+    "band without width": (
+        put("segments", 0, "expected_share_pct", value=[10, 10.0]),
+        "segments[0].expected_share_pct",
+        ["[10, 10.0] is not an ascending band", BAND],
+    ),
+    "band above 100": (
+        put("segments", 0, "expected_share_pct", value=[10, 101]),
+        "segments[0].expected_share_pct",
+        ["[10, 101] is not an ascending band", BAND],
+    ),
+    "band of one": (
+        put("segments", 0, "expected_share_pct", value=[10]),
+        "segments[0].expected_share_pct",
+        ["[10] is not a pair", BAND],
+    ),
+    "band of text": (
+        put("segments", 0, "expected_share_pct", value=["10", 15]),
+        "segments[0].expected_share_pct",
+        ["['10', 15] holds something that is not a finite number", BAND],
+    ),
+    "no band": (
+        put("segments", 0, "expected_share_pct", value=...),
+        "segments[0].expected_share_pct",
+        ["is missing; add 'expected_share_pct'"],
+    ),
+    "lower ends above 100": (
+        put("segments", 0, "expected_share_pct", value=[55.1, 60]),
+        "segments",
+        ["the lower ends of expected_share_pct add up to 100.1, above 100; lower some"],
+    ),
+    "upper ends below 100": (
+        put("segments", 2, "expected_share_pct", value=[10, 19.4]),
+        "segments",
+        ["the upper ends of expected_share_pct add up to 99.9, below 100; raise some"],
+    ),
+    "campaign name": (
+        put("campaigns", 0, "name", value="Premium Rewards!"),
+        "campaigns[0].name",
+        ["'Premium Rewards!' cannot name the table audience_<name>", "such as 'premium_rewards'"],
+    ),
+    "campaign name ending in a line break": (
+        put("campaigns", 0, "name", value="premium\n"),
+        "campaigns[0].name",
+        [r"'premium\n' cannot name the table", "such as 'premium'"],
+    ),
+    "long campaign name": (
+        put("campaigns", 0, "name", value="a" * 51),
+        "campaigns[0].name",
+        ["has 51 characters; shorten it to 50"],
+    ),
+    "same campaign": (
+        put("campaigns", 1, "name", value="premium_rewards"),
+        "campaigns[1].name",
+        ["'premium_rewards' is the name of campaigns[0] too"],
+    ),
+    "unknown segment": (
+        put("campaigns", 0, "segment", value="Traveler"),
+        "campaigns[0].segment",
+        ["'Traveler' is no segment; did you mean 'Travelers'? known: Travelers, New, Everyone Else"],
+    ),
+    "unknown ranking": (
+        put("campaigns", 0, "rank_by", "metric", value="lifetime_valu"),
+        "campaigns[0].rank_by.metric",
+        ["'lifetime_valu' is no known metric to rank by; did you mean 'lifetime_value'?"],
+    ),
+    "ranking by a flag": (
+        put("campaigns", 0, "rank_by", "metric", value="is_active"),
+        "campaigns[0].rank_by.metric",
+        ["'is_active' is no known metric to rank by"],
+    ),
+    "unknown order": (
+        put("campaigns", 0, "rank_by", "order", value="highest"),
+        "campaigns[0].rank_by.order",
+        ["'highest' is no known order", "known: highest_first, lowest_first"],
+    ),
+    "unknown key of the ranking": (
+        put("campaigns", 0, "rank_by", "ordr", value="x"),
+        "campaigns[0].rank_by.ordr",
+        ["did you mean 'order'? known: metric, order"],
+    ),
+    "no cap": (put("campaigns", 0, "cap", value=...), "campaigns[0].cap", ["is missing; add 'cap'"]),
+    "cap of zero": (
+        put("campaigns", 0, "cap", value=0),
+        "campaigns[0].cap",
+        ["0 is out of range; write a whole number from 1 up"],
+    ),
+    "cap with a fraction": (
+        put("campaigns", 0, "cap", value=10.0),
+        "campaigns[0].cap",
+        ["10.0 is not a whole number"],
+    ),
+    "cap of true": (put("campaigns", 0, "cap", value=True), "campaigns[0].cap", ["true is not a whole"]),
+    "holdout": (
+        put("campaigns", 0, "holdout_pct", value=51),
+        "campaigns[0].holdout_pct",
+        ["51 is out of range; write a number from 0 to 50"],
+    ),
+    "cooldown": (
+        put("campaigns", 0, "cooldown_months", value=-1),
+        "campaigns[0].cooldown_months",
+        ["-1 is out of range; write a whole number from 0 up"],
+    ),
+    "unknown column shown": (
+        put("campaigns", 0, "shows", value=["lifetime_value", "projected_value"]),
+        "campaigns[0].shows[1]",
+        ["'projected_value' is no known column; did you mean 'projected_annual_value'?"],
+    ),
+    "column shown twice": (
+        put("campaigns", 0, "shows", value=["lifetime_value", "lifetime_value"]),
+        "campaigns[0].shows",
+        ["names 'lifetime_value' twice; remove one"],
+    ),
+    "campaign against its segment": (
+        put("campaigns", 0, "criteria", value=[{"metric": "avg_monthly_spend", "below": 5000}]),
+        "campaigns[0].criteria",
+        ["at_least 5000 and avg_monthly_spend below 5000", "in 'Travelers': the list is always empty"],
+    ),
+    "campaign inside an earlier segment": (
+        put("campaigns", 1, "criteria", value=[{"metric": "tenure_months", "below": 6}]),
+        "campaigns[1].criteria",
+        ["the list is always empty in 'Everyone Else'", "taken by 'New' before"],
+    ),
+    "campaigns without a list": (
+        put("campaigns", value="none"),
+        "campaigns",
+        ["'none' is not a list; write one"],
+    ),
+    "category in both groups": (
+        put("category_groups", "necessities", value=["Grocery", "HOTELS"]),
+        "category_groups.necessities[1]",
+        ["'HOTELS' is in travel too (as 'Hotels'); keep it in one group"],
+    ),
+    "category twice": (
+        put("category_groups", "travel", value=["Sea", "Sea"]),
+        "category_groups.travel",
+        ["['Sea', 'Sea'] names 'Sea' twice; remove one"],
+    ),
+    "empty group": (
+        put("category_groups", "travel", value=[]),
+        "category_groups.travel",
+        ["[] is empty; name at least one category"],
+    ),
+    "group without a list": (
+        put("category_groups", "travel", value="Sea"),
+        "category_groups.travel",
+        ["'Sea' is not a list"],
+    ),
+    "empty category": (
+        put("category_groups", "travel", value=["Sea", ""]),
+        "category_groups.travel[1]",
+        ["'' is empty"],
+    ),
+    "missing group": (
+        put("category_groups", "travel", value=...),
+        "category_groups.travel",
+        ["is missing; add 'travel'"],
+    ),
+    "third group": (
+        put("category_groups", "leisure", value=["Games"]),
+        "category_groups.leisure",
+        ["'leisure' (with value ['Games']) is no known key; known: travel, necessities"],
+    ),
+    "minimum share": (
+        put("audits", "minimum_segment_share_pct", value=101),
+        "audits.minimum_segment_share_pct",
+        ["101 is out of range; write a number from 0 to 100"],
+    ),
+    "minimum share of all segments": (
+        put("audits", "minimum_segment_share_pct", value=33.4),
+        "audits.minimum_segment_share_pct",
+        ["33.4 for each of 3 segments is more than 100; write 33 or less"],
+    ),
+    "minimum share above an expected band": (
+        put("segments", 1, "expected_share_pct", value=[1, 4.9]),
+        "audits.minimum_segment_share_pct",
+        ["5 would block 'New', expected in [1, 4.9]; lower it, or raise the band"],
+    ),
+    "baseline months": (
+        put("audits", "drift_baseline_months", value=25),
+        "audits.drift_baseline_months",
+        ["25 is out of range; write a whole number from 1 to 24"],
+    ),
+    "days of grace": (
+        put("audits", "facts_may_end_days_early", value=31),
+        "audits.facts_may_end_days_early",
+        ["31 is out of range; write a whole number from 0 to 27"],
+    ),
+    "psi": (
+        put("audits", "drift_max_psi", value=0),
+        "audits.drift_max_psi",
+        ["0 is out of range; write a number above 0"],
+    ),
+    "missing bound": (
+        put("audits", "drift_max_psi", value=...),
+        "audits.drift_max_psi",
+        ["is missing; add 'drift_max_psi'"],
+    ),
+    "audits without keys": (put("audits", value=[]), "audits", ["[] is not a set of keys"]),
+    "missing key of the vars": (
+        lambda rules: rules.update(campagins=rules.pop("campaigns")),
+        "vars.campaigns",
+        ["is missing (was it meant by 'campagins'?); the rules need segments, category_groups"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "key", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_fault_is_refused_with_its_key_value_and_fix(
+    project: Path, change: Change, key: str, words: list[str]
+) -> None:
+    rules = yaml.safe_load(RULES)
+    change(rules)
+    write_project(project, rules)
+    lines = refusal(project).splitlines()
+    about = [line for line in lines if line.startswith(f"{project / 'dbt_project.yml'}: {key}: ")]
+    assert about, lines
+    assert any(all(word in line for word in words) for line in about), lines
+
+
+def test_all_problems_are_told_at_once_and_each_names_its_own_file(project: Path) -> None:
+    rules = yaml.safe_load(RULES)
+    rules["segments"][0]["criteria"][0] = {"metric": "tenure", "at_least": "six"}
+    rules["segments"][2]["criteria"] = [{"metric": "lifetime_value", "above": 0}]
+    rules["campaigns"][0] |= {"cap": 0, "holdout_pct": 99, "segment": "Nobody"}
+    rules["campaigns"][1]["segment"] = "Nobody"
+    write_project(project, rules)
+    path = override(project, "audits: {}\nother: 1\ncategory_groups: {travel: [A], necessities: [a]}\n")
+    told = refusal(project, path)
+    for key in (
+        "segments[0].criteria[0].metric",
+        "segments[0].criteria[0].at_least",
+        "segments[2].criteria",
+        "campaigns[0].cap",
+        "campaigns[0].holdout_pct",
+        "campaigns[1].segment",
+    ):
+        assert f"{project / 'dbt_project.yml'}: {key}: " in told
+    for key in ("audits.drift_max_psi", "other", "category_groups.necessities[0]"):
+        assert f"{path}: {key}: " in told
+    assert all(line.startswith(str(project)) for line in told.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "line 1: is empty; write the keys"),
+        ("# nothing\n", "line 1: is empty"),
+        ("- campaigns\n", "line 1: holds no 'key: value' pairs"),
+        ("campaigns: []\naudits: [1\n", "line 3: is not valid YAML"),
+        ("campaigns: []\n\taudits: 1\n", "line 2: is not valid YAML"),
+        ("a: 1\n---\nb: 2\n", "line 2: is not valid YAML"),
+        ("campaigns: \x00\n", "line 1: holds a character YAML does not allow"),
+        ("campaigns: 2025-13-01\n", "holds a value YAML cannot read (month must be in 1..12)"),
+        ("campaigns: !!python/name:os.system\n", "line 1: is not valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_clear_line(project: Path, content: str, words: str) -> None:
+    path = override(project, content)
+    told = refusal(project, path)
+    assert told.startswith(f"{path}: {words}")
+    assert "\n" not in told
+
+
+def test_a_file_that_is_not_text_or_not_there_is_one_clear_line(project: Path, tmp_path: Path) -> None:
+    latin = tmp_path / "latin.yml"
+    latin.write_bytes(b"campaigns: []\n# caf\xe9\n")
+    assert refusal(project, latin) == f"{latin}: line 2: is not UTF-8; save the file as UTF-8"
+    assert "cannot be read (Is a directory)" in refusal(project, tmp_path)
+    assert "dbt_project.yml: cannot be read (No such file" in refusal(tmp_path / "elsewhere")
+
+
+def test_a_repeated_key_is_refused_at_every_depth(project: Path) -> None:
+    path = override(
+        project,
+        "campaigns: []\ncategory_groups: {travel: [A], necessities: [B], travel: [C]}\ncampaigns: []\n",
+    )
+    assert refusal(project, path).splitlines() == [
+        f"{path}: line 2: category_groups.travel: the key is there twice (first in line 2); remove one",
+        f"{path}: line 3: campaigns: the key is there twice (first in line 1); remove one",
+    ]
+    path = override(project, "category_groups: &all {travel: *all, necessities: [B]}\n")
+    assert "category_groups.travel: " in refusal(project, path)
+
+
+def read(*criteria: tuple[str, str, Any]) -> list[Criterion]:
+    return [
+        Criterion.model_validate({"metric": metric, operator: bound}) for metric, operator, bound in criteria
+    ]
+
+
+def test_segments_that_cover_a_later_one_only_together_are_named_together() -> None:
+    earlier = {
+        "High": region(read(("lifetime_value", "at_least", 10))),
+        "Active": region(read(("is_active", "is", True))),
+        "Low": region(read(("lifetime_value", "below", 10))),
+    }
+    assert takers(region(read(("tenure_months", "at_most", 6))), earlier) == ["High", "Low"]
+    assert takers({}, {"High": earlier["High"], "Active": earlier["Active"]}) == []
+    assert takers(region(read(("lifetime_value", "at_least", 10), ("is_active", "is", True))), earlier) == [
+        "High"
+    ]
+    alone = {"New": region(read(("tenure_months", "at_most", 8))), **earlier}
+    assert takers(region(read(("tenure_months", "at_most", 6))), alone) == ["New"]
+
+
+def test_a_null_is_left_over_where_a_metric_can_be_null() -> None:
+    spend = [region(read(("travel_spend_pct", operator, 10))) for operator in ("at_least", "below")]
+    assert is_reachable({}, spend)
+    assert not is_reachable(region(read(("travel_spend_pct", "at_most", 99))), spend)
+    active = [region(read(("is_active", "is", value))) for value in (True, False)]
+    assert not is_reachable({}, active)
+
+
+def test_forty_segments_are_judged_in_no_time() -> None:
+    metrics = ("lifetime_value", "avg_monthly_spend", "travel_spend_pct", "spend_change_pct")
+    earlier = {
+        str(i): region(read((metrics[i % 4], "at_least", i % 7), (metrics[(i + 1) % 4], "below", i % 5 + 9)))
+        for i in range(40)
+    }
+    assert takers({}, earlier) == []
+    earlier["High"] = region(read(("spend_last_90_days", "at_least", 50)))
+    earlier["Low"] = region(read(("spend_last_90_days", "below", 50)))
+    assert takers({}, earlier) == ["High", "Low"]
+
+
+METRICS = ("lifetime_value", "travel_spend_pct", "tenure_months", "is_active")
+HALVES = tuple(half / 2 for half in range(-1, 9))
+# Bounds are 0 to 3, so these points hold at least one of every cell that criteria can cut out.
+POINTS: dict[str, tuple[float | None, ...]] = {
+    "lifetime_value": HALVES,
+    "travel_spend_pct": (*HALVES, None),
+    "tenure_months": (0, 1, 2, 3, 4, None),
+    "is_active": (0, 1),
+}
+HOLDS: dict[str, Callable[[float, float], bool]] = {
+    "at_least": lambda value, bound: value >= bound,
+    "at_most": lambda value, bound: value <= bound,
+    "above": lambda value, bound: value > bound,
+    "below": lambda value, bound: value < bound,
+    "is": lambda value, bound: value == bound,
+}
+one_criterion = st.one_of(
+    st.tuples(
+        st.sampled_from(METRICS[:3]),
+        st.sampled_from(["at_least", "at_most", "above", "below"]),
+        st.one_of(st.integers(0, 3), st.sampled_from([0.0, 1.0, 2.0])),
+    ),
+    st.tuples(st.just("is_active"), st.just("is"), st.booleans()),
+)
+some_criteria = st.lists(one_criterion, min_size=1, max_size=3)
+
+
+def meets(point: dict[str, float | None], criteria: list[tuple[str, str, Any]]) -> bool:
+    values = [(point[metric], operator, bound) for metric, operator, bound in criteria]
+    return all(value is not None and HOLDS[operator](value, bound) for value, operator, bound in values)
+
+
+@settings(max_examples=250, deadline=None, derandomize=True)
+@given(st.lists(some_criteria, min_size=1, max_size=5), st.lists(one_criterion, max_size=2))
+def test_a_segment_is_unreachable_exactly_when_no_customer_is_left_for_it(
+    earlier: list[list[tuple[str, str, Any]]], own: list[tuple[str, str, Any]]
+) -> None:
+    points = [dict(zip(POINTS, values, strict=True)) for values in itertools.product(*POINTS.values())]
+    left = any(meets(point, own) and not any(meets(point, one) for one in earlier) for point in points)
+    empty = bool(contradictions(read(*own)))
+    assert empty == (not any(meets(point, own) for point in points))
+    if not empty:
+        regions = {
+            str(i): region(read(*one)) for i, one in enumerate(earlier) if not contradictions(read(*one))
+        }
+        assert is_reachable(region(read(*own)), list(regions.values())) == left
+        needed = takers(region(read(*own)), regions)
+        assert bool(needed) != left
+        assert not any(
+            meets(p, own) and not any(meets(p, earlier[int(i)]) for i in needed) for p in points if needed
+        )
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(some_criteria, some_criteria)
+def test_a_segment_that_only_adds_criteria_to_an_earlier_one_is_detected(
+    first: list[tuple[str, str, Any]], more: list[tuple[str, str, Any]]
+) -> None:
+    later = read(*first, *more)
+    if not contradictions(later):
+        assert takers(region(later), {"First": region(read(*first))}) == ["First"]
