@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -53,10 +54,10 @@ def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
 
 def segments_table(month: date, rows: Sequence[Mapping[str, Any]], bands: Mapping[str, Sequence[float]]) -> Table:
     """The newest month's segments; `bands` are the expected shares in percent."""
-    table = Table(title=f"Segments of {month:%B %Y}", title_justify="left")
-    table.add_column("Segment")
-    for heading in ("Customers", "Share", "Expected", "Avg lifetime value", "Total lifetime value"):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"Segments of {month:%B %Y} (values are lifetime)", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Segment", no_wrap=True)
+    for heading in ("Customers", "Share", "Expected", "Avg value", "Total value"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         low, high = bands.get(row["customer_segment"], (0.0, 100.0))
         inside = low <= row["share_pct"] <= high
@@ -65,7 +66,7 @@ def segments_table(month: date, rows: Sequence[Mapping[str, Any]], bands: Mappin
             f"{row['customers']:,}",
             f"{row['share_pct']:.1f}%" if inside else f"[yellow]{row['share_pct']:.1f}%[/yellow]",
             f"{low:g}-{high:g}%",
-            f"{row['avg_lifetime_value']:,.2f}",
-            f"{row['total_lifetime_value']:,.2f}",
+            f"{row['avg_lifetime_value']:,.0f}",
+            f"{row['total_lifetime_value']:,.0f}",
         )
     return table

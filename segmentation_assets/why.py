@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from typing import Any
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -86,21 +88,25 @@ def nearest_missed(explanation: Explanation) -> dict[str, Any] | None:
 
 
 def render(explanation: Explanation) -> Group:
-    table = Table(show_edge=False, pad_edge=False)
-    for heading, justify in (("Segment", "left"), ("Criterion", "left"), ("Value", "right"), ("Margin", "right"), ("", "left")):
-        table.add_column(heading, justify=justify)  # pyright: ignore[reportArgumentType]
-    shown = ""
-    for row in explanation.criteria:
-        name = f"{row['segment_priority']}. {row['segment']}" if row["segment"] != shown else ""
-        shown = row["segment"]
-        if row["metric"] is None:
-            table.add_row(name, "everyone else", "", "", _verdict(row))
-            continue
-        criterion = f"{row['metric']} {WORDS[row['operator']]} {_bound(row)}"
-        value = "unknown" if row["value"] is None else f"{row['value']:,.2f}"
-        margin = "" if row["margin"] is None else f"{row['margin']:+,.2f}"
-        table.add_row(name, criterion, value, margin, f"{'met' if row['passed'] else 'not met'}{_verdict(row) and ', ' + _verdict(row)}")
-    lines = [Text.from_markup(f"{explanation.customer_id} in {explanation.month:%B %Y}: [bold]{explanation.segment}[/bold]"), Text(), table, Text()]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Segment and its criteria", no_wrap=True)
+    for heading in ("Value", "Margin", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for priority, rows in groupby(explanation.criteria, key=lambda row: row["segment_priority"]):
+        criteria = list(rows)
+        table.add_row(f"{priority}. {criteria[0]['segment']}", "", "", _verdict(criteria[0]))
+        for row in criteria:
+            if row["metric"] is None:
+                table.add_row("   everyone else", "", "", "met")
+                continue
+            table.add_row(
+                f"   {row['metric']} {WORDS[row['operator']]} {_bound(row)}",
+                "unknown" if row["value"] is None else f"{row['value']:,.2f}",
+                "" if row["margin"] is None else f"{row['margin']:+,.2f}",
+                "met" if row["passed"] else "not met",
+            )
+    headline = f"{explanation.customer_id} in {explanation.month:%B %Y}: [bold]{explanation.segment}[/bold]"
+    lines: list[Text | Table] = [Text.from_markup(headline), table]
     missed = nearest_missed(explanation)
     if missed is not None:
         lines.append(
@@ -119,8 +125,8 @@ def _bound(row: dict[str, Any]) -> str:
 
 def _verdict(row: dict[str, Any]) -> str:
     if row["is_winner"]:
-        return "wins"
-    return "satisfied, but outranked" if row["is_outranked"] else ""
+        return "[bold]WINS[/bold]"
+    return "outranked" if row["is_outranked"] else ""
 
 
 def _changes(explanation: Explanation) -> str:

@@ -1,4 +1,5 @@
-{#- Who rests because the same campaign contacted them lately. A list so depends on the lists before it, published or
+{#- Who rests because the same campaign had them on its list lately, holdout included: if only the target rested, the
+    held-out customers would pile up in the next list and the two groups could no longer be compared. A list so depends on the lists before it, published or
     of the same run; the published ones are read straight from their tables, as a ref would close a circle. -#}
 
 {% macro campaigns_with_cooldown() %}
@@ -35,8 +36,7 @@
         customer_id
     from {{ published }}
     where
-        treatment_group = 'target'
-        and snapshot_month >= {{ date_literal(months_before(first, campaign.cooldown_months)) }}
+        snapshot_month >= {{ date_literal(months_before(first, campaign.cooldown_months)) }}
         and snapshot_month < {{ date_literal(first) }}
     union all
     {%- endif %}
@@ -66,7 +66,7 @@
             campaign,
             customer_id
         from grouped_{{ batch }}
-        where treatment_group = 'target'
+        where treatment_group is not null
         {%- endfor %}
     ) as contacts
     where

@@ -1,4 +1,4 @@
-{#- Which rows a data test looks at: a test of a monthly table reads the months of the run and no others. In a test's `where`
+{#- Which rows a data test looks at: a test of a monthly table reads the months of the run and no others. In its `where`
       __asked_months__                   keeps the asked months; its column is snapshot_month,
       __asked_months:transaction_date__  keeps them by another column,
       __asked_months_that_passed__       keeps those that were published because they obey the rules of this run.
@@ -10,13 +10,14 @@
     {% set where = where | replace('__asked_months_that_passed__', months_that_passed_sql()) %}
     {% set months = modules.re.search('__asked_months(:([a-z_]+))?__', where) %}
     {% if months %}
-        {% set where = where | replace(months.group(0), "(" ~ is_asked_month(months.group(2) or 'snapshot_month') ~ ")") %}
+        {% set asked = is_asked_month(months.group(2) or 'snapshot_month') %}
+        {% set where = where | replace(months.group(0), "(" ~ asked ~ ")") %}
     {% endif %}
     {{ return("(select * from " ~ relation ~ " where " ~ where ~ ") as tested") }}
 {% endmacro %}
 
-{#- A month a person accepted breaks a rule, and rightly so; a month that was blocked just now may still show its last published
-    version, which was made under the rules of its own day. Both say nothing about this run. -#}
+{#- A month that a person accepted breaks a rule, and is meant to; a month that was blocked just now may still show its
+    last published version, made under the rules of its own day. Neither says anything about this run. -#}
 {% macro months_that_passed_sql() %}
     {% set log = existing_relation_of('segment_publications') %}
     {{ return(

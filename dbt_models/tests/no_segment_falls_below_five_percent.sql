@@ -3,8 +3,8 @@
     meta={'dagster': {'ref': {'name': 'customer_segment_history'}}},
 ) }}
 
--- The audit of the same rule takes its segments and its bound from the vars; here both are written out. Counting from a list of
--- the five makes an absent segment a 0 that fails.
+-- The audit of the same rule takes its segments and its bound from the vars; here both are written out. Counting from
+-- a list of the five makes an absent segment a 0 that fails.
 -- depends_on: {{ ref('segment_publications') }}
 with history as (
 
@@ -54,8 +54,8 @@ counts as (
 select
     totals.snapshot_month,
     segments.customer_segment,
-    coalesce(counts.customers, 0) as customers,
     totals.customers as all_customers,
+    coalesce(counts.customers, 0) as customers,
     cast(coalesce(counts.customers, 0) * 100 as double) / cast(totals.customers as double) as share_pct
 from totals
 cross join segments

@@ -1,6 +1,7 @@
 {{ config(meta={'dagster': {'ref': {'name': 'customer_segment_history'}}}) }}
 
--- The log is written beside the rows it describes; a month without a log row, or with another count, was written past it.
+-- The log is written beside the rows it describes; a month without a log row, or with another count, was written past
+-- it.
 with published as (
 
     select
@@ -24,9 +25,9 @@ logged as (
 )
 
 select
-    coalesce(published.snapshot_month, logged.snapshot_month) as snapshot_month,
     published.customers as published_customers,
-    logged.customers as logged_customers
+    logged.customers as logged_customers,
+    coalesce(published.snapshot_month, logged.snapshot_month) as snapshot_month
 from published
 full outer join logged on published.snapshot_month = logged.snapshot_month
 where coalesce(published.customers, -1) <> coalesce(logged.customers, -1)

@@ -27,12 +27,12 @@ history as (
 )
 
 select
-    coalesce(history.snapshot_month, summary.snapshot_month) as snapshot_month,
     history.customers,
     summary.customers as customers_in_summary,
     history.total_lifetime_value,
     summary.total_lifetime_value as total_lifetime_value_in_summary,
-    summary.share_pct
+    summary.share_pct,
+    coalesce(history.snapshot_month, summary.snapshot_month) as snapshot_month
 from history
 full outer join summary on history.snapshot_month = summary.snapshot_month
 where

@@ -37,11 +37,11 @@ transitions as (
 )
 
 select
-    coalesce(pairs.snapshot_month, transitions.snapshot_month) as snapshot_month,
     pairs.customers,
     transitions.customers as arrived,
     pairs.previous_customers,
-    transitions.previous_customers as departed
+    transitions.previous_customers as departed,
+    coalesce(pairs.snapshot_month, transitions.snapshot_month) as snapshot_month
 from pairs
 full outer join transitions on pairs.snapshot_month = transitions.snapshot_month
 where

@@ -1,9 +1,9 @@
 {{ config(meta={'replaces': 'months_in_batch'}) }}
 
--- Straight from the facts, the one place besides the rollup: the 90 days from the as-of date end between two edges of
--- the rollup's periods (as-of + 90 is no month start less 90 or 180 days), so no sum of periods equals this window.
--- An asked month brings up the audiences whose window its facts touch: at most four months back, as 90 days reach into
--- a fourth month after February. A window that is still open, or not covered by a published month, waits.
+-- Straight from the facts, not from the rollup that every metric uses: as-of + 90 is in general no edge of its periods
+-- (those are month starts, and month starts less 90 or 180 days), so no sum of periods equals this window.
+-- An asked month brings up the audiences whose window its facts touch: at most four months back, as 90 days with
+-- February among them reach into a fourth. A window not yet covered by a published month waits.
 {%- set asked = asked_month_list() %}
 {%- set first = months_before(asked[0], 4) %}
 with audiences as (
@@ -110,35 +110,61 @@ measured as (
         audiences.campaign,
         audiences.treatment_group,
         audiences.customer_id,
-        coalesce(spend.spend, 0) as spend
+        cast(coalesce(spend.spend, 0) as decimal(18, 2)) as spend
     from audiences
     left join spend
         on
             audiences.snapshot_month = spend.snapshot_month
             and audiences.customer_id = spend.customer_id
 
+),
+
+totals as (
+
+    select
+        months.snapshot_month,
+        campaign_groups.campaign,
+        campaign_groups.treatment_group,
+        months.as_of_date,
+        months.window_end,
+        count(measured.customer_id) as customers,
+        coalesce(sum(measured.spend), 0) as spend,
+        coalesce(sum(measured.spend * measured.spend), 0) as squared_spend
+    from months
+    cross join campaign_groups
+    left join measured
+        on
+            months.snapshot_month = measured.snapshot_month
+            and campaign_groups.campaign = measured.campaign
+            and campaign_groups.treatment_group = measured.treatment_group
+    group by
+        months.snapshot_month,
+        campaign_groups.campaign,
+        campaign_groups.treatment_group,
+        months.as_of_date,
+        months.window_end
+
 )
 
+-- The deviation from exact sums, not by stddev_samp: that adds doubles in the order in which threads deliver them, and
+-- two runs then differ in the last digit.
 select
-    months.snapshot_month,
-    campaign_groups.campaign,
-    campaign_groups.treatment_group,
-    months.as_of_date as window_start,
-    months.window_end,
-    count(measured.customer_id) as customers,
-    cast(coalesce(sum(measured.spend), 0) as decimal(38, 2)) as total_spend,
-    cast(sum(measured.spend) as double) / nullif(cast(count(measured.customer_id) as double), 0) as mean_spend,
-    stddev_samp(cast(measured.spend as double)) as stddev_spend
-from months
-cross join campaign_groups
-left join measured
-    on
-        months.snapshot_month = measured.snapshot_month
-        and campaign_groups.campaign = measured.campaign
-        and campaign_groups.treatment_group = measured.treatment_group
-group by
-    months.snapshot_month,
-    campaign_groups.campaign,
-    campaign_groups.treatment_group,
-    months.as_of_date,
-    months.window_end
+    snapshot_month,
+    campaign,
+    treatment_group,
+    as_of_date as window_start,
+    window_end,
+    customers,
+    cast(spend as decimal(38, 2)) as total_spend,
+    case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,
+    case
+        when customers > 1
+            then sqrt(
+                greatest(
+                    cast(squared_spend as double)
+                    - cast(spend as double) * cast(spend as double) / cast(customers as double),
+                    0
+                ) / cast(customers - 1 as double)
+            )
+    end as stddev_spend
+from totals

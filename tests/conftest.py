@@ -1,0 +1,18 @@
+"""What every test needs: a star schema of the test's own making (SEGMENTATION_SOURCE=warehouse), and no telemetry."""
+
+import os
+
+import hypothesis
+
+os.environ["SEGMENTATION_TARGET"] = "duckdb"
+os.environ["SEGMENTATION_SOURCE"] = "warehouse"
+os.environ.pop("SEGMENTATION_RULES", None)
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+from tests.warehouse_fixture import pipeline  # noqa: E402, F401 - a fixture is used by its name
+
+# CI has to fail for the same examples every time; at a desk, new ones are welcome.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("desk", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
