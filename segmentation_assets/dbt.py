@@ -75,14 +75,20 @@ def project_vars() -> dict[str, Any]:
 
 
 def fingerprint() -> str:
-    """Changes with every file of the dbt project, the rules, the engine and the place of the sources."""
+    """Changes with every file of the dbt project, the rules, the engine, its database and the place of the sources."""
     digest = hashlib.sha256()
     for path in sorted(project_dir().rglob("*")):
         relative = path.relative_to(project_dir())
         if path.is_file() and relative.parts[0] not in ("target", "logs") and path.suffix in (".sql", ".yml", ".md"):
             digest.update(str(relative).encode() + b"\0" + path.read_bytes())
-    digest.update(json.dumps([project_vars(), target(), source_schema(), _dbt_version()], sort_keys=True).encode())
+    place = [target(), _database(), source_schema()]
+    digest.update(json.dumps([project_vars(), *place, _dbt_version()], sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _database() -> str:
+    """What the manifest calls the database of every table: DuckDB names it after the file."""
+    return duckdb_path().stem if target() == "duckdb" else os.environ.get("SNOWFLAKE_DATABASE", "").strip()
 
 
 @cache
@@ -272,7 +278,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         }
         arguments = [
             "--no-use-colors", "--log-level", "none", "build", *_project_arguments(artifacts), *_vars_arguments(month_vars),
-            *selected.selection_args, *extra,
+            "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
         with warehouse.exclusive(), _environment(), _indirect_selection(selected.indirect_selection or "buildable"):
             from dbt.adapters.factory import FACTORY, reset_adapters
@@ -319,6 +325,19 @@ def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
             yield event.with_metadata({**event.metadata, **rows, **columns})
         else:
             yield event
+
+
+def build_rows(invocation: DbtCliInvocation) -> Callable[[str], list[dict[str, Any]]]:
+    """Queries through the connection of the build under way, which alone may have the DuckDB file open."""
+
+    def rows_of(sql: str) -> list[dict[str, Any]]:
+        adapter = cast("Any", invocation.adapter)
+        with adapter.connection_named("segmentation_metadata"):
+            table = adapter.execute(sql, fetch=True)[1]
+        names = [name.lower() for name in table.column_names]
+        return [dict(zip(names, row.values(), strict=True)) for row in table.rows]
+
+    return rows_of
 
 
 def _use_adapter(invocation: DbtCliInvocation) -> None:

@@ -17,7 +17,7 @@ class MonthError(ValueError):
 
 
 def parse_month(text: str, name: str = "month") -> date:
-    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])-01", text):
+    if not re.fullmatch(r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-01", text):
         raise MonthError(f"{name} is {text!r}; it has to be the first day of a month, as 2025-11-01.")
     return date.fromisoformat(text)
 

@@ -17,8 +17,8 @@ def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadat
     if newest is None:
         return dg.MetadataValue.md("No audits for this month.")
     records = [
-        {key: float(row[key]) if key.endswith("_pct") and row[key] is not None else row[key] for key in row}
-        | {"snapshot_month": str(row["snapshot_month"])}
+        {"customer_segment": row["customer_segment"]}
+        | {key: None if row[key] is None else float(row[key]) for key in ("share_pct", "band_lower_pct", "band_upper_pct")}
         for row in shares
         if row["snapshot_month"] == newest
     ]

@@ -5,13 +5,29 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import dagster as dg
 from filelock import FileLock, Timeout
 
-if TYPE_CHECKING:
-    from dagster_snowflake import SnowflakeResource
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.snowflake import SnowflakeSession, SnowflakeWarehouse
+
+__all__ = [
+    "GOLD",
+    "SILVER",
+    "DuckDBSession",
+    "DuckDBWarehouse",
+    "Session",
+    "SnowflakeSession",
+    "SnowflakeWarehouse",
+    "Warehouse",
+    "WarehouseError",
+    "duckdb_path",
+    "source_schema",
+    "target",
+    "warehouse",
+]
 
 Target = Literal["duckdb", "snowflake"]
 TARGETS: tuple[Target, ...] = ("duckdb", "snowflake")
@@ -19,10 +35,6 @@ GOLD, SILVER = "gold", "silver"
 DUCKDB_DEFAULT_PATH = Path("data") / "segmentation.duckdb"
 
 logger = logging.getLogger(__name__)
-
-
-class WarehouseError(Exception):
-    """The warehouse cannot be used as configured; one line that names the variable, its value and the fix."""
 
 
 def target() -> Target:
@@ -70,23 +82,6 @@ class DuckDBSession:
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-class SnowflakeSession:
-    edit_distance = "editdistance"
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-
-    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql.replace("?", "%s"), tuple(parameters))
-
-    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql.replace("?", "%s"), tuple(parameters))
-            names = [column[0].lower() for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
 class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
     """A DuckDB file. One process at a time may have it open for writing."""
 
@@ -98,7 +93,9 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
 
         path = Path(self.path)
         if read_only and not path.exists():
-            raise WarehouseError(f"There is no DuckDB file at {path}: run `make run` first, or correct SEGMENTATION_DUCKDB_PATH.")
+            raise WarehouseError(
+                f"There is no DuckDB file at {path}: run `make run` first, or correct SEGMENTATION_DUCKDB_PATH."
+            )
         with self.exclusive():
             try:
                 connection = duckdb.connect(str(path), read_only=read_only)
@@ -138,56 +135,7 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
             lock.release()
 
 
-class SnowflakeWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
-    """A Snowflake account, reached through dagster-snowflake with the SNOWFLAKE_* variables."""
-
-    @contextmanager
-    def session(self, *, read_only: bool = False) -> Iterator[SnowflakeSession]:
-        del read_only  # the role's grants decide
-        with snowflake_resource().get_connection() as connection:
-            yield SnowflakeSession(connection)
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Snowflake's own transactions keep runs apart."""
-        yield
-
-
 Warehouse = DuckDBWarehouse | SnowflakeWarehouse
-
-
-def snowflake_resource() -> "SnowflakeResource":
-    """Checked first, so that a missing variable is named before any connection is tried."""
-    # 14 s to import: only where the target is Snowflake.
-    from dagster_snowflake import SnowflakeResource
-
-    settings = {
-        "account": "SNOWFLAKE_ACCOUNT",
-        "user": "SNOWFLAKE_USER",
-        "password": "SNOWFLAKE_PASSWORD",
-        "private_key_path": "SNOWFLAKE_PRIVATE_KEY_PATH",
-        "private_key_password": "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
-        "role": "SNOWFLAKE_ROLE",
-        "warehouse": "SNOWFLAKE_WAREHOUSE",
-        "database": "SNOWFLAKE_DATABASE",
-    }
-    found = {key: value for key, name in settings.items() if (value := os.environ.get(name, "").strip())}
-    for key in ("account", "user", "database"):
-        if key not in found:
-            raise WarehouseError(f"{settings[key]} is not set; SEGMENTATION_TARGET=snowflake needs it.")
-    if "private_key_path" in found:
-        found.pop("password", None)
-        if not Path(found["private_key_path"]).is_file():
-            raise WarehouseError(f"SNOWFLAKE_PRIVATE_KEY_PATH is {found['private_key_path']}, where there is no file.")
-    elif "password" not in found:
-        raise WarehouseError("Neither SNOWFLAKE_PRIVATE_KEY_PATH nor SNOWFLAKE_PASSWORD is set; one of them is needed.")
-    arguments = {
-        key: value
-        for key, name in {"host": "SNOWFLAKE_HOST", "port": "SNOWFLAKE_PORT", "protocol": "SNOWFLAKE_PROTOCOL"}.items()
-        if (value := os.environ.get(name, "").strip())
-    }
-    arguments["session_parameters"] = {"CLIENT_TELEMETRY_ENABLED": False}
-    return SnowflakeResource(**found, additional_snowflake_connection_args=arguments)
 
 
 def warehouse() -> Warehouse:

@@ -1,9 +1,16 @@
 {#- The gate and the log of what passed it. -#}
 
-{#- Months of `audits` with a failed blocking audit that nobody accepted. An acceptance holds for the measured value
-    that was seen: a month computed anew with another value is blocked again. -#}
-{% macro blocked_months(audits) %}
-    select distinct audits.snapshot_month
+{#- `audits` with the acceptance of each failure, if a person gave one. It holds for the measured value that was seen: a
+    month computed anew with another value is blocked again. -#}
+{% macro audits_and_acceptances(audits) %}
+    select
+        audits.snapshot_month,
+        audits.audit,
+        audits.customer_segment,
+        audits.severity,
+        audits.failed_rows,
+        overrides.accepted_by,
+        overrides.reason
     from {{ audits }} as audits
     left join {{ ref('segment_audit_overrides') }} as overrides
         on
@@ -11,10 +18,16 @@
             and audits.audit = overrides.audit
             and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')
             and abs(audits.measured - overrides.measured) < 0.000000001
+{% endmacro %}
+
+{#- Months of `audits` with a failed blocking audit that nobody accepted. -#}
+{% macro blocked_months(audits) %}
+    select distinct judged.snapshot_month
+    from ({{ audits_and_acceptances(audits) }}) as judged
     where
-        audits.severity = 'error'
-        and audits.failed_rows > 0
-        and overrides.audit is null
+        judged.severity = 'error'
+        and judged.failed_rows > 0
+        and judged.accepted_by is null
 {% endmacro %}
 
 {#- Shares of the months published before this run, straight from the history: a ref would close a circle, as the
@@ -71,14 +84,8 @@
         select
             audits.snapshot_month,
             max(case when audits.severity = 'error' then 1 else 0 end) as has_errors,
-            max(overrides.accepted_by || ': ' || overrides.reason) as override_reason
-        from {{ ref('segment_audits') }} as audits
-        left join {{ ref('segment_audit_overrides') }} as overrides
-            on
-                audits.snapshot_month = overrides.snapshot_month
-                and audits.audit = overrides.audit
-                and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')
-                and abs(audits.measured - overrides.measured) < 0.000000001
+            max(audits.accepted_by || ': ' || audits.reason) as override_reason
+        from ({{ audits_and_acceptances(ref('segment_audits')) }}) as audits
         where audits.failed_rows > 0
         group by audits.snapshot_month
 

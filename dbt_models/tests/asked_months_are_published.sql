@@ -32,9 +32,9 @@ failed_audits as (
         audits.failed_rows
     from {{ ref('segment_audits') }} as audits
     inner join blocked on audits.snapshot_month = blocked.snapshot_month
-    inner join months on audits.snapshot_month = months.snapshot_month
     where
-        audits.severity = 'error'
+        {{ is_asked_month('audits.snapshot_month') }}
+        and audits.severity = 'error'
         and audits.failed_rows > 0
 
 ),

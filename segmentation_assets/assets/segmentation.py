@@ -3,6 +3,7 @@
 Three builds, because the checks of the candidate stand between it and publication. The gate itself is in the warehouse.
 """
 
+import time
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -11,9 +12,11 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from segmentation_assets import audits
-from segmentation_assets.dbt import InProcessDbt, manifest_path, project_dir, stream
-from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets import audits, distribution
+from segmentation_assets.assets.star_schema import check_source
+from segmentation_assets.dbt import InProcessDbt, build_rows, manifest_path, project_dir, stream
+from segmentation_assets.partitions import monthly_partitions, months_between
+from segmentation_assets.sources import SourceError
 from segmentation_assets.warehouse import GOLD, Warehouse
 
 OWNERS = ["team:customer-analytics"]
@@ -47,11 +50,13 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
 
     @dbt_assets(select="path:models/staging", name="staging", **shared)
     def staging(context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
+        refuse_broken_source(warehouse)
         month = date(2000, 1, 1)  # views know no month, but every build names one
         yield from build(context, dbt, warehouse, (month, month))
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
     def candidate(context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
+        refuse_broken_source(warehouse)
         yield from build(context, dbt, warehouse, asked_months(context))
 
     @dbt_assets(select="config.group:segments_published", name="publication", **monthly)
@@ -60,7 +65,8 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
         try:
             yield from build(context, dbt, warehouse, months)
         except DagsterDbtCliRuntimeError:
-            refuse_unpublished(warehouse, months)
+            # The same refusal also fails a dbt test; say it in words. Any other failure speaks for itself.
+            refuse_blocked(warehouse, months)
             raise
         refuse_unpublished(warehouse, months)
 
@@ -79,24 +85,44 @@ def asked_months(context: dg.AssetExecutionContext) -> tuple[date, date]:
 def build(
     context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: Warehouse, months: tuple[date, date]
 ) -> Iterator[Any]:
+    """The build's events as they happen, with the month's distribution on the assets that carry it."""
+    started = time.monotonic()
     with dbt.build(context, warehouse, months, translator()) as invocation:
-        yield from stream(invocation)
+        for event in stream(invocation):
+            key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
+            if key is not None and key.path[-1] in distribution.TABLES:
+                rows = distribution.shares(build_rows(invocation), distribution.TABLES[key.path[-1]], *months)
+                distribution.attach(context, key, rows, time.monotonic() - started)
+            yield event
 
 
-def refuse_unpublished(warehouse: Warehouse, months: tuple[date, date]) -> None:
+def refuse_broken_source(warehouse: Warehouse) -> None:
+    """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
+    try:
+        check_source(warehouse)
+    except SourceError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error
+
+
+def refuse_blocked(warehouse: Warehouse, months: tuple[date, date]) -> None:
     """Fail the run that asked for a month which the gate held back, in words an analyst can act on."""
     with warehouse.session() as session:
         rows = audits.month_audits(session, *months)
-        published = {
-            str(row["snapshot_month"])
-            for row in session.rows(f"select distinct snapshot_month from {GOLD}.segment_publications")
-        }
     if any(audits.is_blocking_failure(row) for row in rows):
         raise dg.Failure(description=audits.refusal(rows), allow_retries=False)
-    audited = {str(row["snapshot_month"]) for row in rows}
-    from segmentation_assets.partitions import months_between
 
-    missing = [str(month) for month in months_between(*months) if str(month) not in audited or str(month) not in published]
+
+def refuse_unpublished(warehouse: Warehouse, months: tuple[date, date]) -> None:
+    """A run is never green without what it was asked for: every month audited as it stands, and published."""
+    refuse_blocked(warehouse, months)
+    with warehouse.session() as session:
+        audited = {str(row["snapshot_month"]) for row in audits.month_audits(session, *months)}
+        published = {
+            str(row["snapshot_month"])
+            for row in session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history")
+        }
+    asked = [str(month) for month in months_between(*months)]
+    missing = [month for month in asked if month not in audited or month not in published]
     if missing:
         raise dg.Failure(
             description=f"Not published: {', '.join(missing)}. There are no audits of the present candidate:"

@@ -1,4 +1,11 @@
-"""The source contract: which tables and columns the star schema has to have, and of what kind. Checked before a run computes."""
+"""The source contract: which tables and columns the star schema has to have, of what kind, and what must be true of them.
+
+Checked before a run computes, in well under a second: counts, smallest and largest values, which both engines keep per
+block. What takes a look at every row, such as facts that are there twice, is a dbt test.
+"""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
 
 from segmentation_assets.sources import SourceError
 from segmentation_assets.warehouse import Session
@@ -14,14 +21,14 @@ KEY = (*INTEGER, *TEXT)
 CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
     "fct_transactions": {
         "transaction_key": KEY,
-        "customer_key": KEY,
+        "customer_key": INTEGER,
         "merchant_category_key": KEY,
         "transaction_date": DAY,
         "transaction_amount": MONEY,
         "transaction_status": TEXT,
     },
     "dim_customer": {
-        "customer_key": KEY,
+        "customer_key": INTEGER,  # published as a whole number
         "customer_id": TEXT,
         "first_name": TEXT,
         "last_name": TEXT,
@@ -35,12 +42,24 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
     "marketing_suppressions": {"customer_id": TEXT, "reason": TEXT, "suppressed_at": DAY},
 }
 OPTIONAL = {"marketing_suppressions"}
-WORDS = {KEY: "a whole number or text", TEXT: "text", DAY: "DATE or a TIMESTAMP without time zone",
+WORDS = {KEY: "a whole number or text", INTEGER: "a whole number", TEXT: "text", DAY: "DATE or a TIMESTAMP without time zone",
          MONEY: "DECIMAL", BOOLEAN: "BOOLEAN"}  # fmt: skip
 
 
-def check(session: Session, schema: str) -> None:
-    """Raises SourceError with one line per finding: table, column, expected and found."""
+# A NULL here would leave the row out of every sum, or the customer out of every month, without a word.
+NEVER_NULL = {
+    "fct_transactions": ("transaction_date", "customer_key", "transaction_amount"),
+    "dim_customer": ("customer_key", "customer_id", "valid_from"),
+}
+# A repeated key would count each of its facts more than once.
+UNIQUE = {"dim_customer": "customer_key", "dim_merchant_category": "category_key"}
+
+
+def check(session: Session, schema: str, before: date) -> None:
+    """Raises SourceError with one line per finding: table, column, expected and found.
+
+    Facts on or after the date `before` are in no closed month, and need no day in the calendar yet.
+    """
     found: dict[str, dict[str, str]] = {}
     for row in session.rows(
         "select lower(table_name) as table_name, lower(column_name) as column_name, data_type"
@@ -49,6 +68,8 @@ def check(session: Session, schema: str) -> None:
     ):
         found.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
     problems = [problem for table, columns in CONTRACT.items() for problem in _problems(table, columns, found.get(table))]
+    if not problems:
+        problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
     if problems:
         raise SourceError(
             "\n".join([f"The star schema in schema {schema!r} breaks the source contract; nothing was computed.", *problems])
@@ -69,3 +90,47 @@ def _problems(table: str, columns: dict[str, tuple[str, ...]], found: dict[str, 
 
 def _is_one_of(data_type: str, kinds: tuple[str, ...]) -> bool:
     return data_type.upper().split("(")[0].strip() in kinds
+
+
+def _nulls(session: Session, schema: str) -> Iterator[str]:
+    for table, columns in NEVER_NULL.items():
+        counts = ", ".join(f"count({column}) as {column}" for column in columns)
+        (row,) = session.rows(f"select count(*) as all_rows, {counts} from {schema}.{table}")
+        for column in columns:
+            if missing := row["all_rows"] - row[column]:
+                yield f"- {table}.{column}: expected a value in every row, found NULL in {missing:,} of {row['all_rows']:,} rows."
+
+
+def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
+    for table, column in UNIQUE.items():
+        (row,) = session.rows(f"select count({column}) as n, count(distinct {column}) as keys from {schema}.{table}")
+        if row["n"] > row["keys"]:
+            yield f"- {table}.{column}: expected a key of its own in every row, found {row['keys']:,} keys in {row['n']:,} rows."
+
+
+def _missing_days(session: Session, schema: str, before: date) -> Iterator[str]:
+    """A fact on a day that the calendar lacks, or has twice, would be lost or counted twice."""
+    (facts,) = session.rows(
+        "select cast(min(transaction_date) as date) as first_day, cast(max(transaction_date) as date) as last_day"
+        f" from {schema}.fct_transactions where transaction_date < date '{before}'"
+    )
+    first, last = facts["first_day"], facts["last_day"]
+    if first is None:
+        return
+    calendar = {
+        row["full_day"]: row["n"]
+        for row in session.rows(
+            f"select cast(full_date as date) as full_day, count(*) as n from {schema}.dim_date"
+            f" where full_date >= date '{first}' and full_date < date '{last + timedelta(days=1)}' group by 1"
+        )
+    }
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    for words, wrong in (
+        ("missing", [day for day in days if day not in calendar]),
+        ("more than once", [day for day in days if calendar.get(day, 0) > 1]),
+    ):
+        if wrong:
+            yield (
+                f"- dim_date.full_date: expected each day of the facts once, {first} to {last},"
+                f" found {len(wrong):,} {words}, the first {wrong[0]}."
+            )

@@ -24,6 +24,16 @@ suppressed as (
 
 ),
 
+-- Who unsubscribed is a person at an address: another customer at the same one must not be written to either.
+suppressed_mailboxes as (
+
+    select distinct contacts.mailbox
+    from suppressed
+    inner join contacts on suppressed.customer_id = contacts.customer_id
+    where contacts.mailbox is not null
+
+),
+
 published_contacts as (
 
     {{ published_contacts() }}
@@ -57,11 +67,12 @@ reachable as (
         case
             when not members.meets_criteria then 'misses_criteria'
             when contacts.mailbox is null then 'no_deliverable_email'
-            when suppressed.customer_id is not null then 'suppressed'
+            when suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null then 'suppressed'
         end as reason
     from members
     left join contacts on members.customer_id = contacts.customer_id
     left join suppressed on members.customer_id = suppressed.customer_id
+    left join suppressed_mailboxes on contacts.mailbox = suppressed_mailboxes.mailbox
 
 ),
 

@@ -50,10 +50,12 @@ differences as (
         abs(
             coalesce(facts_by_month.transaction_count, 0) - coalesce(rollup_by_month.transaction_count, 0)
         ) as transaction_count,
-        abs(coalesce(facts_by_month.spend, 0) - coalesce(rollup_by_month.spend, 0))
-        + abs(coalesce(facts_by_month.travel_spend, 0) - coalesce(rollup_by_month.travel_spend, 0))
-        + abs(
-            coalesce(facts_by_month.necessities_spend, 0) - coalesce(rollup_by_month.necessities_spend, 0)
+        -- Whole cents: where sums of money come back as doubles, they differ by the order they were added up in.
+        cast(
+            abs(coalesce(facts_by_month.spend, 0) - coalesce(rollup_by_month.spend, 0))
+            + abs(coalesce(facts_by_month.travel_spend, 0) - coalesce(rollup_by_month.travel_spend, 0))
+            + abs(coalesce(facts_by_month.necessities_spend, 0) - coalesce(rollup_by_month.necessities_spend, 0))
+            as decimal(38, 2)
         ) as spend
     from facts_by_month
     full outer join rollup_by_month on facts_by_month.calendar_month = rollup_by_month.calendar_month

@@ -1,0 +1,5 @@
+"""Errors that are told to a person in one line."""
+
+
+class WarehouseError(Exception):
+    """The warehouse cannot be used as configured; one line that names the variable, its value and the fix."""

@@ -1,0 +1,203 @@
+"""The Snowflake account: its settings, checked before any connection is tried, and sessions on it.
+
+What DuckDB and Snowflake have in common is in `warehouse`. No text here, of an error or a log, holds a secret.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from segmentation_assets.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from dagster_snowflake import SnowflakeResource
+
+# dagster-snowflake's name of each setting, and the variable that holds it.
+SETTINGS = {
+    "account": "SNOWFLAKE_ACCOUNT",
+    "user": "SNOWFLAKE_USER",
+    "database": "SNOWFLAKE_DATABASE",
+    "private_key_path": "SNOWFLAKE_PRIVATE_KEY_PATH",
+    "private_key_password": "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
+    "password": "SNOWFLAKE_PASSWORD",
+    "role": "SNOWFLAKE_ROLE",
+    "warehouse": "SNOWFLAKE_WAREHOUSE",
+    "host": "SNOWFLAKE_HOST",
+    "port": "SNOWFLAKE_PORT",
+    "protocol": "SNOWFLAKE_PROTOCOL",
+}
+REQUIRED = ("account", "user", "database")
+# Arguments of the connector that dagster-snowflake has no field for.
+CONNECTOR_ONLY = ("host", "port", "protocol")
+# The connector's own limits are five minutes and none at all.
+LOGIN_SECONDS, NETWORK_SECONDS = 15, 120
+
+# What a refused login says, and the setting to look at. The first that fits is told.
+REFUSALS = (
+    (
+        "incorrect username or password",
+        "Snowflake does not accept SNOWFLAKE_USER {user!r} with the SNOWFLAKE_PASSWORD given.",
+    ),
+    ("multi-factor", "SNOWFLAKE_USER {user!r} needs a second factor with a password: use SNOWFLAKE_PRIVATE_KEY_PATH."),
+    (
+        "jwt token",
+        "Snowflake does not accept the key of SNOWFLAKE_PRIVATE_KEY_PATH for SNOWFLAKE_USER {user!r}:"
+        " its public half has to be that user's RSA_PUBLIC_KEY (docs/snowflake.md).",
+    ),
+    ("role", "SNOWFLAKE_ROLE is {role!r}, which does not exist or is not granted to SNOWFLAKE_USER {user!r}."),
+    (
+        "warehouse",
+        "SNOWFLAKE_WAREHOUSE is {warehouse!r}, which does not exist or may not be used with SNOWFLAKE_ROLE {role!r}.",
+    ),
+    (
+        "database",
+        "SNOWFLAKE_DATABASE is {database!r}, which does not exist or may not be used with SNOWFLAKE_ROLE {role!r}.",
+    ),
+    ("user", "Snowflake refuses SNOWFLAKE_USER {user!r}: it is locked, disabled or kept out by a network policy."),
+)
+UNREACHABLE = (
+    "No Snowflake answers at {address} within {seconds} s: correct SNOWFLAKE_ACCOUNT {account!r} or SNOWFLAKE_HOST."
+)
+
+
+def settings() -> dict[str, str]:
+    """The variables that are set, by dagster-snowflake's names. Raises WarehouseError for a missing or wrong one."""
+    found = {key: value for key, name in SETTINGS.items() if (value := os.environ.get(name, "").strip())}
+    for key in REQUIRED:
+        if key not in found:
+            raise WarehouseError(f"{SETTINGS[key]} is not set; SEGMENTATION_TARGET=snowflake needs it.")
+    if not found.get("port", "443").isdecimal():
+        raise WarehouseError(f"SNOWFLAKE_PORT is {found['port']!r}; it has to be a whole number, as 443.")
+    if found.get("protocol", "https") not in ("http", "https"):
+        raise WarehouseError(
+            f"SNOWFLAKE_PROTOCOL is {found['protocol']!r}; it has to be https, or http for an emulator."
+        )
+    if "private_key_path" in found:
+        found.pop("password", None)
+        _check_key(Path(found["private_key_path"]), found.get("private_key_password"))
+    elif "password" in found:
+        found.pop("private_key_password", None)
+    else:
+        raise WarehouseError("Neither SNOWFLAKE_PRIVATE_KEY_PATH nor SNOWFLAKE_PASSWORD is set; one of them is needed.")
+    return found
+
+
+def _check_key(path: Path, passphrase: str | None) -> None:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    named = f"SNOWFLAKE_PRIVATE_KEY_PATH is {path}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WarehouseError(f"{named}, which cannot be read: {error.strerror}.") from None
+    try:
+        load_pem_private_key(content, passphrase.encode() if passphrase else None)
+    except TypeError:
+        needs = "has none: unset it" if passphrase else "needs one: set it"
+        raise WarehouseError(
+            f"SNOWFLAKE_PRIVATE_KEY_PASSPHRASE does not fit the key at {path}, which {needs}."
+        ) from None
+    except ValueError:
+        wrong = "it is no private key in PEM, or SNOWFLAKE_PRIVATE_KEY_PASSPHRASE is wrong"
+        raise WarehouseError(f"{named}, which cannot be used: {wrong}.") from None
+
+
+def is_emulator() -> bool:
+    """Plain http: an emulator, which has no stages and no roles. No account speaks it."""
+    return os.environ.get("SNOWFLAKE_PROTOCOL", "").strip() == "http"
+
+
+def snowflake_resource(found: dict[str, str]) -> "SnowflakeResource":
+    # 14 s to import: only where the target is Snowflake.
+    from dagster_snowflake import SnowflakeResource
+
+    own = {key: value for key, value in found.items() if key not in CONNECTOR_ONLY}
+    connector: dict[str, Any] = {key: value for key, value in found.items() if key in CONNECTOR_ONLY}
+    if "port" in connector:
+        connector["port"] = int(connector["port"])
+    return SnowflakeResource(
+        **own,
+        additional_snowflake_connection_args={
+            **connector,
+            "login_timeout": LOGIN_SECONDS,
+            "network_timeout": NETWORK_SECONDS,
+            # Otherwise a wrong warehouse or database shows only at the first statement.
+            "validate_default_parameters": True,
+            "session_parameters": {
+                "CLIENT_TELEMETRY_ENABLED": False,
+                "QUERY_TAG": json.dumps({"app": "customer-segmentation"}),
+                "TIMEZONE": "UTC",
+            },
+        },
+    )
+
+
+class SnowflakeSession:
+    edit_distance = "editdistance"
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(*_bound(sql, parameters))
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(*_bound(sql, parameters))
+            names = [column[0].lower() for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _bound(sql: str, parameters: Sequence[object]) -> tuple[str, tuple[object, ...] | None]:
+    """The connector's placeholder is %s; a statement without parameters is sent as it stands."""
+    return (sql.replace("%", "%%").replace("?", "%s"), tuple(parameters)) if parameters else (sql, None)
+
+
+class SnowflakeWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
+    """A Snowflake account, reached through dagster-snowflake with the SNOWFLAKE_* variables."""
+
+    @contextmanager
+    def session(self, *, read_only: bool = False) -> Iterator[SnowflakeSession]:
+        del read_only  # the role's grants decide
+        found = settings()
+        resource = snowflake_resource(found)
+        with ExitStack() as stack:
+            connection = _connect(stack, resource, found)
+            # dagster-snowflake closes it only where nothing was raised; an open transaction ends with its session.
+            stack.callback(connection.close)
+            yield SnowflakeSession(connection)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Snowflake's own transactions keep runs apart.
+
+        One session first: dbt, which comes next, would meet a wrong password or host in every one of its threads.
+        """
+        with self.session():
+            pass
+        yield
+
+
+def _connect(stack: ExitStack, resource: "SnowflakeResource", found: dict[str, str]) -> Any:
+    from snowflake.connector.errors import Error
+
+    try:
+        return stack.enter_context(resource.get_connection())
+    except Error as error:
+        raise WarehouseError(refusal(str(error), found)) from None
+
+
+def refusal(said: str, found: dict[str, str]) -> str:
+    """One line for a login that failed, with the variable to correct and never a secret."""
+    named = {key: found.get(key, "") for key in SETTINGS if key not in ("password", "private_key_password")}
+    for sign, sentence in REFUSALS:
+        if sign in said.lower():
+            return sentence.format(**named)
+    address = f"{found.get('protocol', 'https')}://{found.get('host') or found['account'] + '.snowflakecomputing.com'}"
+    return UNREACHABLE.format(**named, address=address, seconds=LOGIN_SECONDS)

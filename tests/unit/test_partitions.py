@@ -1,0 +1,123 @@
+"""Months: parsing, arithmetic, which of them is closed, and which may be asked for.
+
+Locks out: a month accepted that is no month, the current month computed half-way through, a year end skipped, and a
+refusal that does not say what to give instead.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+import time_machine
+
+from segmentation_assets import partitions
+from segmentation_assets.partitions import (
+    MonthError,
+    as_of_date,
+    check_months,
+    last_closed_month,
+    month_after,
+    monthly_partitions,
+    months_between,
+    parse_month,
+    source_bounds,
+)
+
+NEW_YORK = ZoneInfo(partitions.TIME_ZONE)
+
+
+@pytest.fixture(autouse=True)
+def fresh_partitions() -> Iterator[None]:
+    monthly_partitions.cache_clear()
+    yield
+    monthly_partitions.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2025", "2025-11", "2025-11-02", "2025-13-01", "2025-00-01", "25-11-01", "2025-11-01 ", "2025/11/01",
+             "November", "2025-11-01\n", "٢٠٢٥-11-01", "0000-01-01"],
+)  # fmt: skip
+def test_what_is_no_first_of_a_month_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(MonthError, match=r"MONTH is .*; it has to be the first day of a month, as 2025") as refused:
+        parse_month(text, "MONTH")
+    assert "\n" not in str(refused.value)
+    assert repr(text) in str(refused.value)
+
+
+def test_a_first_of_a_month_is_taken() -> None:
+    assert parse_month("2024-02-01") == date(2024, 2, 1)
+
+
+def test_month_after_crosses_year_ends_both_ways() -> None:
+    assert month_after(date(2025, 12, 1)) == date(2026, 1, 1)
+    assert month_after(date(2026, 1, 1), -1) == date(2025, 12, 1)
+    assert month_after(date(2025, 6, 1), -18) == date(2023, 12, 1)
+    assert month_after(date(2025, 6, 1), 0) == date(2025, 6, 1)
+    assert as_of_date(date(2025, 12, 1)) == date(2026, 1, 1)
+
+
+def test_months_between_includes_both_ends() -> None:
+    assert months_between(date(2025, 11, 1), date(2026, 2, 1)) == [
+        date(2025, 11, 1), date(2025, 12, 1), date(2026, 1, 1), date(2026, 2, 1),
+    ]  # fmt: skip
+    assert months_between(date(2025, 11, 1), date(2025, 11, 1)) == [date(2025, 11, 1)]
+
+
+@pytest.mark.parametrize(
+    ("now", "month"),
+    [
+        (datetime(2026, 1, 1, 0, 0, tzinfo=NEW_YORK), date(2025, 12, 1)),
+        (datetime(2025, 12, 31, 23, 59, tzinfo=NEW_YORK), date(2025, 11, 1)),
+        (datetime(2026, 1, 1, 4, 59, tzinfo=UTC), date(2025, 11, 1)),  # still New Year's Eve in New York
+        (datetime(2026, 1, 1, 5, 0, tzinfo=UTC), date(2025, 12, 1)),
+        (datetime(2026, 11, 1, 1, 30, fold=1, tzinfo=NEW_YORK), date(2026, 10, 1)),
+        (datetime(2024, 3, 1, 2, tzinfo=NEW_YORK), date(2024, 2, 1)),
+    ],
+)
+def test_last_closed_month(now: datetime, month: date) -> None:
+    assert last_closed_month(now) == month
+
+
+def test_last_closed_month_of_the_clock_is_new_yorks() -> None:
+    with time_machine.travel(datetime(2026, 1, 1, 4, 30, tzinfo=UTC), tick=False):
+        assert last_closed_month() == date(2025, 11, 1)
+
+
+def test_the_partitions_end_with_the_last_closed_month() -> None:
+    with time_machine.travel(datetime(2026, 1, 1, 12, tzinfo=UTC), tick=False):
+        keys = monthly_partitions().get_partition_keys()
+    assert (keys[0], keys[-1], len(keys)) == ("2024-01-01", "2025-12-01", 24)
+
+
+def test_a_range_on_offer_passes() -> None:
+    with time_machine.travel(datetime(2026, 1, 15, tzinfo=UTC), tick=False):
+        check_months(date(2024, 1, 1), date(2025, 12, 1))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "told"),
+    [
+        (date(2025, 12, 1), date(2025, 11, 1), "The last month 2025-11-01 lies before the first, 2025-12-01"),
+        (date(2023, 12, 1), date(2025, 11, 1), "Month 2023-12-01 cannot be computed: .* 2024-01-01 to 2025-12-01"),
+        (date(2025, 12, 1), date(2026, 1, 1), "Month 2026-01-01 cannot be computed: .* 2024-01-01 to 2025-12-01"),
+        (date(2031, 1, 1), date(2031, 1, 1), "Month 2031-01-01 cannot be computed"),
+    ],
+)
+def test_a_range_not_on_offer_is_refused_with_what_is(first: date, last: date, told: str) -> None:
+    with time_machine.travel(datetime(2026, 1, 15, tzinfo=UTC), tick=False), pytest.raises(MonthError, match=told):
+        check_months(first, last)
+
+
+def test_the_start_month_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMENTATION_START_MONTH", " 2025-03-01 ")
+    assert monthly_partitions().get_partition_keys()[0] == "2025-03-01"
+    monkeypatch.setenv("SEGMENTATION_START_MONTH", "March")
+    with pytest.raises(MonthError, match="SEGMENTATION_START_MONTH is 'March'"):
+        source_bounds()
+
+
+def test_a_source_that_ended_offers_no_month_after_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGMENTATION_SOURCE", "completejourney")
+    keys = monthly_partitions().get_partition_keys()
+    assert (keys[0], keys[-1]) == ("2017-06-01", "2017-12-01")
