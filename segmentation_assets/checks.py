@@ -44,7 +44,7 @@ def audit_checks() -> dg.AssetChecksDefinition:
         none_is_left = len(blocked) == len({str(row["snapshot_month"]) for row in rows})
         for audit in audits.AUDITS:
             family = [row for row in rows if row["audit"] == audit.name]
-            if not one_month:
+            if not context.op_execution_context.has_partition_key:
                 record_each_month(context.op_execution_context, audit, family)
             yield result(audit, family, shares, picture, stops=one_month or none_is_left)
 
@@ -95,7 +95,8 @@ def measured(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows: Sequence[dict[str, Any]]) -> None:
-    """A range run yields a check once and without a month; this shows its months passed or failed one by one.
+    """A run that names its months as a range, be it of one month, yields a check once and without a month; this shows its
+    months passed or failed one by one.
 
     Recorded under the run's own id: a runless evaluation of the same month can be stored only once for ever.
     """

@@ -214,9 +214,6 @@ class _DbtThread:
             message["info"].setdefault("msg", "")
             self._on_event()
             self.stdout.lines.put(json.dumps({"info": message["info"], "data": message.get("data", {})}).encode())
-            if event.info.name == "StatsLine":
-                # The last word of a build. dbt closes its connections next, and the reader may still be fetching metadata.
-                self.stdout.wait_until_read()
 
         try:
             # Read afresh for every build: compiling writes the SQL into the manifest's nodes.
@@ -296,7 +293,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
                 cli_version=Version(_dbt_version()),
                 context=context,
             )
-            process.on_event(lambda: _use_adapter(invocation))
+            process.on_event(lambda: _use_adapter(invocation, process.stdout))
             process.start()
             try:
                 yield invocation
@@ -340,12 +337,25 @@ def build_rows(invocation: DbtCliInvocation) -> Callable[[str], list[dict[str, A
     return rows_of
 
 
-def _use_adapter(invocation: DbtCliInvocation) -> None:
-    """The metadata of columns and rows come through the adapter dbt itself registers when the build begins."""
+def _use_adapter(invocation: DbtCliInvocation, events: _EventStream) -> None:
+    """The metadata of columns and rows come through the adapter dbt itself registers when the build begins.
+
+    After the last node, and before it says so in any event, dbt closes every connection of the adapter. The reader may be
+    fetching metadata through one of them just then, which DuckDB answers with "connection is busy" and a failed build.
+    """
     from dbt.adapters.factory import FACTORY
 
-    if invocation.adapter is None:
-        invocation.adapter = next(iter(FACTORY.adapters.values()), None)
+    adapter = next(iter(FACTORY.adapters.values()), None)
+    if invocation.adapter is not None or adapter is None:
+        return
+    close = adapter.cleanup_connections
+
+    def close_when_all_is_read() -> None:
+        events.wait_until_read()
+        close()
+
+    adapter.cleanup_connections = close_when_all_is_read  # pyright: ignore[reportAttributeAccessIssue]
+    invocation.adapter = adapter
 
 
 @contextmanager

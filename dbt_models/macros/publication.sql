@@ -147,16 +147,20 @@
     {% endif %}
 {% endmacro %}
 
-{#- Independent of row order: the sum of each row's hash. -#}
-{% macro content_hash(columns) %}
+{#- Says whether a month's content changed, independent of row order: the sum of each row's hash. Each engine hashes its own
+    way, as it is compared with the same engine's only; the portable MD5 takes a second for 500,000 rows, DuckDB's own
+    hash 0.03. -#}
+{% macro content_hash(columns) %}{{ return(adapter.dispatch('content_hash')(columns)) }}{% endmacro %}
+
+{% macro default__content_hash(columns) %}cast(sum(hash({{ columns | join(", ") }})) as varchar){% endmacro %}
+
+{% macro snowflake__content_hash(columns) %}
     cast(sum(cast({{ hash_number(row_text(columns)) }} as decimal(38, 0))) as varchar)
 {%- endmacro %}
 
-{#- Nine decimals of every metric: the text of a double is shorter on Snowflake than on DuckDB. -#}
 {% macro row_text(columns) %}
     {%- for column in columns -%}
-        {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if column in numeric_metrics() else column -%}
-        coalesce(cast({{ value }} as varchar), '') {{- " || '|' || " if not loop.last }}
+        coalesce(cast({{ column }} as varchar), '') {{- " || '|' || " if not loop.last }}
     {%- endfor -%}
 {% endmacro %}
 

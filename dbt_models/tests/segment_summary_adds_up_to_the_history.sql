@@ -6,7 +6,7 @@ with summary as (
     select
         snapshot_month,
         sum(customers) as customers,
-        sum(total_lifetime_value) as total_lifetime_value,
+        cast(sum(total_lifetime_value) as decimal(38, 2)) as total_lifetime_value,
         sum(share_pct) as share_pct
     from {{ ref('segment_summary') }}
     where {{ is_asked_month('snapshot_month') }}
@@ -19,7 +19,7 @@ history as (
     select
         snapshot_month,
         count(*) as customers,
-        sum(lifetime_value) as total_lifetime_value
+        cast(sum(lifetime_value) as decimal(38, 2)) as total_lifetime_value
     from {{ ref('customer_segment_history') }}
     where {{ is_asked_month('snapshot_month') }}
     group by snapshot_month

@@ -1,6 +1,7 @@
-with customer_windows as (
+with window_metrics as (
 
-    select * from {{ ref('customer_windows') }}
+    select * from {{ ref('transaction_window_metrics') }}
+    where {{ is_asked_month('snapshot_month') }}
 
 )
 
@@ -11,4 +12,4 @@ select
     {{ share_pct('necessities_spend_last_90_days', 'spend_last_90_days') }} as necessities_spend_pct,
     {{ share_pct('lifetime_travel_spend', 'lifetime_value') }} as lifetime_travel_spend_pct,
     {{ share_pct('lifetime_necessities_spend', 'lifetime_value') }} as lifetime_necessities_spend_pct
-from customer_windows
+from window_metrics

@@ -12,11 +12,13 @@ with transactions as (
 
 ),
 
+-- All versions of a customer share one whole number, so that the facts are grouped once and by numbers.
 customers as (
 
     select
         customer_key,
-        customer_id
+        customer_id,
+        min(customer_key) over (partition by customer_id) as first_customer_key
     from {{ ref('stg_customers') }}
 
 ),
@@ -40,38 +42,34 @@ calendar as (
 
 ),
 
--- By key and category first: integers are cheaper to group than names, and the rows left are a hundredth.
-spend_by_key as (
+rolled_up as (
 
     select
-        transactions.customer_key,
-        transactions.category_key,
+        customers.first_customer_key,
         calendar.period_start,
         count(*) as transaction_count,
         sum(transactions.amount) as spend,
+        sum(case when categories.category_group = 'travel' then transactions.amount else 0 end) as travel_spend,
+        sum(case when categories.category_group = 'necessities' then transactions.amount else 0 end) as necessities_spend,
         min(transactions.transaction_date) as first_transaction_date,
         max(transactions.transaction_date) as last_transaction_date
     from transactions
     inner join calendar on transactions.transaction_date = calendar.full_date
-    group by transactions.customer_key, transactions.category_key, calendar.period_start
+    inner join customers on transactions.customer_key = customers.customer_key
+    left join categories on transactions.category_key = categories.category_key
+    group by customers.first_customer_key, calendar.period_start
 
 )
 
 select
     customers.customer_id,
-    spend_by_key.period_start,
-    cast(sum(spend_by_key.transaction_count) as bigint) as transaction_count,
-    cast(sum(spend_by_key.spend) as decimal(18, 2)) as spend,
-    cast(
-        sum(case when categories.category_group = 'travel' then spend_by_key.spend else 0 end) as decimal(18, 2)
-    ) as travel_spend,
-    cast(
-        sum(case when categories.category_group = 'necessities' then spend_by_key.spend else 0 end) as decimal(18, 2)
-    ) as necessities_spend,
-    min(spend_by_key.first_transaction_date) as first_transaction_date,
-    max(spend_by_key.last_transaction_date) as last_transaction_date,
+    rolled_up.period_start,
+    cast(rolled_up.transaction_count as bigint) as transaction_count,
+    cast(rolled_up.spend as decimal(18, 2)) as spend,
+    cast(rolled_up.travel_spend as decimal(18, 2)) as travel_spend,
+    cast(rolled_up.necessities_spend as decimal(18, 2)) as necessities_spend,
+    rolled_up.first_transaction_date,
+    rolled_up.last_transaction_date,
     '{{ category_groups_hash() }}' as category_groups_hash
-from spend_by_key
-inner join customers on spend_by_key.customer_key = customers.customer_key
-left join categories on spend_by_key.category_key = categories.category_key
-group by customers.customer_id, spend_by_key.period_start
+from rolled_up
+inner join customers on rolled_up.first_customer_key = customers.customer_key

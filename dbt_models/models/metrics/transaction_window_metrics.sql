@@ -14,5 +14,9 @@ select
     first_transaction_date,
     last_transaction_date,
     spend_last_90_days,
-    spend_prior_90_days
+    spend_prior_90_days,
+    travel_spend_last_90_days,
+    necessities_spend_last_90_days,
+    lifetime_travel_spend,
+    lifetime_necessities_spend
 from customer_windows
