@@ -60,9 +60,7 @@ REFUSALS = (
     ),
     ("user", "Snowflake refuses SNOWFLAKE_USER {user!r}: it is locked, disabled or kept out by a network policy."),
 )
-UNREACHABLE = (
-    "No Snowflake answers at {address} within {seconds} s: correct SNOWFLAKE_ACCOUNT {account!r} or SNOWFLAKE_HOST."
-)
+UNREACHABLE = "No Snowflake answers at {address}: correct SNOWFLAKE_ACCOUNT {account!r} or SNOWFLAKE_HOST."
 
 
 def settings() -> dict[str, str]:
@@ -112,7 +110,7 @@ def is_emulator() -> bool:
     return os.environ.get("SNOWFLAKE_PROTOCOL", "").strip() == "http"
 
 
-def snowflake_resource(found: dict[str, str]) -> "SnowflakeResource":
+def snowflake_resource(found: dict[str, str], login_seconds: int) -> "SnowflakeResource":
     # 14 s to import: only where the target is Snowflake.
     from dagster_snowflake import SnowflakeResource
 
@@ -124,7 +122,7 @@ def snowflake_resource(found: dict[str, str]) -> "SnowflakeResource":
         **own,
         additional_snowflake_connection_args={
             **connector,
-            "login_timeout": LOGIN_SECONDS,
+            "login_timeout": login_seconds,
             "network_timeout": NETWORK_SECONDS,
             # Otherwise a wrong warehouse or database shows only at the first statement.
             "validate_default_parameters": True,
@@ -162,11 +160,13 @@ def _bound(sql: str, parameters: Sequence[object]) -> tuple[str, tuple[object, .
 class SnowflakeWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
     """A Snowflake account, reached through dagster-snowflake with the SNOWFLAKE_* variables."""
 
+    login_seconds: int = LOGIN_SECONDS
+
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[SnowflakeSession]:
         del read_only  # the role's grants decide
         found = settings()
-        resource = snowflake_resource(found)
+        resource = snowflake_resource(found, self.login_seconds)
         with ExitStack() as stack:
             connection = _connect(stack, resource, found)
             # dagster-snowflake closes it only where nothing was raised; an open transaction ends with its session.
@@ -200,4 +200,4 @@ def refusal(said: str, found: dict[str, str]) -> str:
         if sign in said.lower():
             return sentence.format(**named)
     address = f"{found.get('protocol', 'https')}://{found.get('host') or found['account'] + '.snowflakecomputing.com'}"
-    return UNREACHABLE.format(**named, address=address, seconds=LOGIN_SECONDS)
+    return UNREACHABLE.format(**named, address=address)

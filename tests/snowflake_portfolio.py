@@ -20,7 +20,12 @@ def thresholds_among_customers() -> Portfolio:
     """The archetypes of the last month beside synthetic card-holders; the same rows every time."""
     with duckdb.connect() as connection:
         synthetic.build(
-            connection, "gold", customers=CUSTOMERS, first_month=date(2025, 2, 1), last_month=LAST_MONTH, sized_at=LAST_MONTH
+            connection,
+            "gold",
+            customers=CUSTOMERS,
+            first_month=date(2025, 2, 1),
+            last_month=LAST_MONTH,
+            sized_at=LAST_MONTH,
         )
         cardholders = Portfolio.read(connection)
     archetypes = threshold_portfolio(LAST_MONTH)

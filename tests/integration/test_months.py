@@ -9,6 +9,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,14 @@ from tests.warehouse_fixture import CANDIDATE, Pipeline
 MONTHS = months_between(date(2026, 6, 1), date(2026, 9, 1))
 SEED = 20261001
 # What a log of publications may differ in: when and how often a month was published, not what.
-SAME_PUBLICATION = (
+PUBLICATIONS = (
     "select distinct snapshot_month, rules_hash, customers, content_hash from gold.segment_publications order by 1"
 )
-# Drift is measured against what was published before, so the first pass may see less.
-FIRST_PASS = {
-    "segment_audits": "select * from silver.segment_audits where audit not in ('segment_mix_is_stable', 'no_segment_moved_far')"
-    " order by all",
-    "segment_publications": SAME_PUBLICATION,
-}
-SECOND_PASS = {"segment_publications": SAME_PUBLICATION}
+# How many facts lie in the future depends on the day of the run, which plain dbt takes to be the newest asked month's end.
+AUDITS = "select * from silver.segment_audits where audit not in ('future_dated_facts_are_few'{}) order by all"
+SECOND_PASS = {"segment_publications": PUBLICATIONS, "segment_audits": AUDITS.format("")}
+# Drift is measured against what was published before: the first pass may find less to compare with.
+FIRST_PASS = SECOND_PASS | {"segment_audits": AUDITS.format(", 'segment_mix_is_stable', 'no_segment_moved_far'")}
 
 Tables = dict[str, list[tuple[Any, ...]]]
 
@@ -81,7 +80,8 @@ def tables(path: Path, instead: dict[str, str] | None = None) -> Tables:
 def assert_same_tables(left: Tables, right: Tables) -> None:
     assert list(left) == list(right)
     for name, rows in left.items():
-        assert rows == right[name], f"{name} differs"
+        differing = [pair for pair in zip_longest(rows, right[name]) if pair[0] != pair[1]]
+        assert not differing, f"{name} differs in {len(differing)} rows, as in {differing[0]}"
     assert {
         len(left[name]) > 0 for name in ("customer_period_spend", "customer_segment_history", "audience_candidates")
     } == {True}
@@ -111,7 +111,7 @@ def test_a_customer_who_left_the_source_leaves_the_month_that_is_made_anew(
     shutil.copy(backfilled, pipeline.path)
     *_, before, rerun = MONTHS
     history = "select {} from gold.customer_segment_history where snapshot_month = date '{}'"
-    # All of this customer's facts are in the month; of the others' months not asked for, the rollup keeps its own record.
+    # All of whose facts are in the month: of the months that are not asked for, the rollup keeps what it has.
     gone = f"({history.format('max(customer_id)', rerun)} and first_transaction_date >= snapshot_month)"
     ((name,),) = pipeline.rows(gone)
     assert name, "the portfolio has a newcomer"
