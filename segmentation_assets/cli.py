@@ -120,7 +120,9 @@ def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
             result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(
                 instance=instance,
                 run_config={"loggers": {"progress": {}}},
-                tags={
+                # A single month is a run of that partition; its checks then carry the month.
+                partition_key=str(first) if first == last else None,
+                tags=None if first == last else {
                     "dagster/asset_partition_range_start": str(first),
                     "dagster/asset_partition_range_end": str(last),
                 },

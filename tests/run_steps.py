@@ -1,4 +1,4 @@
-"""A process of its own that runs the Dagster job: definitions and caches are read from the environment once per process.
+"""A process that runs the Dagster job: definitions and caches are read from the environment once per process.
 
 Called with a JSON list of steps, it prints one JSON line that says what each did:
     ["run", first, last]    the months of the job, in this process

@@ -1,4 +1,4 @@
-"""Every threshold and a portfolio around it: large enough that three months pass the gate, small enough for an emulator."""
+"""Every threshold and a portfolio around it: large enough to pass the gate, small enough for an emulator."""
 
 from dataclasses import fields
 from datetime import date

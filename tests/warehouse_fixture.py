@@ -58,8 +58,9 @@ class Pipeline:
         select: str | None = None,
         variables: Mapping[str, object] | None = None,
         arguments: Sequence[str] = (),
+        command: str = "build",
     ) -> tuple[bool, list[str]]:
-        """Plain `dbt build`; whether it succeeded, and what it said at warn level or above."""
+        """Plain dbt; whether it succeeded, and what it said at warn level or above."""
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.adapters.factory import reset_adapters
         from dbt.cli.main import dbtRunner
@@ -78,7 +79,7 @@ class Pipeline:
                 callbacks=[lambda event: said.append(event.info.msg) if event.info.level in ("warn", "error") else None],
             ).invoke(
                 [
-                    "--log-level", "none", "build", *in_process._project_arguments(self.path.parent / "dbt"),
+                    "--log-level", "none", command, *in_process._project_arguments(self.path.parent / "dbt"),
                     *in_process._vars_arguments({**months, **(variables or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]
@@ -98,7 +99,11 @@ class Pipeline:
         return job.execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(key.split("/")) for key in select] if select else None,
-            tags={"dagster/asset_partition_range_start": str(first), "dagster/asset_partition_range_end": str(last)},
+            partition_key=str(first) if first == last else None,
+            tags=None if first == last else {
+                "dagster/asset_partition_range_start": str(first),
+                "dagster/asset_partition_range_end": str(last),
+            },
             raise_on_error=False,
         )
 

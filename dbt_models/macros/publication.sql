@@ -41,12 +41,12 @@
         counts.customers * 100.0 / sum(counts.customers) over (partition by counts.snapshot_month) as share_pct
     from (
         select
-            snapshot_month,
-            customer_segment,
+            history.snapshot_month,
+            history.customer_segment,
             cast(count(*) as double) as customers
-        from {{ history }}
-        where snapshot_month < {{ date_literal(asked_month_list()[-1]) }}
-        group by snapshot_month, customer_segment
+        from {{ history }} as history
+        where history.snapshot_month < {{ date_literal(asked_month_list()[-1]) }}
+        group by history.snapshot_month, history.customer_segment
     ) as counts
     {% else %}
     select
@@ -158,9 +158,11 @@
     cast(sum(cast({{ hash_number(row_text(columns)) }} as decimal(38, 0))) as varchar)
 {%- endmacro %}
 
+{#- Nine decimals of every metric: the text that Snowflake makes of a double has no fixed number of digits. -#}
 {% macro row_text(columns) %}
     {%- for column in columns -%}
-        coalesce(cast({{ column }} as varchar), '') {{- " || '|' || " if not loop.last }}
+        {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if column in numeric_metrics() else column -%}
+        coalesce(cast({{ value }} as varchar), '') {{- " || '|' || " if not loop.last }}
     {%- endfor -%}
 {% endmacro %}
 

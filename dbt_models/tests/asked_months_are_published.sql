@@ -47,21 +47,34 @@ published as (
 
 ),
 
+audited as (
+
+    select distinct snapshot_month
+    from {{ ref('segment_audits') }}
+    where {{ is_asked_month('snapshot_month') }}
+
+),
+
+-- A candidate without audits is not published either, though an earlier version of its month may be.
 unpublished as (
 
     select
         months.snapshot_month,
-        'the month has no rows in customer_segment_history' as audit,
+        case
+            when audited.snapshot_month is null then 'there are no audits of the present candidate'
+            else 'the month has no rows in customer_segment_history'
+        end as audit,
         cast(null as varchar) as customer_segment,
         cast(0 as double) as measured,
         cast(1 as double) as lower_bound,
         cast(null as double) as upper_bound,
         cast(1 as bigint) as failed_rows
     from months
+    left join audited on months.snapshot_month = audited.snapshot_month
     left join published on months.snapshot_month = published.snapshot_month
     left join blocked on months.snapshot_month = blocked.snapshot_month
     where
-        published.snapshot_month is null
+        (audited.snapshot_month is null or published.snapshot_month is null)
         and blocked.snapshot_month is null
 
 )

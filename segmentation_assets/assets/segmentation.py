@@ -29,9 +29,28 @@ class SegmentationTranslator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         return spec.replace_attributes(owners=spec.owners or OWNERS)
 
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Any, unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        """A test that looks only at the asked months is a check of those months; any other is one of the table."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        where = self.get_resource_props(manifest, unique_id)["config"].get("where") or ""
+        if spec is None or "__asked_months" not in where:
+            return spec
+        return dg.AssetCheckSpec(
+            spec.name,
+            asset=spec.asset_key,
+            description=spec.description,
+            additional_deps=spec.additional_deps,
+            blocking=spec.blocking,
+            metadata=spec.metadata,
+            automation_condition=spec.automation_condition,
+            partitions_def=monthly_partitions(),
+        )
+
 
 def translator() -> SegmentationTranslator:
-    return SegmentationTranslator(DagsterDbtTranslatorSettings(enable_code_references=True))
+    return SegmentationTranslator(DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True))
 
 
 def dbt_asset_definitions() -> list[dg.AssetsDefinition]:

@@ -99,12 +99,14 @@ compared as (
 
 ),
 
+-- Rounded: the last bit of a sum of doubles depends on the order it was added up in, and the same month has to give the
+-- same row.
 drift as (
 
     select
         snapshot_month,
-        sum((share - baseline_share) * ln(share / baseline_share)) as psi,
-        max(abs(change_points)) as largest_change_points
+        round(sum((share - baseline_share) * ln(share / baseline_share)), 12) as psi,
+        round(max(abs(change_points)), 9) as largest_change_points
     from compared
     group by snapshot_month
 
