@@ -102,16 +102,16 @@ def build(database: Path, first: date, last: date) -> dict[str, float]:
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
 
-    from segmentation_assets import dbt
+    from segmentation_assets import dbt_project as dbt
 
     os.environ["SEGMENTATION_DUCKDB_PATH"] = str(database)
     manifest = Manifest.from_msgpack(dbt.manifest_path().with_name("partial_parse.msgpack").read_bytes())
     manifest.build_flat_graph()
-    with dbt._environment():
+    with dbt.environment():
         result = dbtRunner(manifest=manifest).invoke(
             [
-                "--log-level", "none", "run", *dbt._project_arguments(FOLDER.absolute() / "target"),
-                *dbt._vars_arguments({"first_month": str(first), "last_month": str(last)}),
+                "--log-level", "none", "run", *dbt.project_arguments(FOLDER.absolute() / "target"),
+                *dbt.vars_arguments({"first_month": str(first), "last_month": str(last)}),
                 "--threads", "1", "--select", *(f"config.group:{group}" for group in GROUPS),
             ]
         )  # fmt: skip

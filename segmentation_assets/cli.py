@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -23,7 +22,7 @@ from segmentation_assets.partitions import (
     parse_month,
     source_bounds,
 )
-from segmentation_assets.sources import SourceError, source
+from segmentation_assets.sources import SourceError, portfolio_size, source
 from segmentation_assets.terminal import console, errors, segments_table
 from segmentation_assets.warehouse import GOLD, WarehouseError, warehouse
 
@@ -89,6 +88,7 @@ def run(given: argparse.Namespace) -> int:
 def compute(first: date, last: date) -> int:
     """One run of the monthly job for the months, both included."""
     check_months(first, last)
+    check_settings()
     log = dagster_home() / "last-run.log"
     started = time.monotonic()
     months = f"{first} to {last}" if first < last else str(first)
@@ -105,11 +105,26 @@ def compute(first: date, last: date) -> int:
     return 0
 
 
+def check_settings() -> None:
+    """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
+    from segmentation_assets.dbt_project import rules
+
+    if source() == "synthetic":
+        portfolio_size()
+    rules()
+    with warehouse().session():
+        pass
+
+
 def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
     import dagster as dg
 
-    # Partitions on asset checks are a preview feature of the pinned Dagster; nothing a user could act on.
-    warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=dg.PreviewWarning)
+    # Preview and beta features of the pinned Dagster; nothing a user could act on.
+    for category, words in (
+        (dg.PreviewWarning, "Specifying a partitions_def on an AssetCheckSpec"),
+        (dg.BetaWarning, "Class `(CodeReferencesMetadataValue|LocalFileCodeReference)`"),
+    ):
+        warnings.filterwarnings("ignore", message=words, category=category)
     from segmentation_assets.definitions import build_defs
     from segmentation_assets.schedules import monthly_segmentation
     from segmentation_assets.terminal import progress_logger
@@ -122,7 +137,9 @@ def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
                 run_config={"loggers": {"progress": {}}},
                 # A single month is a run of that partition; its checks then carry the month.
                 partition_key=str(first) if first == last else None,
-                tags=None if first == last else {
+                tags=None
+                if first == last
+                else {
                     "dagster/asset_partition_range_start": str(first),
                     "dagster/asset_partition_range_end": str(last),
                 },
@@ -145,7 +162,7 @@ def _cause(error: Any) -> str:
 
 
 def show_newest() -> None:
-    from segmentation_assets.dbt import rules
+    from segmentation_assets.dbt_project import rules
 
     with warehouse().session(read_only=True) as session:
         rows = session.rows(
@@ -183,10 +200,8 @@ def serve(given: argparse.Namespace) -> int:
     del given
     dagster_home()
     console.print("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
-    os.execvp(  # noqa: S606
-        sys.executable,
-        [sys.executable, "-m", "dagster", "dev", "-m", "segmentation_assets.definitions", "-h", "127.0.0.1", "-p", "3000"],
-    )
+    dagster_dev = ["-m", "dagster", "dev", "-m", "segmentation_assets.definitions"]
+    os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", "3000"])
 
 
 if __name__ == "__main__":

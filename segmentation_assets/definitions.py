@@ -1,16 +1,30 @@
 """What exists: every asset, check, job, schedule and resource, in one list."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
+from segmentation_assets.assets.exports import export_assets
+from segmentation_assets.assets.outcomes import outcomes_asset
 from segmentation_assets.assets.segmentation import dbt_asset_definitions
 from segmentation_assets.assets.star_schema import star_schema_assets
 from segmentation_assets.checks import audit_checks
 from segmentation_assets.dbt import InProcessDbt
+from segmentation_assets.export_store import ExportStore, export_uri
 from segmentation_assets.schedules import monthly_job, monthly_schedule
 from segmentation_assets.warehouse import warehouse
+
+
+# Features of the pinned Dagster that it calls preview or beta; a user can act on none of these lines.
+for _message in (
+    "Specifying a partitions_def on an AssetCheckSpec",
+    "Parameter `backfill_policy`",
+    "Parameter `pool`",
+    "Class `LocalFileCodeReference`",
+):
+    warnings.filterwarnings("ignore", message=_message)
 
 
 def build_defs(
@@ -19,14 +33,19 @@ def build_defs(
     """A fresh graph; `resources` replace those named the same."""
     job = monthly_job()
     return dg.Definitions(
-        assets=[*star_schema_assets(), *dbt_asset_definitions()],
+        assets=[*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset()],
         asset_checks=[audit_checks()],
         jobs=[job],
         schedules=[monthly_schedule(job)],
         # Every step reads and writes one warehouse: in one process it is opened, and dbt imported, once.
         loggers=loggers,
         executor=dg.in_process_executor,
-        resources={"dbt": InProcessDbt(), "warehouse": warehouse(), **(resources or {})},
+        resources={
+            "dbt": InProcessDbt(),
+            "warehouse": warehouse(),
+            "exports": ExportStore(export_uri()),
+            **(resources or {}),
+        },
     )
 
 

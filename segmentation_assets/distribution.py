@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets import pictures
-from segmentation_assets.dbt import rules
+from segmentation_assets.dbt_project import rules
 from segmentation_assets.warehouse import GOLD, SILVER
 
 # The assets that carry it, and the table each counts.

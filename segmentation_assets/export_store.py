@@ -53,7 +53,9 @@ class ExportStore:
         except (ImportError, ValueError) as error:
             # The protocol alone: an address may hold a password.
             protocol = self.uri.partition(":")[0]
-            raise ExportError(f"SEGMENTATION_EXPORT_URI begins with {protocol!r}, which cannot be used: {error}") from None
+            raise ExportError(
+                f"SEGMENTATION_EXPORT_URI begins with {protocol!r}, which cannot be used: {error}"
+            ) from None
         return files, root.rstrip("/")
 
     def location(self, campaign: str, month: date) -> str:
@@ -85,7 +87,9 @@ class ExportStore:
         except FileNotFoundError:
             content = b""
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise ExportError(f"{entry['path']} of {campaign}, {month}, is not what its manifest says: export {month} again.")
+            raise ExportError(
+                f"{entry['path']} of {campaign}, {month}, is not what its manifest says: export {month} again."
+            )
         return content
 
     def write(self, campaign: str, month: date, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:

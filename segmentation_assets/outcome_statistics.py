@@ -40,7 +40,9 @@ def compare(target: Group, holdout: Group) -> Comparison:
     difference = target.mean - holdout.mean
     if target.deviation is None or holdout.deviation is None:
         return Comparison(difference, None, None, None)
-    target_part, holdout_part = (group.deviation**2 / group.customers for group in (target, holdout) if group.deviation is not None)
+    target_part, holdout_part = (
+        group.deviation**2 / group.customers for group in (target, holdout) if group.deviation is not None
+    )
     variance = target_part + holdout_part
     if not variance > 0:
         return Comparison(difference, None, None, None)

@@ -19,7 +19,7 @@ def monthly_job() -> Any:
     return dg.define_asset_job(
         monthly_segmentation,
         selection=selection,
-        description="Measure, assign, audit and publish the month; then its audiences.",
+        description="Measure, assign, audit and publish the month; then its audiences, their files and the outcomes that are due.",
         executor_def=dg.in_process_executor,
         partitions_def=monthly_partitions(),
     )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,9 @@ Target = Literal["duckdb", "snowflake"]
 TARGETS: tuple[Target, ...] = ("duckdb", "snowflake")
 GOLD, SILVER = "gold", "silver"
 DUCKDB_DEFAULT_PATH = Path("data") / "segmentation.duckdb"
+
+# As long as dbt waits for it (profiles.yml).
+FOREIGN_LOCK_SECONDS = 240
 
 logger = logging.getLogger(__name__)
 
@@ -89,26 +93,40 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
 
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[DuckDBSession]:
-        import duckdb
-
         path = Path(self.path)
         if read_only and not path.exists():
             raise WarehouseError(
                 f"There is no DuckDB file at {path}: run `make run` first, or correct SEGMENTATION_DUCKDB_PATH."
             )
         with self.exclusive():
-            try:
-                connection = duckdb.connect(str(path), read_only=read_only)
-            except duckdb.Error as error:
-                raise WarehouseError(
-                    f"SEGMENTATION_DUCKDB_PATH is {path}, which DuckDB cannot open: {str(error).splitlines()[0]} "
-                    "Name another file, or move this one away and let the pipeline make it anew."
-                ) from error
+            connection = self._connect(path, read_only)
             try:
                 connection.execute("set TimeZone = 'UTC'")
                 yield DuckDBSession(connection)
             finally:
                 connection.close()
+
+    def _connect(self, path: Path, read_only: bool) -> Any:
+        """Waits for a process that is no run of this pipeline, such as a notebook, to let go of the file."""
+        import duckdb
+
+        given_up_at = time.monotonic() + FOREIGN_LOCK_SECONDS
+        while True:
+            try:
+                return duckdb.connect(str(path), read_only=read_only)
+            except duckdb.Error as error:
+                told = str(error).splitlines()[0]
+                if "Could not set lock" not in told:
+                    advice = "Name another file, or move this one away and let the pipeline make it anew."
+                elif time.monotonic() > given_up_at:
+                    advice = "Close the other process."
+                else:
+                    logger.info("Waiting for another process to close %s", path)
+                    time.sleep(0.5)
+                    continue
+                raise WarehouseError(
+                    f"SEGMENTATION_DUCKDB_PATH is {path}, which DuckDB cannot open: {told} {advice}"
+                ) from error
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

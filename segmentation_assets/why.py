@@ -1,5 +1,6 @@
 """Why a customer is in a segment in a month: read from segment_explanations and the history, told in words."""
 
+import math
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -101,8 +102,8 @@ def render(explanation: Explanation) -> Group:
                 continue
             table.add_row(
                 f"   {row['metric']} {WORDS[row['operator']]} {_bound(row)}",
-                "unknown" if row["value"] is None else f"{row['value']:,.2f}",
-                "" if row["margin"] is None else f"{row['margin']:+,.2f}",
+                "unknown" if row["value"] is None else f"{row['value']:,.{_places(row)}f}",
+                "" if row["margin"] is None else f"{row['margin']:+,.{_places(row)}f}",
                 "met" if row["passed"] else "not met",
             )
     headline = f"{explanation.customer_id} in {explanation.month:%B %Y}: [bold]{explanation.segment}[/bold]"
@@ -111,8 +112,9 @@ def render(explanation: Explanation) -> Group:
     if missed is not None:
         lines.append(
             Text(
-                f"Nearest segment missed: {missed['segment']}, by {abs(missed['margin']):,.2f}"
-                f" ({missed['metric']} is {missed['value']:,.2f}, has to be {WORDS[missed['operator']]} {_bound(missed)})."
+                f"Nearest segment missed: {missed['segment']}, by {abs(missed['margin']):,.{_places(missed)}f}"
+                f" ({missed['metric']} is {missed['value']:,.{_places(missed)}f},"
+                f" has to be {WORDS[missed['operator']]} {_bound(missed)})."
             )
         )
     lines.append(Text(_changes(explanation)))
@@ -121,6 +123,12 @@ def render(explanation: Explanation) -> Group:
 
 def _bound(row: dict[str, Any]) -> str:
     return str(bool(row["bound"])).lower() if row["operator"] == "is" else f"{row['bound']:,g}"
+
+
+def _places(row: dict[str, Any]) -> int:
+    """Two decimals, and as many more as it takes to tell the value from the bound: a cent of spend is 0.0033 a month."""
+    margin = abs(row["margin"] or 0)
+    return 2 if margin == 0 or margin >= 0.005 else min(9, 1 - math.floor(math.log10(margin)))
 
 
 def _verdict(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What every test needs: a star schema of the test's own making (SEGMENTATION_SOURCE=warehouse), and no telemetry."""
+"""What every test needs: a star schema of the test's own making (SEGMENTATION_SOURCE=warehouse), no files and no telemetry."""
 
 import os
 
@@ -6,6 +6,7 @@ import hypothesis
 
 os.environ["SEGMENTATION_TARGET"] = "duckdb"
 os.environ["SEGMENTATION_SOURCE"] = "warehouse"
+os.environ["SEGMENTATION_EXPORT_URI"] = "memory://exports"  # a test about files names a folder of its own
 os.environ.pop("SEGMENTATION_RULES", None)
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"

@@ -12,7 +12,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from segmentation_assets import dbt as in_process
+from segmentation_assets import dbt_project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.schedules import monthly_segmentation
 from segmentation_assets.warehouse import DuckDBWarehouse
@@ -69,18 +69,18 @@ class Pipeline:
         said: list[str] = []
         manifest = None
         if not variables:
-            manifest = Manifest.from_msgpack(in_process.manifest_path().with_name("partial_parse.msgpack").read_bytes())
+            manifest = Manifest.from_msgpack(dbt_project.manifest_path().with_name("partial_parse.msgpack").read_bytes())
             manifest.build_flat_graph()
         months = {"first_month": str(first), "last_month": str(last or first)}
-        with in_process._environment():
+        with dbt_project.environment():
             reset_adapters()
             result = dbtRunner(
                 manifest=manifest,
                 callbacks=[lambda event: said.append(event.info.msg) if event.info.level in ("warn", "error") else None],
             ).invoke(
                 [
-                    "--log-level", "none", command, *in_process._project_arguments(self.path.parent / "dbt"),
-                    *in_process._vars_arguments({**months, **(variables or {})}),
+                    "--log-level", "none", command, *dbt_project.project_arguments(self.path.parent / "dbt"),
+                    *dbt_project.vars_arguments({**months, **(variables or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]
             )  # fmt: skip

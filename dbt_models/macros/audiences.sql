@@ -4,7 +4,7 @@
     A published list says who was contacted, so a full refresh keeps it; a metric added to `shows` is NULL in the
     months before. -#}
 {% macro audience(campaign_name) %}
-    {{- config(full_refresh=false, on_schema_change='append_new_columns') -}}
+    {{- config(full_refresh=false, on_schema_change='append_new_columns', meta={'campaign': campaign_name}) -}}
     {%- set campaign = campaign_named(campaign_name) -%}
 with candidates as (
 

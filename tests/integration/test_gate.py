@@ -55,7 +55,9 @@ FAULTS = (
         "without_its_last_days",
         str(NOVEMBER),
         "facts_reach_the_end_of_the_month",
-        ("2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date; has to be at most 0.",),
+        (
+            "2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date; has to be at most 0.",
+        ),
         "run the month again",
     ),
 )
@@ -73,7 +75,11 @@ def attempt(fault: Fault, request: pytest.FixtureRequest) -> Attempt:
 
 def test_the_check_says_what_failed_by_how_much_and_what_to_do(fault: Fault, attempt: Attempt) -> None:
     evaluations = audit_evaluations(attempt.job)
-    blocking = {name for name, found in evaluations.items() if found.severity is dg.AssetCheckSeverity.ERROR and not found.passed}
+    blocking = {
+        name
+        for name, found in evaluations.items()
+        if found.severity is dg.AssetCheckSeverity.ERROR and not found.passed
+    }
     assert blocking == {fault.audit}
     failed = evaluations[fault.audit]
     assert failed.asset_key == dg.AssetKey(["silver", "segment_assignments"])
@@ -87,14 +93,18 @@ def test_the_check_says_what_failed_by_how_much_and_what_to_do(fault: Fault, att
 def test_nothing_after_the_check_runs(attempt: Attempt) -> None:
     assert not attempt.job.success
     assert set(CANDIDATE_ASSETS) <= materialized(attempt.job)
-    assert not {asset for asset in materialized(attempt.job) if asset.startswith("gold/") and asset != "gold/segment_rules"}
+    assert not {
+        asset for asset in materialized(attempt.job) if asset.startswith("gold/") and asset != "gold/segment_rules"
+    }
 
 
 def test_a_run_of_the_published_tables_alone_is_refused(fault: Fault, attempt: Attempt) -> None:
     assert not attempt.alone.success
     told = refusal(attempt.alone)
     assert told.startswith(f"Not published: {fault.month}. ")
-    assert [line.removeprefix("- ") for line in told.splitlines() if line.startswith(f"- {fault.month}")] == list(fault.sentences)
+    assert [line.removeprefix("- ") for line in told.splitlines() if line.startswith(f"- {fault.month}")] == list(
+        fault.sentences
+    )
     assert fault.advice in told
 
 
@@ -113,7 +123,9 @@ def test_every_published_table_is_as_it_was(attempt: Attempt) -> None:
 
 def test_the_whole_job_leaves_the_audiences_out(changed_after_the_rollup: Attempt) -> None:
     assert not {asset for asset in materialized(changed_after_the_rollup.job) if "audience" in asset}
-    started = {event.step_key for event in changed_after_the_rollup.job.all_events if event.event_type_value == "STEP_START"}
+    started = {
+        event.step_key for event in changed_after_the_rollup.job.all_events if event.event_type_value == "STEP_START"
+    }
     assert started == {"staging", "candidate", "audit_checks"}
 
 

@@ -90,7 +90,9 @@ def checks_alone(pipeline: Pipeline, month: date) -> dg.ExecuteInProcessResult:
         build_defs({"warehouse": DuckDBWarehouse(path=str(pipeline.path))}), dg.Definitions(jobs=[job])
     )
     tags = {"dagster/asset_partition_range_start": str(month), "dagster/asset_partition_range_end": str(month)}
-    return definitions.resolve_job_def("audits").execute_in_process(instance=pipeline.instance, tags=tags, raise_on_error=False)
+    return definitions.resolve_job_def("audits").execute_in_process(
+        instance=pipeline.instance, tags=tags, raise_on_error=False
+    )
 
 
 @pytest.fixture(scope="module")

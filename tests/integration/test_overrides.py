@@ -36,12 +36,14 @@ NEWEST_VERSION = (
 
 
 @pytest.fixture
-def blocked(below_the_floor: Attempt, tmp_path: Path):  # noqa: ANN201
+def blocked(below_the_floor: Attempt, tmp_path: Path):
     with pipeline_at(tmp_path / "blocked" / "segmentation.duckdb", below_the_floor.path) as pipeline:
         yield pipeline
 
 
-def accept(pipeline: Pipeline, audit: str = FLOOR, segment: str | None = None, who: str = "Ann", why: str = "Winter") -> str:
+def accept(
+    pipeline: Pipeline, audit: str = FLOOR, segment: str | None = None, who: str = "Ann", why: str = "Winter"
+) -> str:
     with DuckDBWarehouse(path=str(pipeline.path)).session() as session:
         return overrides.accept(session, DECEMBER, audit, segment, who, why)
 
@@ -57,7 +59,9 @@ def test_an_accepted_month_is_published_and_says_by_whom_and_why(blocked: Pipeli
     assert "Accepted by Ann Analyst (The airlines are on strike): 2025-12-01: " in (check.description or "")
     assert check.metadata["failed_months"].value == "none"
     assert blocked.rows(NEWEST_VERSION) == [(2, "accepted", "Ann Analyst: The airlines are on strike")]
-    assert blocked.rows("select count(*) from gold.customer_segments where customer_segment = 'High-Value Travelers'") == [(0,)]
+    assert blocked.rows(
+        "select count(*) from gold.customer_segments where customer_segment = 'High-Value Travelers'"
+    ) == [(0,)]
 
     # One customer fewer declines: 4.8 % is not what Ann has seen.
     blocked.execute(
@@ -88,7 +92,10 @@ def test_an_acceptance_of_one_segment_leaves_the_other_blocked(blocked: Pipeline
     [
         ({"who": "  "}, "WHO and WHY must both say something"),
         ({"why": ""}, "WHO and WHY must both say something"),
-        ({"audit": "every_segment_holds_enough"}, "'every_segment_holds_enough' is no failed blocking audit of 2025-12-01"),
+        (
+            {"audit": "every_segment_holds_enough"},
+            "'every_segment_holds_enough' is no failed blocking audit of 2025-12-01",
+        ),
         ({"audit": "rollup_equals_the_facts"}, "'rollup_equals_the_facts' is no failed blocking audit of 2025-12-01"),
         ({"audit": "segment_mix_is_stable"}, "'segment_mix_is_stable' is no failed blocking audit of 2025-12-01"),
         ({"segment": "New & Growing"}, f"'{FLOOR}' of 'New & Growing' is no failed blocking audit of 2025-12-01"),

@@ -57,7 +57,10 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 def assert_parity(pipeline: Pipeline, portfolio: Portfolio, months: list[date]) -> None:
     expected = pd.concat(
-        [oracle.assign_segments(portfolio, month, RULES.raw["segments"], RULES.raw["category_groups"]) for month in months]
+        [
+            oracle.assign_segments(portfolio, month, RULES.raw["segments"], RULES.raw["category_groups"])
+            for month in months
+        ]
     )
     columns = ", ".join(oracle.HISTORY_COLUMNS)
     listed = ", ".join(f"date '{month}'" for month in months)
@@ -65,7 +68,9 @@ def assert_parity(pipeline: Pipeline, portfolio: Portfolio, months: list[date]) 
     assert_same(found, expected)
 
 
-@pytest.mark.parametrize("month", [date(2024, 2, 1), date(2025, 2, 1), date(2025, 4, 1), date(2025, 11, 1), date(2025, 12, 1)])
+@pytest.mark.parametrize(
+    "month", [date(2024, 2, 1), date(2025, 2, 1), date(2025, 4, 1), date(2025, 11, 1), date(2025, 12, 1)]
+)
 def test_every_threshold_on_and_a_cent_either_side(pipeline: Pipeline, month: date) -> None:
     portfolio = portfolios.threshold_portfolio(month)
     pipeline.load(portfolio)
@@ -75,7 +80,8 @@ def test_every_threshold_on_and_a_cent_either_side(pipeline: Pipeline, month: da
 
 
 @hypothesis.settings(
-    max_examples=12, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow]
+    max_examples=12,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
 @hypothesis.given(portfolios.portfolios())
 def test_generated_portfolios(pipeline: Pipeline, drawn: tuple[Portfolio, date]) -> None:

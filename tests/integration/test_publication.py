@@ -75,9 +75,13 @@ def test_a_new_version_is_a_new_content_and_nothing_else(published: Pipeline) ->
     assert_log_is_of_the_history(published)
 
 
-def test_a_content_is_told_from_another_whatever_the_order_of_rows_and_whichever_column_changed(published: Pipeline) -> None:
+def test_a_content_is_told_from_another_whatever_the_order_of_rows_and_whichever_column_changed(
+    published: Pipeline,
+) -> None:
     """The hash of the history as it stands, computed by publishing a candidate that was changed in one column of one row."""
-    (key,) = published.rows(f"select min(customer_id) from silver.segment_assignments where snapshot_month = '{NOVEMBER}'")[0]
+    (key,) = published.rows(
+        f"select min(customer_id) from silver.segment_assignments where snapshot_month = '{NOVEMBER}'"
+    )[0]
     where = f"snapshot_month = '{NOVEMBER}'"
     published.execute(f"create table kept as select * from silver.segment_assignments where {where}")
 
@@ -87,7 +91,9 @@ def test_a_content_is_told_from_another_whatever_the_order_of_rows_and_whichever
         for change in changes:
             published.execute(f"update silver.segment_assignments set {change} where {where} and customer_id = '{key}'")
         build(published, NOVEMBER, select="customer_segment_history")
-        return published.rows(f"select content_hash from gold.segment_publications where {where} order by version desc")[0][0]
+        return published.rows(
+            f"select content_hash from gold.segment_publications where {where} order by version desc"
+        )[0][0]
 
     hashes = [
         hash_of(),
@@ -145,7 +151,9 @@ def test_backfilling_an_older_month_leaves_customer_segments_alone(published: Pi
 
 def test_summary_and_transitions_account_for_every_customer(published: Pipeline) -> None:
     population = dict(published.rows("select snapshot_month, count(*) from gold.customer_segment_history group by 1"))
-    assert dict(published.rows("select snapshot_month, sum(customers) from gold.segment_summary group by 1")) == population
+    assert (
+        dict(published.rows("select snapshot_month, sum(customers) from gold.segment_summary group by 1")) == population
+    )
     moves = published.rows(
         "select snapshot_month, sum(customers) filter (to_segment <> 'No longer a customer'),"
         " sum(customers) filter (from_segment <> 'Not a customer before') from gold.segment_transitions group by 1 order by 1"
@@ -185,7 +193,9 @@ def comparable(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple
     return {**tables, "segment_publications": log}
 
 
-def test_months_published_out_of_order_are_the_same_tables(unpublished: Pipeline, published_file: Path, tmp_path: Path) -> None:
+def test_months_published_out_of_order_are_the_same_tables(
+    unpublished: Pipeline, published_file: Path, tmp_path: Path
+) -> None:
     with pipeline_at(tmp_path / "in-order" / "segmentation.duckdb", published_file) as in_order:
         expected = comparable(published_tables(in_order))
     for month in (NOVEMBER, SEPTEMBER, OCTOBER):

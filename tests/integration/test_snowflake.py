@@ -29,7 +29,7 @@ import sqlglot
 from pytest_httpserver import HTTPServer
 from sqlglot import exp
 
-from segmentation_assets import dbt as in_process
+from segmentation_assets import dbt_project
 from segmentation_assets.assets import star_schema
 from segmentation_assets.snowflake import SETTINGS, SnowflakeSession, SnowflakeWarehouse
 from segmentation_assets.sources.snowflake_load import copy_tables
@@ -132,22 +132,24 @@ def run(account: dict[str, str], duckdb_file: Path) -> Run:
     pipeline.load(thresholds_among_customers())
     with pipeline.connection() as connection, session_on(account) as session:
         copy_tables(session, connection, "gold")
-    target_path = duckdb_file.parent / "snowflake"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.run_steps", json.dumps(STEPS)],
-        cwd=ROOT,
-        env={**os.environ, **account, "DBT_TARGET_PATH": str(target_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    target_path, log = duckdb_file.parent / "snowflake", duckdb_file.with_name("steps.log")
+    # Into a file: nobody reads a pipe while DuckDB is at work, and a full one would hold the process up.
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.run_steps", json.dumps(STEPS)],
+            cwd=ROOT,
+            env={**os.environ, **account, "DBT_TARGET_PATH": str(target_path)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SEGMENTATION_DUCKDB_PATH", str(duckdb_file))
             same_steps_on_duckdb(pipeline)
-        said = process.communicate(timeout=RUN_SECONDS)[0]
+        process.wait(timeout=RUN_SECONDS)
     finally:
         process.kill()
+    said = log.read_text()
     lines = [line for line in said.splitlines() if line.startswith(MARK)]
     assert lines, said[-6000:]
     return Run(json.loads(lines[-1].removeprefix(MARK)), target_path)
@@ -166,7 +168,7 @@ def same_steps_on_duckdb(pipeline: Pipeline) -> None:
             date.fromisoformat(first),
             date.fromisoformat(last),
             select=CANDIDATE if is_refused else None,
-            arguments=[*NO_TESTS, *in_process._vars_arguments(months)],
+            arguments=[*NO_TESTS, *dbt_project.vars_arguments(months)],
         )
         assert succeeded, said
 
@@ -300,6 +302,7 @@ def agree(ours: object, theirs: object, scale: int) -> bool:
 
 
 def test_every_table_is_the_same_on_both_engines(account: dict[str, str], run: Run, duckdb_file: Path) -> None:
+    assert run.told[BACKFILL]["success"]
     with duckdb.connect(str(duckdb_file), read_only=True) as connection, session_on(account) as session:
         columns: dict[str, dict[str, int]] = {}
         for schema, table, column, scale in connection.execute(

@@ -1,6 +1,6 @@
 """What Snowflake is told apart from the models, without an account: its macros, its set-up script and its variables.
 
-Locks out: a holdout that changes with the engine, a set-up script that cannot be run twice, a variable nobody documents,
+Locks out: a holdout that changes with the engine, a set-up script that cannot be run twice, an undocumented variable,
 and a dbt profile that lets a failed transaction be committed by the next model.
 """
 

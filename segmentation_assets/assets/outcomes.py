@@ -1,0 +1,194 @@
+"""What each campaign did: the spend of those it was sent to against those held back, 90 days on."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from segmentation_assets.dbt_project import rules
+from segmentation_assets.outcome_statistics import SPLIT_P_VALUE, Group, compare, split_p_value
+from segmentation_assets.partitions import month_after, monthly_partitions
+from segmentation_assets.warehouse import GOLD, Session, Warehouse
+
+KEY = dg.AssetKey([GOLD, "campaign_outcomes"])
+TABLE = f"{GOLD}.campaign_outcomes"
+CHECK = "holdout_split_is_as_planned"
+# As far back as campaign_outcome_groups brings audience months up to date: a window of 90 days closes in the third month
+# after, or in the fourth.
+MONTHS_BACK = 4
+# Column, type and meaning.
+COLUMNS = (
+    ("snapshot_month", "date", "The audience month, by its first day."),
+    ("campaign", "varchar", "The campaign."),
+    ("window_start", "date", "First day that counts, the as-of date of the audience month."),
+    ("window_end", "date", "First day that no longer counts, 90 days later."),
+    ("target_customers", "bigint", "Customers the campaign was sent to."),
+    ("holdout_customers", "bigint", "Customers held back from it."),
+    ("target_mean_spend", "double", "Spend per target customer in the window; NULL without one."),
+    ("holdout_mean_spend", "double", "Spend per held-out customer in the window; NULL without one."),
+    ("spend_difference", "double", "Target less holdout: what the campaign brought per customer."),
+    (
+        "difference_lower_95",
+        "double",
+        "Lower end of the difference's 95 % interval (Welch); NULL for a group below two.",
+    ),
+    ("difference_upper_95", "double", "Upper end of the same interval."),
+    (
+        "p_value",
+        "double",
+        "How likely so large a difference is if the campaign did nothing (Welch's t-test, two-sided).",
+    ),
+    ("planned_holdout_pct", "double", "Share the rules hold back now, in percent."),
+    (
+        "sample_ratio_p_value",
+        "double",
+        "How likely a split this far from the planned one is by chance (exact binomial test).",
+    ),
+)
+NAMES = tuple(name for name, _, _ in COLUMNS)
+
+
+def outcomes_asset() -> dg.AssetsDefinition:
+    @dg.asset(
+        key=KEY,
+        group_name="activation",
+        partitions_def=monthly_partitions(),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[dg.AssetKey([GOLD, "campaign_outcome_groups"])],
+        kinds={"python", "table"},
+        owners=["team:customer-analytics"],
+        description="One row per audience month and campaign: what target and holdout spent in the 90 days from the as-of date,"
+        " and whether the difference is more than chance. A run makes the audience months whose window has closed by then:"
+        " usually the one three months back.",
+        metadata={
+            "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text in COLUMNS])
+        },
+        check_specs=[
+            dg.AssetCheckSpec(
+                CHECK,
+                asset=KEY,
+                description="The holdout is as large as planned, give or take chance. If not, the groups differ by more than"
+                " the campaign, and no difference in spend can be put down to it.",
+                partitions_def=monthly_partitions(),
+            )
+        ],
+        pool="warehouse",
+    )
+    def campaign_outcomes(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.MaterializeResult]:
+        keys = context.partition_key_range
+        first, last = month_after(date.fromisoformat(keys.start), -MONTHS_BACK), date.fromisoformat(keys.end)
+        planned = {campaign.name: float(campaign.holdout_pct) for campaign in rules().campaigns}
+        with warehouse.session() as session:
+            rows = outcomes(groups(session, first, last), planned)
+            replace_months(session, first, last, rows)
+        months = sorted({str(row["snapshot_month"]) for row in rows})
+        yield dg.MaterializeResult(
+            asset_key=KEY,
+            metadata={"audience_months": ", ".join(months) or "none is due yet", "outcomes": outcome_table(rows)},
+            check_results=[split_check(rows)],
+        )
+
+    return campaign_outcomes
+
+
+def groups(session: Session, first: date, last: date) -> list[dict[str, Any]]:
+    return session.rows(
+        "select snapshot_month, campaign, treatment_group, window_start, window_end, customers, mean_spend, stddev_spend"
+        f" from {GOLD}.campaign_outcome_groups where snapshot_month >= ? and snapshot_month <= ?"
+        " order by snapshot_month, campaign, treatment_group",
+        (first, last),
+    )
+
+
+def outcomes(rows: Sequence[Mapping[str, Any]], planned_pct: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One row of campaign_outcomes per month and campaign, of the two rows of campaign_outcome_groups."""
+    pairs: dict[tuple[date, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        pairs.setdefault((row["snapshot_month"], row["campaign"]), {})[row["treatment_group"]] = row
+    found = []
+    for (month, campaign), pair in pairs.items():
+        target, holdout = (_group(pair[name]) for name in ("target", "holdout"))
+        comparison, planned = compare(target, holdout), planned_pct.get(campaign)
+        found.append(
+            {
+                "snapshot_month": month,
+                "campaign": campaign,
+                "window_start": pair["target"]["window_start"],
+                "window_end": pair["target"]["window_end"],
+                "target_customers": target.customers,
+                "holdout_customers": holdout.customers,
+                "target_mean_spend": target.mean,
+                "holdout_mean_spend": holdout.mean,
+                "spend_difference": comparison.difference,
+                "difference_lower_95": comparison.lower,
+                "difference_upper_95": comparison.upper,
+                "p_value": comparison.p_value,
+                "planned_holdout_pct": planned,
+                "sample_ratio_p_value": None
+                if planned is None
+                else split_p_value(target.customers, holdout.customers, planned),
+            }
+        )
+    return found
+
+
+def _group(row: Mapping[str, Any]) -> Group:
+    mean, deviation = (None if row[key] is None else float(row[key]) for key in ("mean_spend", "stddev_spend"))
+    return Group(int(row["customers"]), mean, deviation)
+
+
+def replace_months(session: Session, first: date, last: date, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The months from the first to the last become `rows`, in one transaction."""
+    session.execute(f"create table if not exists {TABLE} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
+    session.execute("begin transaction")
+    try:
+        session.execute(f"delete from {TABLE} where snapshot_month >= ? and snapshot_month <= ?", (first, last))
+        if rows:
+            places = ", ".join([f"({', '.join('?' * len(NAMES))})"] * len(rows))
+            values = [row[name] for row in rows for name in NAMES]
+            session.execute(f"insert into {TABLE} ({', '.join(NAMES)}) values {places}", values)
+        session.execute("commit")
+    except BaseException:
+        session.execute("rollback")
+        raise
+
+
+def split_check(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    off = [
+        row for row in rows if row["sample_ratio_p_value"] is not None and row["sample_ratio_p_value"] < SPLIT_P_VALUE
+    ]
+    sentences = [
+        f"{row['snapshot_month']}, {row['campaign']}: {row['holdout_customers']:,} of"
+        f" {row['holdout_customers'] + row['target_customers']:,} customers were held back, {row['planned_holdout_pct']:g} %"
+        f" were planned; chance alone does that with p = {row['sample_ratio_p_value']:.1g}."
+        for row in off
+    ]
+    advice = (
+        "Do not read these differences in spend: whatever moved customers between the groups may have moved their spend."
+        " Look for a changed holdout_pct, customers deleted from one group, and lists not made by audience_candidates."
+    )
+    return dg.AssetCheckResult(
+        asset_key=KEY,
+        check_name=CHECK,
+        passed=not off,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join([*sentences, advice]) if off else "Every split is within what chance does.",
+        metadata={"campaigns_off": len(off), "campaigns": len(rows), "smallest_p_value_accepted": SPLIT_P_VALUE},
+    )
+
+
+def outcome_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    kinds = {"bigint": "int", "double": "float"}
+
+    def plain(value: Any) -> str | int | float | None:
+        if isinstance(value, date):
+            return str(value)
+        return round(value, 6) if isinstance(value, float) else value
+
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: plain(row[name]) for name in NAMES}) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(name, kinds.get(kind, "string")) for name, kind, _ in COLUMNS]),
+    )

@@ -1,0 +1,173 @@
+"""What an audit says when it fails: the month, the rule, the segment, the number, the bound, and what to do.
+
+Locks out: an audit of the SQL that has no words and so breaks the run that should have told of it, an audit that blocks in dbt
+and only warns in Dagster, no audits taken for passed ones, and an acceptance that hides what was accepted.
+"""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from segmentation_assets import audits, checks
+
+AUDIT_SQL = Path(__file__).parents[2] / "dbt_models" / "models" / "segments" / "audits"
+PICTURE = dg.MetadataValue.md("")
+
+
+def row(**given: Any) -> dict[str, Any]:
+    return {
+        "snapshot_month": date(2025, 11, 1),
+        "audit": "every_segment_holds_the_minimum_share",
+        "customer_segment": "Declining",
+        "measured": 4.9,
+        "lower_bound": 5.0,
+        "upper_bound": None,
+        "failed_rows": 1,
+        "severity": "error",
+        "passed": False,
+        "accepted_by": None,
+        "reason": None,
+        **given,
+    }
+
+
+def good(**given: Any) -> dict[str, Any]:
+    return row(measured=5.0, failed_rows=0, passed=True, **given)
+
+
+def result(
+    *rows: dict[str, Any], stops: bool = True, audit: str = "every_segment_holds_the_minimum_share"
+) -> dg.AssetCheckResult:
+    return checks.result(audits.BY_NAME[audit], rows, [], PICTURE, stops=stops)
+
+
+def test_every_audit_of_the_sql_has_words_and_the_same_severity() -> None:
+    written: dict[str, bool] = {}
+    for path in AUDIT_SQL.glob("audit_*.sql"):
+        text = path.read_text()
+        names = re.findall(r"'(\w+)' as audit", text)
+        severities = re.findall(r"'(error|warn)' as severity", text)
+        assert len(names) == len(severities), path.name
+        written |= {name: severity == "error" for name, severity in zip(names, severities, strict=True)}
+    assert written == {audit.name: audit.is_blocking for audit in audits.AUDITS}
+
+
+@pytest.mark.parametrize("audit", audits.AUDITS, ids=lambda audit: audit.name)
+def test_every_audit_is_a_proposition_with_advice(audit: audits.Audit) -> None:
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)+", audit.name)
+    assert audit.meaning.endswith(".")
+    assert audit.advice.endswith(".")
+    assert ("Publication goes on" in audit.advice) is not audit.is_blocking
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers; has to be at least 5."),
+        (
+            {"measured": 0.0},
+            "every_segment_holds_the_minimum_share, Declining: 0 % of the customers; has to be at least 5.",
+        ),
+        (
+            {"measured": 4.9999},
+            "every_segment_holds_the_minimum_share, Declining: 4.9999 % of the customers; has to be at least 5.",
+        ),
+        (
+            {"audit": "share_is_within_the_expected_band", "measured": 12.3456789, "upper_bound": 10},
+            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers; has to be at least 5 and at most 10.",
+        ),
+        (
+            {
+                "audit": "rollup_equals_the_facts",
+                "customer_segment": None,
+                "measured": 2.0,
+                "lower_bound": None,
+                "upper_bound": 0.0,
+            },
+            "rollup_equals_the_facts: 2 months that differ; has to be at most 0.",
+        ),
+    ],
+)
+def test_a_failure_is_told_with_its_number_and_bounds(given: dict[str, Any], sentence: str) -> None:
+    assert audits.failure_sentence(row(**given)) == f"2025-11-01: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("given", "blocks"),
+    [
+        ({}, True),
+        ({"severity": "warn"}, False),
+        ({"passed": True}, False),
+        ({"accepted_by": "Ann", "reason": "Winter"}, False),
+    ],
+)
+def test_what_blocks(given: dict[str, Any], blocks: bool) -> None:
+    assert audits.is_blocking_failure(row(**given)) is blocks
+
+
+def test_a_refusal_names_each_month_once_each_failure_and_each_advice_once() -> None:
+    told = audits.refusal(
+        [
+            row(),
+            row(snapshot_month=date(2025, 9, 1)),
+            row(customer_segment="New & Growing", measured=1.0),
+            row(snapshot_month=date(2025, 10, 1), accepted_by="Ann", reason="Winter"),
+            row(snapshot_month=date(2025, 8, 1), audit="segment_mix_is_stable", severity="warn"),
+            good(snapshot_month=date(2025, 7, 1)),
+        ]
+    )
+    lines = told.splitlines()
+    assert lines[0].startswith("Not published: 2025-09-01, 2025-11-01. ")
+    assert [line[2:12] for line in lines if line.startswith("- 2025")] == ["2025-11-01", "2025-09-01", "2025-11-01"]
+    assert told.count("make accept") == 1
+    assert not re.search("2025-(07|08|10)", told)
+
+
+def test_no_audits_are_a_failure() -> None:
+    found = result()
+    assert not found.passed
+    assert found.severity is dg.AssetCheckSeverity.ERROR
+    assert "There are no audits for this month." in (found.description or "")
+
+
+def test_a_check_passes_with_its_meaning_and_fails_with_words_and_months() -> None:
+    passed = result(good(), good(customer_segment="New & Growing"))
+    assert passed.passed
+    assert passed.description == audits.BY_NAME["every_segment_holds_the_minimum_share"].meaning
+    assert passed.metadata["failed_months"].value == "none"
+
+    failed = result(good(), row(snapshot_month=date(2025, 9, 1)), row(snapshot_month=date(2025, 10, 1)))
+    assert not failed.passed
+    assert failed.metadata["failed_months"].value == "2025-09-01, 2025-10-01"
+
+
+def test_an_accepted_failure_passes_and_stays_visible() -> None:
+    found = result(row(accepted_by="Ann", reason="Winter"))
+    assert found.passed
+    assert (found.description or "").endswith(f"Accepted by Ann (Winter): {audits.failure_sentence(row())}")
+
+
+@pytest.mark.parametrize(
+    ("audit", "stops", "severity"),
+    [
+        ("every_segment_holds_the_minimum_share", True, dg.AssetCheckSeverity.ERROR),
+        # In a range with a good month left the run goes on: the gate keeps the bad month back.
+        ("every_segment_holds_the_minimum_share", False, dg.AssetCheckSeverity.WARN),
+        ("segment_mix_is_stable", True, dg.AssetCheckSeverity.WARN),
+    ],
+)
+def test_only_a_blocking_audit_with_no_month_left_stops_the_run(
+    audit: str, stops: bool, severity: dg.AssetCheckSeverity
+) -> None:
+    assert result(row(audit=audit), stops=stops, audit=audit).severity is severity
+
+
+def test_dagster_draws_the_newest_month_by_segment() -> None:
+    rows = [good(), row(customer_segment="New & Growing"), row(snapshot_month=date(2025, 10, 1), measured=1.0)]
+    assert checks.measured(rows) == {"measured: Declining": 5.0, "measured: New & Growing": 4.9}
+    assert checks.measured([row(customer_segment=None, measured=None)]) == {}
+    assert checks.measured([]) == {}
