@@ -13,7 +13,8 @@ setup(
     package_data={
         "segmentation_assets": ["dagster.yaml"],
         "segmentation_assets.dbt_models": [
-            "*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "rules/*.yml", "tests/**/*.sql",
+            "*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "models/**/*.md", "rules/*.yml",
+            "tests/**/*.sql",
         ]
     },
 )  # fmt: skip

@@ -119,12 +119,6 @@ def check_settings() -> None:
 def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
     import dagster as dg
 
-    # Preview and beta features of the pinned Dagster; nothing a user could act on.
-    for category, words in (
-        (dg.PreviewWarning, "Specifying a partitions_def on an AssetCheckSpec"),
-        (dg.BetaWarning, "Class `(CodeReferencesMetadataValue|LocalFileCodeReference)`"),
-    ):
-        warnings.filterwarnings("ignore", message=words, category=category)
     from segmentation_assets.definitions import build_defs
     from segmentation_assets.schedules import monthly_segmentation
     from segmentation_assets.terminal import progress_logger

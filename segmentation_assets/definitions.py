@@ -22,9 +22,10 @@ for _message in (
     "Specifying a partitions_def on an AssetCheckSpec",
     "Parameter `backfill_policy`",
     "Parameter `pool`",
-    "Class `LocalFileCodeReference`",
+    "Class `(CodeReferencesMetadataValue|LocalFileCodeReference)`",
 ):
-    warnings.filterwarnings("ignore", message=_message)
+    warnings.filterwarnings("ignore", message=_message, category=dg.PreviewWarning)
+    warnings.filterwarnings("ignore", message=_message, category=dg.BetaWarning)
 
 
 def build_defs(

@@ -114,7 +114,7 @@ def snowflake_resource(found: dict[str, str], login_seconds: int) -> "SnowflakeR
     # 14 s to import: only where the target is Snowflake.
     from dagster_snowflake import SnowflakeResource
 
-    own = {key: value for key, value in found.items() if key not in CONNECTOR_ONLY}
+    own: dict[str, Any] = {key: value for key, value in found.items() if key not in CONNECTOR_ONLY}
     connector: dict[str, Any] = {key: value for key, value in found.items() if key in CONNECTOR_ONLY}
     if "port" in connector:
         connector["port"] = int(connector["port"])

@@ -1,7 +1,7 @@
 """Drift against the mean of up to six earlier published months, beside a second computation in Python.
 
-Locks out: a month that drifts away from itself, an empty segment that divides by zero and so never warns, a month that was
-refused and yet sets the standard for the next, and a baseline of the wrong months.
+Locks out: a month that drifts away from itself, an empty segment that divides by zero and so never warns, a month that
+was refused and yet sets the standard for the next, and a baseline of the wrong months.
 """
 
 import math
@@ -76,13 +76,14 @@ def test_the_first_month_has_nothing_to_drift_from_and_the_next_look_back(publis
     assert found[NOVEMBER] == pytest.approx(expected(NOVEMBER, mixes), abs=1e-9)
     assert found[NOVEMBER][0] > 0
     passed = published.rows(
-        "select audit, passed from silver.segment_audits where snapshot_month = '2025-09-01' and measured is null order by 1"
+        "select audit, passed from silver.segment_audits"
+        " where snapshot_month = '2025-09-01' and measured is null order by 1"
     )
     assert passed == [("no_segment_moved_far", True), ("segment_mix_is_stable", True)]
 
 
 def test_the_baseline_is_the_mean_of_the_six_newest_published_months(published: Pipeline) -> None:
-    """Eleven months were published before; one of the six that count has an empty segment, and May was never published."""
+    """Eleven months are published; one of the six that count has an empty segment, and May never was published."""
     months = [date(2024, 12, 1), *(date(2025, number, 1) for number in (1, 2, 3, 4, 6, 7, 8))]
     for month, mix in zip(months, MIXES, strict=True):
         publish_mix(published, month, mix)
@@ -120,7 +121,7 @@ def test_an_identical_month_does_not_drift_and_an_empty_segment_divides_nothing(
 
 
 def test_a_month_that_failed_never_enters_the_baseline(published: Pipeline) -> None:
-    """October collapses. First its last published version counts in its place; then there is none, and it counts for nothing."""
+    """October collapses. Its last published version counts in its place; without one, October counts for nothing."""
     published.execute(
         "update silver.segment_assignments set customer_segment = 'Declining'"
         " where snapshot_month = '2025-10-01' and customer_segment = 'Stable Mid-Spenders'"

@@ -1,7 +1,7 @@
-"""Why a customer is in a segment: the stored explanation agrees with what was published, by the rules of the day it was published.
+"""Why a customer is in a segment: the explanation agrees with what was published, by the rules it was published under.
 
-Locks out: an explanation that contradicts the published segment, a month explained by rules that were written after it, a value
-shown beside the wrong criterion, and a `why` that answers a typo with a stack trace.
+Locks out: an explanation that contradicts the published segment, a month explained by rules that were written after it,
+a value shown beside the wrong criterion, and a `why` that answers a typo with a stack trace.
 """
 
 import io
@@ -40,7 +40,7 @@ MEETS = {
 
 @pytest.fixture(scope="module")
 def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """Every customer on, one cent under and one over a threshold; too small for the minimum share, so that is accepted."""
+    """Customers on, one cent under and one over each threshold; too few for the minimum share, so that is accepted."""
     with pipeline_at(tmp_path_factory.mktemp("thresholds") / "segmentation.duckdb") as pipeline:
         pipeline.load(portfolios.threshold_portfolio(NOVEMBER))
         candidate, said = pipeline.dbt(NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
@@ -109,8 +109,8 @@ def test_every_criterion_shows_its_own_value_bound_and_margin(thresholds: Pipeli
 
 def test_outranked_segments_are_the_satisfied_ones_after_the_winner(thresholds: Pipeline) -> None:
     wrong = thresholds.rows(
-        "with by_segment as (select customer_id, segment_priority, bool_and(passed) as satisfied, any_value(is_satisfied) as told,"
-        " any_value(is_winner) as winner, any_value(is_outranked) as outranked"
+        "with by_segment as (select customer_id, segment_priority, bool_and(passed) as satisfied,"
+        " any_value(is_satisfied) as told, any_value(is_winner) as winner, any_value(is_outranked) as outranked"
         " from gold.segment_explanations group by all),"
         " first as (select customer_id, min(segment_priority) filter (satisfied) as best from by_segment group by 1)"
         " select * from by_segment join first using (customer_id) where told <> satisfied"
@@ -141,8 +141,8 @@ def test_a_month_is_explained_by_the_rules_it_was_published_under(published: Pip
         == before
     )
     assert published.rows(
-        "select snapshot_month, list_sort(list(distinct metric || ' ' || operator || ' ' || bound)) from gold.segment_explanations"
-        " where segment = 'High-Value Travelers' group by 1 order by 1"
+        "select snapshot_month, list_sort(list(distinct metric || ' ' || operator || ' ' || bound))"
+        " from gold.segment_explanations where segment = 'High-Value Travelers' group by 1 order by 1"
     ) == [
         (SEPTEMBER, ["avg_monthly_spend at_least 5000.0", "travel_spend_pct at_least 25.0"]),
         (OCTOBER, ["avg_monthly_spend at_least 5000.0", "travel_spend_pct at_least 25.0"]),
@@ -184,7 +184,8 @@ def test_why_names_the_winner_every_criterion_and_the_nearest_miss(thresholds: P
     assert (missed["segment"], missed["metric"]) == ("High-Value Travelers", "avg_monthly_spend")
     assert missed["margin"] == pytest.approx(-0.01 / 3)
     assert (
-        "Nearest segment missed: High-Value Travelers, by 0.0033 (avg_monthly_spend is 4,999.9967, has to be at least 5,000)."
+        "Nearest segment missed: High-Value Travelers,"
+        " by 0.0033 (avg_monthly_spend is 4,999.9967, has to be at least 5,000)."
     ) in " ".join(text.split())
     assert "Last month: not in a published month" in text
 

@@ -1,7 +1,7 @@
 """A month whose data breaks a blocking rule goes no further: not in the run, not in a later one, not by plain dbt.
 
-Locks out: a segment that collapsed, facts that changed behind the rollup or a month loaded in part that reach marketing's
-tables because somebody ran only the last step; a month half replaced; a check that fails without saying what to do.
+Locks out: a segment that collapsed, facts that changed behind the rollup or a month loaded in part that reach
+marketing's tables because somebody ran only the last step; a month half replaced; a check that fails without a word.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ FAULTS = (
         str(DECEMBER),
         FLOOR,
         (
-            "2025-12-01: every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers; has to be at least 5.",
-            "2025-12-01: every_segment_holds_the_minimum_share, High-Value Travelers: 0 % of the customers; has to be at least 5.",
+            f"2025-12-01: {FLOOR}, Declining: 4.9 % of the customers; has to be at least 5.",
+            f"2025-12-01: {FLOOR}, High-Value Travelers: 0 % of the customers; has to be at least 5.",
         ),
         "`make accept`",
     ),
@@ -56,7 +56,8 @@ FAULTS = (
         str(NOVEMBER),
         "facts_reach_the_end_of_the_month",
         (
-            "2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date; has to be at most 0.",
+            "2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date;"
+            " has to be at most 0.",
         ),
         "run the month again",
     ),
@@ -145,7 +146,7 @@ def test_exactly_five_percent_is_published(december: tuple[object, dg.ExecuteInP
 
 
 WARNINGS = {
-    "share_is_within_the_expected_band": "Budget-Conscious: 5 % of the customers; has to be at least 20 and at most 25.",
+    "share_is_within_the_expected_band": "Budget-Conscious: 5 % of the customers; has to be at least 20",
     "segment_mix_is_stable": "PSI; has to be at most 0.25.",
     "no_segment_moved_far": "points; has to be at most 5.",
     "unknown_categories_are_few": "% of the spend; has to be at most 1.",

@@ -1,7 +1,7 @@
-"""The gate where the candidate itself is wrong, where one month of several is bad, and where the audits are of another candidate.
+"""The gate where the candidate itself is wrong, where one month of several is bad, and where the audits are outdated.
 
-Locks out: a customer with two segments or none, or in the wrong one, in marketing's tables; one bad month that holds up a year
-of good ones, or slips through between them; audits that still vouch for a candidate that was computed anew since.
+Locks out: a customer with two segments or none, or in the wrong one, in marketing's tables; one bad month that holds up
+a year of good ones, or slips through between them; audits that still vouch for a candidate that was computed anew since.
 """
 
 from collections.abc import Iterator
@@ -40,17 +40,19 @@ ASSIGNED_ONCE, CRITERIA, DAYS = (
     "members_meet_their_criteria",
     "facts_reach_the_end_of_the_month",
 )
-# Between the candidate and its audits: one customer twice; one gone and one without a segment; and three misplaced, one who
-# misses the criteria, one who meets those of a segment before, one in a segment that there is not.
+# Between the candidate and its audits: one customer twice; one gone and one without a segment; and three misplaced, one
+# who misses the criteria, one who meets those of a segment before, one in a segment that there is not.
 PLANTED = [
     "insert into silver.segment_assignments select * from silver.segment_assignments"
     " where snapshot_month = '2025-09-01' order by customer_id limit 1",
     "delete from silver.segment_assignments where snapshot_month = '2025-10-01' and customer_id ="
     " (select min(customer_id) from silver.segment_assignments where snapshot_month = '2025-10-01')",
-    "update silver.segment_assignments set customer_segment = null where snapshot_month = '2025-10-01' and customer_id ="
+    "update silver.segment_assignments set customer_segment = null"
+    " where snapshot_month = '2025-10-01' and customer_id ="
     " (select max(customer_id) from silver.segment_assignments where snapshot_month = '2025-10-01')",
     *(
-        f"update silver.segment_assignments set customer_segment = '{wrong}' where snapshot_month = '2025-11-01' and customer_id ="
+        f"update silver.segment_assignments set customer_segment = '{wrong}'"
+        f" where snapshot_month = '2025-11-01' and customer_id ="
         f" (select {which}(customer_id) from silver.segment_assignments where snapshot_month = '2025-11-01'"
         f" and customer_segment = '{right}')"
         for right, wrong, which in (
@@ -104,7 +106,7 @@ def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         audited, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select="segment_audits", arguments=NO_TESTS)
         assert audited, said
         checks = {month: audit_evaluations(checks_alone(pipeline, month)) for month in SENTENCES}
-        alone = pipeline.run(SEPTEMBER, NOVEMBER, select=PUBLISHED_ASSETS)
+        alone = pipeline.run(SEPTEMBER, NOVEMBER, select=PUBLISHED_ASSETS[:1])
         plain = pipeline.dbt(SEPTEMBER, NOVEMBER, select=PUBLICATION, arguments=NAMED_TESTS_ONLY)
         return Planted(checks, alone, plain, before, published_tables(pipeline))
 

@@ -1,7 +1,7 @@
 """A person may accept a failed audit; nothing else opens the gate.
 
-Locks out: an acceptance that nobody can trace to a person and a reason, one that goes on holding when the number it was given
-for has changed, one for an audit that never failed, and a switch that turns the gate off for good.
+Locks out: an acceptance that nobody can trace to a person and a reason, one that goes on holding when the number it was
+given for has changed, one for an audit that never failed, and a switch that turns the gate off for good.
 """
 
 import re

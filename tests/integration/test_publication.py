@@ -1,7 +1,7 @@
-"""What is published: whole months, each version logged in the transaction that made it, and tables that do not depend on order.
+"""What is published: whole months, each version logged in the transaction that made it, tables that know no order.
 
-Locks out: a log that tells of a version nobody can read or misses one that everybody reads, a new version of the same content,
-an older month that takes the newest one's place, and sums over months that depend on which was computed first.
+Locks out: a log that tells of a version nobody can read or misses one that everybody reads, a new version of the same
+content, an older month that takes the newest one's place, and sums over months that depend on which was computed first.
 """
 
 from collections.abc import Iterator
@@ -32,8 +32,9 @@ LOG = (
 )
 # Moves one customer from Stable Mid-Spenders: 20,000 of travel on the last day of the month.
 ONE_MORE_TRAVELS = (
-    "insert into gold.fct_transactions by name select 9000000 as transaction_key, customer_key, 1 as merchant_category_key,"
-    " date '{day}' as transaction_date, 20000 as transaction_amount, 'approved' as transaction_status"
+    "insert into gold.fct_transactions by name select 9000000 as transaction_key, customer_key,"
+    " 1 as merchant_category_key, date '{day}' as transaction_date, 20000 as transaction_amount,"
+    " 'approved' as transaction_status"
     " from gold.customer_segment_history where snapshot_month = '{month}' and customer_segment = 'Stable Mid-Spenders'"
     " order by customer_id limit 1"
 )
@@ -78,7 +79,7 @@ def test_a_new_version_is_a_new_content_and_nothing_else(published: Pipeline) ->
 def test_a_content_is_told_from_another_whatever_the_order_of_rows_and_whichever_column_changed(
     published: Pipeline,
 ) -> None:
-    """The hash of the history as it stands, computed by publishing a candidate that was changed in one column of one row."""
+    """Hashes of candidates that differ in one column of one row, each published."""
     (key,) = published.rows(
         f"select min(customer_id) from silver.segment_assignments where snapshot_month = '{NOVEMBER}'"
     )[0]
@@ -144,7 +145,8 @@ def test_backfilling_an_older_month_leaves_customer_segments_alone(published: Pi
     assert after["customer_segments"] == before["customer_segments"]
     assert after["customer_segment_history"] != before["customer_segment_history"]
     newest = published.rows(
-        f"select * exclude snapshot_month from gold.customer_segment_history where snapshot_month = '{NOVEMBER}' order by all"
+        "select * exclude snapshot_month from gold.customer_segment_history"
+        f" where snapshot_month = '{NOVEMBER}' order by all"
     )
     assert after["customer_segments"] == newest
 
@@ -156,7 +158,8 @@ def test_summary_and_transitions_account_for_every_customer(published: Pipeline)
     )
     moves = published.rows(
         "select snapshot_month, sum(customers) filter (to_segment <> 'No longer a customer'),"
-        " sum(customers) filter (from_segment <> 'Not a customer before') from gold.segment_transitions group by 1 order by 1"
+        " sum(customers) filter (from_segment <> 'Not a customer before')"
+        " from gold.segment_transitions group by 1 order by 1"
     )
     assert moves == [
         (OCTOBER, population[OCTOBER], population[SEPTEMBER]),

@@ -138,7 +138,12 @@ def run(account: dict[str, str], duckdb_file: Path) -> Run:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.run_steps", json.dumps(STEPS)],
             cwd=ROOT,
-            env={**os.environ, **account, "DBT_TARGET_PATH": str(target_path)},
+            env={
+                **os.environ,
+                **account,
+                "DBT_TARGET_PATH": str(target_path),
+                "SEGMENTATION_EXPORT_URI": str(duckdb_file.with_name("exports")),
+            },
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -268,6 +273,20 @@ def test_a_demo_source_fills_an_account_once(account: dict[str, str], monkeypatc
         (facts,) = session.rows("select count(*) as n, min(transaction_date) as first_day from gold.fct_transactions")
         assert facts["n"] > 1000
         assert star_schema.fill(session).startswith("The star schema is complete already")
+
+
+def test_the_setup_runs_twice_where_the_emulator_can(account: dict[str, str]) -> None:
+    places = [
+        statement.sql(dialect="snowflake", comments=False)
+        for statement in sqlglot.parse((ROOT / "snowflake/setup.sql").read_text(), read="snowflake")
+        if isinstance(statement, exp.Create) and statement.kind in ("DATABASE", "SCHEMA")
+    ]
+    assert len(places) == 5
+    with session_on(account, "setup") as session:
+        for statement in [*places, *places]:
+            session.execute(statement)
+        schemas = session.rows("select lower(schema_name) as name from segmentation.information_schema.schemata")
+    assert {"gold", "silver", "test_failures", "governance"} <= {row["name"] for row in schemas}
 
 
 # The pipeline

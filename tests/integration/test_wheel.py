@@ -1,9 +1,10 @@
 """What is in the wheel, and that it works from there.
 
-Locks out: a wheel without the dbt project, a package that only works beside its checkout, writes into its own folder, or
-needs DAGSTER_HOME to be loaded.
+Locks out: a wheel without the dbt project or a part of it, a package that only works beside its checkout, writes into
+its own folder, or needs DAGSTER_HOME to be loaded.
 """
 
+import json
 import os
 import stat
 import subprocess
@@ -74,8 +75,6 @@ def test_it_loads_from_an_empty_folder_that_it_cannot_write_to(wheel: Path, tmp_
         code = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", *code]
     done = subprocess.run(code, cwd=empty, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    import json
-
     package, project, manifest, keys, jobs = json.loads(done.stdout.splitlines()[-1])
     assert package == str(installed / "segmentation_assets" / "__init__.py")
     assert project == str(installed / "segmentation_assets" / "dbt_models")

@@ -1,7 +1,7 @@
 """What an audit says when it fails: the month, the rule, the segment, the number, the bound, and what to do.
 
-Locks out: an audit of the SQL that has no words and so breaks the run that should have told of it, an audit that blocks in dbt
-and only warns in Dagster, no audits taken for passed ones, and an acceptance that hides what was accepted.
+Locks out: an audit of the SQL that has no words and so breaks the run that should have told of it, an audit that blocks
+in dbt and only warns in Dagster, no audits taken for passed ones, and an acceptance that hides what was accepted.
 """
 
 import re
@@ -78,7 +78,8 @@ def test_every_audit_is_a_proposition_with_advice(audit: audits.Audit) -> None:
         ),
         (
             {"audit": "share_is_within_the_expected_band", "measured": 12.3456789, "upper_bound": 10},
-            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers; has to be at least 5 and at most 10.",
+            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers;"
+            " has to be at least 5 and at most 10.",
         ),
         (
             {
