@@ -90,9 +90,7 @@ def fill(database: Path, customers: int) -> None:
     scratch = database.with_suffix(".new")
     scratch.unlink(missing_ok=True)
     with duckdb.connect(str(scratch)) as connection:
-        synthetic.build(
-            connection, "gold", customers=customers, first_month=date(2024, 11, 1), last_month=LAST_MONTH
-        )
+        synthetic.build(connection, "gold", customers=customers, first_month=date(2024, 11, 1), last_month=LAST_MONTH)
     scratch.rename(database)
 
 

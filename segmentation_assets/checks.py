@@ -32,7 +32,9 @@ def audit_checks() -> dg.AssetChecksDefinition:
         ],
         pool="warehouse",
     )
-    def checks(context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.AssetCheckResult]:
+    def checks(
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.AssetCheckResult]:
         keys = context.op_execution_context.partition_key_range
         first, last = date.fromisoformat(keys.start), date.fromisoformat(keys.end)
         with warehouse.session() as session:
@@ -64,7 +66,9 @@ def result(
     accepted = [row for row in rows if not row["passed"] and row["accepted_by"] is not None]
     passed = bool(rows) and not failures
     sentences = [audits.failure_sentence(row) for row in failures]
-    description = audit.meaning if passed else "\n".join([*(sentences or ["There are no audits for this month."]), audit.advice])
+    description = (
+        audit.meaning if passed else "\n".join([*(sentences or ["There are no audits for this month."]), audit.advice])
+    )
     if accepted:
         description += "\n" + "\n".join(
             f"Accepted by {row['accepted_by']} ({row['reason']}): {audits.failure_sentence(row)}" for row in accepted
@@ -88,7 +92,9 @@ def measured(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Numbers that Dagster draws over the months: the newest month's value, per segment where there are any."""
     newest = max((row["snapshot_month"] for row in rows), default=None)
     return {
-        "measured" if row["customer_segment"] is None else f"measured: {row['customer_segment']}": float(row["measured"])
+        "measured" if row["customer_segment"] is None else f"measured: {row['customer_segment']}": float(
+            row["measured"]
+        )
         for row in rows
         if row["snapshot_month"] == newest and row["measured"] is not None
     }
@@ -180,7 +186,9 @@ def shares_table(shares: Sequence[dict[str, Any]]) -> dg.TableMetadataValue:
         records=[dg.TableRecord({column: plain(row[column]) for column in columns}) for row in shares],
         schema=dg.TableSchema(
             [
-                dg.TableColumn(column, "string" if column in columns[:2] else "float" if column.endswith("_pct") else "int")
+                dg.TableColumn(
+                    column, "string" if column in columns[:2] else "float" if column.endswith("_pct") else "int"
+                )
                 for column in columns
             ]
         ),

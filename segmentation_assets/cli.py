@@ -124,21 +124,24 @@ def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
     from segmentation_assets.terminal import progress_logger
 
     definitions = build_defs(loggers={"progress": progress_logger})
-    with log.open("w", encoding="utf-8") as file, dg.DagsterInstance.get() as instance:
-        with contextlib.redirect_stdout(file):
-            result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(
-                instance=instance,
-                run_config={"loggers": {"progress": {}}},
-                # A single month is a run of that partition; its checks then carry the month.
-                partition_key=str(first) if first == last else None,
-                tags=None
-                if first == last
-                else {
-                    "dagster/asset_partition_range_start": str(first),
-                    "dagster/asset_partition_range_end": str(last),
-                },
-                raise_on_error=False,
-            )
+    with (
+        log.open("w", encoding="utf-8") as file,
+        dg.DagsterInstance.get() as instance,
+        contextlib.redirect_stdout(file),
+    ):
+        result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(
+            instance=instance,
+            run_config={"loggers": {"progress": {}}},
+            # A single month is a run of that partition; its checks then carry the month.
+            partition_key=str(first) if first == last else None,
+            tags=None
+            if first == last
+            else {
+                "dagster/asset_partition_range_start": str(first),
+                "dagster/asset_partition_range_end": str(last),
+            },
+            raise_on_error=False,
+        )
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             data = event.step_failure_data

@@ -63,7 +63,9 @@ class _EventStream:
     def __enter__(self) -> "_EventStream":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.closed = True
 
 
@@ -89,13 +91,12 @@ class _DbtThread:
         from dbt.cli.main import dbtRunner
         from dbt.contracts.graph.manifest import Manifest
         from dbt_common.events.base_types import EventMsg
-        from google.protobuf.json_format import MessageToDict
+        from dbt_common.events.functions import msg_to_dict
 
         def publish(event: EventMsg) -> None:
             if event.info.level == "debug":
                 return
-            message = MessageToDict(cast("Any", event), preserving_proto_field_name=True)
-            message["info"].setdefault("msg", "")
+            message = msg_to_dict(event)  # zeros and empty texts included, as in the lines of `dbt --log-format json`
             self._on_event()
             self.stdout.lines.put(json.dumps({"info": message["info"], "data": message.get("data", {})}).encode())
 
@@ -128,7 +129,7 @@ class _DbtThread:
         del number
         from dbt.adapters.factory import FACTORY
 
-        for adapter in list(FACTORY.adapters.values()):
+        for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
             adapter.cancel_open_connections()
 
 
@@ -184,7 +185,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             finally:
                 process.stdout.closed = True
                 process.wait()
-                for adapter in list(FACTORY.adapters.values()):
+                for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
                     adapter.cleanup_connections()
                     close = getattr(type(adapter.connections), "close_all_connections", None)
                     if close is not None:
@@ -259,7 +260,7 @@ def _use_adapter(invocation: DbtCliInvocation, events: _EventStream) -> None:
     """
     from dbt.adapters.factory import FACTORY
 
-    adapter = next(iter(FACTORY.adapters.values()), None)
+    adapter = cast("Any", next(iter(FACTORY.adapters.values()), None))
     if invocation.adapter is not None or adapter is None:
         return
     close = adapter.cleanup_connections
@@ -268,7 +269,7 @@ def _use_adapter(invocation: DbtCliInvocation, events: _EventStream) -> None:
         events.wait_until_read()
         close()
 
-    adapter.cleanup_connections = close_when_all_is_read  # pyright: ignore[reportAttributeAccessIssue]
+    adapter.cleanup_connections = close_when_all_is_read
     invocation.adapter = adapter
 
 
@@ -287,4 +288,3 @@ def _prune(runs: Path, keep: int = 20) -> None:
     if runs.is_dir():
         for old in sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime)[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
-

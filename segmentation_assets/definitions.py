@@ -16,7 +16,6 @@ from segmentation_assets.export_store import ExportStore, export_uri
 from segmentation_assets.schedules import monthly_job, monthly_schedule
 from segmentation_assets.warehouse import warehouse
 
-
 # Features of the pinned Dagster that it calls preview or beta; a user can act on none of these lines.
 for _message in (
     "Specifying a partitions_def on an AssetCheckSpec",

@@ -41,7 +41,9 @@ def attach(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Sequence[d
     """Log the months' distributions and the time they took, and attach both to the materialisations about to be yielded."""
     for month, month_rows in groupby(rows, key=lambda row: row["snapshot_month"]):
         segments = list(month_rows)
-        told = ", ".join(f"{row['customer_segment']} {row['customers']:,} ({row['share_pct']:.1f}%)" for row in segments)
+        told = ", ".join(
+            f"{row['customer_segment']} {row['customers']:,} ({row['share_pct']:.1f}%)" for row in segments
+        )
         context.log.info(f"{month}: {told}; the run took {seconds:.1f} s for this step.")
         metadata: dict[str, Any] = {
             "customers": int(sum(row["customers"] for row in segments)),

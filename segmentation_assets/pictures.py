@@ -18,7 +18,10 @@ def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadat
         return dg.MetadataValue.md("No audits for this month.")
     records = [
         {"customer_segment": row["customer_segment"]}
-        | {key: None if row[key] is None else float(row[key]) for key in ("share_pct", "band_lower_pct", "band_upper_pct")}
+        | {
+            key: None if row[key] is None else float(row[key])
+            for key in ("share_pct", "band_lower_pct", "band_upper_pct")
+        }
         for row in shares
         if row["snapshot_month"] == newest
     ]

@@ -46,9 +46,7 @@ def _names(rules: ParsedRules) -> Iterator[Problem]:
         for i, name in names(rules.raw.get(key)).items():
             first = seen.setdefault(spelling(name), i)
             if first != i:
-                words = (
-                    f"{name!r} is the name of {key}[{first}] too (case and blanks do not count); rename one"
-                )
+                words = f"{name!r} is the name of {key}[{first}] too (case and blanks do not count); rename one"
                 yield Problem((key, i, "name"), words)
 
 
@@ -58,9 +56,7 @@ def _priority(rules: ParsedRules) -> Iterator[Problem]:
         yield Problem(("segments",), f"holds {len(raw)} of the two or more it needs; add segments")
     for i, segment in enumerate(rules.segments):
         if segment and segment.criteria and i == last:
-            words = (
-                f"{segment.name!r} is last and takes everyone left; remove them, or add a segment after it"
-            )
+            words = f"{segment.name!r} is last and takes everyone left; remove them, or add a segment after it"
             yield Problem(("segments", i, "criteria"), words)
         if segment and not segment.criteria and i < last:
             words = f"{segment.name!r} has none and would take everyone; add criteria, or move it to the end"
@@ -91,9 +87,7 @@ def _reach(rules: ParsedRules) -> Iterator[Problem]:
 
 def _taken(by: Sequence[str]) -> str:
     before = " and ".join(repr(name) for name in by)
-    return (
-        f"everyone who meets its criteria is taken by {before} before; narrow {before}, or change the order"
-    )
+    return f"everyone who meets its criteria is taken by {before} before; narrow {before}, or change the order"
 
 
 def _campaign_segments(rules: ParsedRules) -> Iterator[Problem]:

@@ -15,9 +15,7 @@ def read_keys(path: Path) -> tuple[dict[Any, Any] | None, list[str]]:
     try:
         content = path.read_text(encoding="utf-8")
     except OSError as error:
-        return None, [
-            f"{path}: cannot be read ({error.strerror}); correct the path or the file's permissions"
-        ]
+        return None, [f"{path}: cannot be read ({error.strerror}); correct the path or the file's permissions"]
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         return None, [f"{path}: line {line}: is not UTF-8; save the file as UTF-8"]
@@ -36,9 +34,7 @@ def read_keys(path: Path) -> tuple[dict[Any, Any] | None, list[str]]:
     if tree is None or values is None:
         return None, [f"{path}: line 1: is empty; write the keys it should hold, or do not name it"]
     if not isinstance(values, dict):
-        return None, [
-            f"{path}: line {tree.start_mark.line + 1}: holds no 'key: value' pairs at its top; write them"
-        ]
+        return None, [f"{path}: line {tree.start_mark.line + 1}: holds no 'key: value' pairs at its top; write them"]
     return values, [f"{path}: {words}" for words in _repeated_keys(tree, "", set())]
 
 

@@ -43,9 +43,7 @@ Text = Annotated[str, PlainValidator(text)]
 Name = Annotated[str, PlainValidator(plain_name)]
 Percentage = Annotated[Number, PlainValidator(between(0, 100))]
 Shown = Annotated[str, PlainValidator(one_of(SHOWN_COLUMNS, "column"))]
-Categories = Annotated[
-    tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct)
-]
+Categories = Annotated[tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct)]
 
 
 class Rule(BaseModel):
@@ -67,9 +65,7 @@ class Criterion(Rule):
     def _fits_the_metric(cls, value: object, info: ValidationInfo) -> Number | bool:
         earlier = [name for name in OPERATORS if info.data.get(name) is not None]
         if earlier:
-            raise ValueError(
-                f"is a second operator beside {earlier[0]!r}; a criterion has one, write two criteria"
-            )
+            raise ValueError(f"is a second operator beside {earlier[0]!r}; a criterion has one, write two criteria")
         metric = info.data.get("metric")  # absent when it was refused itself
         if info.field_name == "is_":
             if metric in NUMERIC_METRICS:

@@ -58,9 +58,7 @@ def spelling(name: str) -> str:
 
 def number(value: object) -> Number:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(
-            "is not a number; write it plainly, such as 5000 or 0.5 (no quotes, no separators, no 1e4)"
-        )
+        raise ValueError("is not a number; write it plainly, such as 5000 or 0.5 (no quotes, no separators, no 1e4)")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("is not a finite number; write a plain number, or leave the rule out")
     return value

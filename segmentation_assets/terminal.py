@@ -45,7 +45,7 @@ class Progress(logging.Handler):
         return None
 
 
-@dg.logger(description="Progress for a person at a terminal.")
+@dg.logger({}, description="Progress for a person at a terminal.")
 def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger(f"progress.{context.run_id}", level=logging.DEBUG)
     logger.addHandler(Progress())
@@ -54,7 +54,12 @@ def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
 
 def segments_table(month: date, rows: Sequence[Mapping[str, Any]], bands: Mapping[str, Sequence[float]]) -> Table:
     """The newest month's segments; `bands` are the expected shares in percent."""
-    table = Table(title=f"Segments of {month:%B %Y} (values are lifetime)", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"Segments of {month:%B %Y} (values are lifetime)",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("Segment", no_wrap=True)
     for heading in ("Customers", "Share", "Expected", "Avg value", "Total value"):
         table.add_column(heading, justify="right", no_wrap=True)

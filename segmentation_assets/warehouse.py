@@ -145,7 +145,8 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                 lock.acquire()
         except OSError as error:
             raise WarehouseError(
-                f"SEGMENTATION_DUCKDB_PATH is {path}, whose folder cannot be written: {error.strerror}. Name one that can."
+                f"SEGMENTATION_DUCKDB_PATH is {path}, whose folder cannot be written: {error.strerror}."
+                " Name one that can."
             ) from error
         try:
             yield

@@ -49,10 +49,14 @@ def explain(session: Session, customer_id: str, month: date) -> Explanation:
     ]
     if month not in months:
         nearest = sorted(sorted(months, key=lambda other: abs((other - month).days))[:3])
-        raise WhyError(f"Month {month} is not published; the nearest that are: {', '.join(map(str, nearest)) or 'none'}.")
+        raise WhyError(
+            f"Month {month} is not published; the nearest that are: {', '.join(map(str, nearest)) or 'none'}."
+        )
     now = _history(session, customer_id, month)
     if now is None:
-        raise WhyError(f"Customer {customer_id!r} is not in {month}; the nearest that are: {_nearest(session, customer_id, month)}.")
+        raise WhyError(
+            f"Customer {customer_id!r} is not in {month}; the nearest that are: {_nearest(session, customer_id, month)}."
+        )
     criteria = session.rows(
         f"select * from {GOLD}.segment_explanations where snapshot_month = ? and customer_id = ?"
         " order by segment_priority, criterion_number",
@@ -64,7 +68,8 @@ def explain(session: Session, customer_id: str, month: date) -> Explanation:
 
 def _history(session: Session, customer_id: str, month: date) -> dict[str, Any] | None:
     rows = session.rows(
-        f"select * from {GOLD}.customer_segment_history where snapshot_month = ? and customer_id = ?", (month, customer_id)
+        f"select * from {GOLD}.customer_segment_history where snapshot_month = ? and customer_id = ?",
+        (month, customer_id),
     )
     return rows[0] if rows else None
 

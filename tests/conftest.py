@@ -11,7 +11,7 @@ os.environ.pop("SEGMENTATION_RULES", None)
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 
-from tests.warehouse_fixture import pipeline  # noqa: E402, F401 - a fixture is used by its name
+from tests.warehouse_fixture import pipeline  # noqa: F401 - a fixture is used by its name
 
 # CI has to fail for the same examples every time; at a desk, new ones are welcome.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

@@ -92,9 +92,7 @@ def _population(dim_customer: pd.DataFrame, as_of: date) -> pd.Series:
     """customer_key at the as-of date, indexed and sorted by customer_id."""
     day = pd.Timestamp(as_of)
     known = dim_customer.groupby("customer_id")["valid_from"].min() < day
-    begun = dim_customer[
-        dim_customer["customer_id"].isin(known.index[known]) & (dim_customer["valid_from"] <= day)
-    ]
+    begun = dim_customer[dim_customer["customer_id"].isin(known.index[known]) & (dim_customer["valid_from"] <= day)]
     is_open = begun["valid_to"].isna()
     ranked = begun.assign(
         is_valid=is_open | (begun["valid_to"] > day),
@@ -103,14 +101,10 @@ def _population(dim_customer: pd.DataFrame, as_of: date) -> pd.Series:
     return ranked.groupby("customer_id")["customer_key"].last().sort_index()
 
 
-def _counted_facts(
-    portfolio: Portfolio, as_of: date, category_groups: Mapping[str, Sequence[str]]
-) -> pd.DataFrame:
+def _counted_facts(portfolio: Portfolio, as_of: date, category_groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Approved facts before the as-of date: customer_id, day, cents, travel_cents, necessities_cents."""
     facts = portfolio.fct_transactions
-    counted = facts[
-        (facts["transaction_status"] == "approved") & (facts["transaction_date"] < pd.Timestamp(as_of))
-    ]
+    counted = facts[(facts["transaction_status"] == "approved") & (facts["transaction_date"] < pd.Timestamp(as_of))]
     amount = cents(counted["transaction_amount"])
     customer_of_key = portfolio.dim_customer.set_index("customer_key")["customer_id"].astype("category")
     category_of_key = portfolio.dim_merchant_category.set_index("category_key")["category_name"]
@@ -197,9 +191,7 @@ def _first_segment_that_holds(measured: pd.DataFrame, segments: Sequence[Mapping
                 holds &= value.notna() & _OPERATORS[operator](value, bound)
         assigned = assigned.mask(assigned.isna() & holds, segment["name"])
     if assigned.isna().any():
-        raise ValueError(
-            f"no segment takes {assigned.index[assigned.isna()][0]}: the last must have no criteria"
-        )
+        raise ValueError(f"no segment takes {assigned.index[assigned.isna()][0]}: the last must have no criteria")
     return assigned
 
 

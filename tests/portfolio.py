@@ -84,9 +84,7 @@ class Portfolio:
                 frame = frame.assign(transaction_amount=cents(frame["transaction_amount"]))
             connection.register("portfolio_frame", frame)
             select = ", ".join(_stored(column, kind) for column, kind in columns.items())
-            connection.execute(
-                f'create or replace table "{schema}".{table} as select {select} from portfolio_frame'
-            )
+            connection.execute(f'create or replace table "{schema}".{table} as select {select} from portfolio_frame')
             connection.unregister("portfolio_frame")
 
     @classmethod

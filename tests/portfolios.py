@@ -146,9 +146,7 @@ def _budgeters(as_of: date) -> Iterator[Customer]:
 def _tenures(as_of: date) -> Iterator[Customer]:
     """First transactions alone, over month ends, leap days and years."""
     days = _tenure_days(as_of)
-    days |= {
-        f"day-{age}": as_of - timedelta(days=age) for age in (1, 27, 28, 29, 30, 31, 32, 59, 60, 61, 62, 366)
-    }
+    days |= {f"day-{age}": as_of - timedelta(days=age) for age in (1, 27, 28, 29, 30, 31, 32, 59, 60, 61, 62, 366)}
     days |= {"leap-day": date(2020, 2, 29), "year-end": date(2022, 12, 31), "new-year": date(2023, 1, 1)}
     for label, first in days.items():
         yield _customer(f"tenure-{label}", as_of, (Fact(first, 42_00),))
@@ -319,9 +317,7 @@ def _customers(as_of: date) -> st.SearchStrategy[Customer]:
     archetype = st.sampled_from(archetypes(as_of))
     recombined = st.builds(lambda customer, history: _rebooked(customer, history), archetype, versions)
     noisy = st.builds(
-        lambda customer, noise: replace(
-            customer, name=f"{customer.name}-noisy", facts=(*customer.facts, *noise)
-        ),
+        lambda customer, noise: replace(customer, name=f"{customer.name}-noisy", facts=(*customer.facts, *noise)),
         archetype,
         st.lists(_noise(as_of), min_size=1, max_size=4).map(tuple),
     )
@@ -501,9 +497,7 @@ def build(customers: Iterable[Customer], as_of: date, suppressed: Iterable[str] 
                 "is_current",
             ],
         ),
-        dim_merchant_category=pd.DataFrame(
-            list(CATEGORY_NAMES.items()), columns=["category_key", "category_name"]
-        ),
+        dim_merchant_category=pd.DataFrame(list(CATEGORY_NAMES.items()), columns=["category_key", "category_name"]),
         dim_date=_calendar(min(days) - timedelta(days=400), max(days) + timedelta(days=400)),
         marketing_suppressions=pd.DataFrame(
             [(name, "opted out", as_of - timedelta(days=30)) for name in suppressed],
@@ -524,6 +518,4 @@ def _booked_on(customer: Customer, fact: Fact) -> int:
 
 def _calendar(first: date, last: date) -> pd.DataFrame:
     days = pd.Series(pd.date_range(first, last, freq="D"))
-    return pd.DataFrame(
-        {"date_key": days.dt.year * 10000 + days.dt.month * 100 + days.dt.day, "full_date": days}
-    )
+    return pd.DataFrame({"date_key": days.dt.year * 10000 + days.dt.month * 100 + days.dt.day, "full_date": days})

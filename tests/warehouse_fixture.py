@@ -69,7 +69,9 @@ class Pipeline:
         said: list[str] = []
         manifest = None
         if not variables:
-            manifest = Manifest.from_msgpack(dbt_project.manifest_path().with_name("partial_parse.msgpack").read_bytes())
+            manifest = Manifest.from_msgpack(
+                dbt_project.manifest_path().with_name("partial_parse.msgpack").read_bytes()
+            )
             manifest.build_flat_graph()
         months = {"first_month": str(first), "last_month": str(last or first)}
         with dbt_project.environment():
@@ -100,7 +102,9 @@ class Pipeline:
             instance=self.instance,
             asset_selection=[dg.AssetKey(key.split("/")) for key in select] if select else None,
             partition_key=str(first) if first == last else None,
-            tags=None if first == last else {
+            tags=None
+            if first == last
+            else {
                 "dagster/asset_partition_range_start": str(first),
                 "dagster/asset_partition_range_end": str(last),
             },

@@ -80,7 +80,9 @@ def campaign_metadata(name: str | None) -> dict[str, Any]:
 
 
 def translator() -> SegmentationTranslator:
-    return SegmentationTranslator(DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True))
+    return SegmentationTranslator(
+        DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True)
+    )
 
 
 def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
@@ -98,18 +100,24 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
     }
 
     @dbt_assets(select="path:models/staging", name="staging", **shared)
-    def staging(context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
+    def staging(
+        context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[Any]:
         refuse_broken_source(warehouse)
         month = date(2000, 1, 1)  # views know no month, but every build names one
         yield from build(context, dbt, warehouse, (month, month))
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
-    def candidate(context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
+    def candidate(
+        context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[Any]:
         refuse_broken_source(warehouse)
         yield from build(context, dbt, warehouse, asked_months(context))
 
     @dbt_assets(select="config.group:segments_published", name="publication", **monthly)
-    def publication(context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
+    def publication(
+        context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[Any]:
         months = asked_months(context)
         try:
             yield from build(context, dbt, warehouse, months)
@@ -120,7 +128,9 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
         refuse_unpublished(warehouse, months)
 
     @dbt_assets(select="path:models/audiences", name="audiences", **monthly)
-    def audiences(context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]) -> Iterator[Any]:
+    def audiences(
+        context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[Any]:
         yield from build(context, dbt, warehouse, asked_months(context))
 
     return [staging, candidate, publication, audiences]

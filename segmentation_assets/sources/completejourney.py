@@ -83,9 +83,7 @@ def _create_categories(connection: duckdb.DuckDBPyConnection, schema: str, produ
     """)
 
 
-def _create_facts(
-    connection: duckdb.DuckDBPyConnection, schema: str, transactions: str, products: str
-) -> None:
+def _create_facts(connection: duckdb.DuckDBPyConnection, schema: str, transactions: str, products: str) -> None:
     """One row per receipt line, in the order of the days, so that a reader of one month skips the rest.
 
     A product is on a receipt once, so basket and product put the lines of a day in one order only, and

@@ -67,22 +67,32 @@ def check(session: Session, schema: str, before: date) -> None:
         (schema,),
     ):
         found.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
-    problems = [problem for table, columns in CONTRACT.items() for problem in _problems(table, columns, found.get(table))]
+    problems = [
+        problem for table, columns in CONTRACT.items() for problem in _problems(table, columns, found.get(table))
+    ]
     if not problems:
         problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
     if problems:
         raise SourceError(
-            "\n".join([f"The star schema in schema {schema!r} breaks the source contract; nothing was computed.", *problems])
+            "\n".join(
+                [f"The star schema in schema {schema!r} breaks the source contract; nothing was computed.", *problems]
+            )
         )
 
 
 def _problems(table: str, columns: dict[str, tuple[str, ...]], found: dict[str, str] | None) -> list[str]:
     if found is None:
-        return [] if table in OPTIONAL else [f"- {table}: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look)."]
+        return (
+            []
+            if table in OPTIONAL
+            else [f"- {table}: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look)."]
+        )
     problems = []
     for column, kinds in columns.items():
         if column not in found:
-            problems.append(f"- {table}.{column}: expected {WORDS[kinds]}, found no such column (there are: {', '.join(sorted(found))}).")
+            problems.append(
+                f"- {table}.{column}: expected {WORDS[kinds]}, found no such column (there are: {', '.join(sorted(found))})."
+            )
         elif not _is_one_of(found[column], kinds):
             problems.append(f"- {table}.{column}: expected {WORDS[kinds]}, found {found[column]}.")
     return problems

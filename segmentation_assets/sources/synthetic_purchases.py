@@ -46,17 +46,14 @@ MAX_PURCHASES = 250
 def create_categories(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
     """`dim_merchant_category`: one row per category."""
     connection.execute(
-        f"create or replace table {schema}.dim_merchant_category"
-        " (category_key integer, category_name varchar)"
+        f"create or replace table {schema}.dim_merchant_category (category_key integer, category_name varchar)"
     )
     connection.executemany(
         f"insert into {schema}.dim_merchant_category values (?, ?)", list(enumerate(CATEGORIES, start=1))
     )
 
 
-def create_facts(
-    connection: duckdb.DuckDBPyConnection, schema: str, *, first_month: int, last_month: int
-) -> None:
+def create_facts(connection: duckdb.DuckDBPyConnection, schema: str, *, first_month: int, last_month: int) -> None:
     """`fct_transactions`: one row per purchase or refund, in the order of transaction_date.
 
     One insert per month keeps the sort, and with it the memory, at the size of a month.

@@ -131,7 +131,6 @@ def test_the_whole_job_leaves_the_audiences_out(changed_after_the_rollup: Attemp
 
 
 def test_a_run_of_one_month_shows_the_verdict_on_its_month(fault: Fault, attempt: Attempt) -> None:
-    """`make month` names its month as a range of one; the partition of the check has to turn red all the same."""
     assert recorded_verdicts(attempt.instance, fault.audit)[fault.month] == "FAILED"
     assert recorded_verdicts(attempt.instance, "every_customer_is_assigned_once")[fault.month] == "SUCCEEDED"
 

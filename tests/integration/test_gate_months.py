@@ -1,7 +1,7 @@
 """The gate where the candidate itself is wrong, where one month of several is bad, and where the audits are outdated.
 
 Locks out: a customer with two segments or none, or in the wrong one, in marketing's tables; one bad month that holds up
-a year of good ones, or slips through between them; audits that still vouch for a candidate that was computed anew since.
+a year of good ones, or slips through between them; audits that still vouch for a candidate that was computed anew.
 """
 
 from collections.abc import Iterator
@@ -77,6 +77,7 @@ SENTENCES = {
 
 @dataclass(frozen=True)
 class Planted:
+    instance: dg.DagsterInstance
     checks: dict[date, dict[str, dg.AssetCheckEvaluation]]
     alone: dg.ExecuteInProcessResult
     plain: tuple[bool, list[str]]
@@ -108,7 +109,7 @@ def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         checks = {month: audit_evaluations(checks_alone(pipeline, month)) for month in SENTENCES}
         alone = pipeline.run(SEPTEMBER, NOVEMBER, select=PUBLISHED_ASSETS[:1])
         plain = pipeline.dbt(SEPTEMBER, NOVEMBER, select=PUBLICATION, arguments=NAMED_TESTS_ONLY)
-        return Planted(checks, alone, plain, before, published_tables(pipeline))
+        return Planted(pipeline.instance, checks, alone, plain, before, published_tables(pipeline))
 
 
 @pytest.mark.parametrize("month", SENTENCES, ids=str)
@@ -120,6 +121,13 @@ def test_a_wrong_candidate_fails_its_check_in_words(planted: Planted, month: dat
         *told, advice = (failed[audit].description or "").splitlines()
         assert told == [sentence.format(audit) for sentence in sentences]
         assert advice == audits.BY_NAME[audit].advice
+
+
+def test_a_range_of_one_month_shows_the_verdict_on_its_month(planted: Planted) -> None:
+    """Such a run has no partition, and neither has its check's evaluation: the month would stay planned for ever."""
+    assigned_once, criteria = (recorded_verdicts(planted.instance, audit) for audit in (ASSIGNED_ONCE, CRITERIA))
+    assert [assigned_once[str(month)] for month in SENTENCES] == ["FAILED", "FAILED", "SUCCEEDED"]
+    assert [criteria[str(month)] for month in SENTENCES] == ["SUCCEEDED", "SUCCEEDED", "FAILED"]
 
 
 def test_a_wrong_candidate_is_refused_by_every_way_to_publish(planted: Planted) -> None:

@@ -40,7 +40,7 @@ from tests.warehouse_fixture import CANDIDATE, Pipeline
 
 ROOT = Path(__file__).parents[2]
 # A statement the emulator cannot answer makes the connector ask again for ever.
-SERVER_SECONDS, STATEMENT_SECONDS, RUN_SECONDS = 60, 30, 300
+SERVER_SECONDS, STATEMENT_SECONDS, RUN_SECONDS = 60, 30, 600
 LAST_DAYS_ARE_MISSING = "delete from gold.fct_transactions where transaction_date >= '2025-10-22'"
 STEPS = [
     ["run", str(FIRST_MONTH), str(LAST_MONTH)],

@@ -179,9 +179,7 @@ def test_each_window_is_ninety_days_open_at_its_end() -> None:
         (date(2024, 5, 1), date(2024, 3, 3), date(2023, 12, 4)),
     ],
 )
-def test_windows_count_days_over_leap_and_short_months(
-    month: date, first_of_last: date, first_of_prior: date
-) -> None:
+def test_windows_count_days_over_leap_and_short_months(month: date, first_of_last: date, first_of_prior: date) -> None:
     """Three calendar months taken for 90 days."""
     found = row(Fact(first_of_last, 1_00), Fact(first_of_prior, 10_00), month=month)
     assert (found["spend_last_90_days"], found["spend_prior_90_days"]) == (1, 10)
@@ -190,9 +188,7 @@ def test_windows_count_days_over_leap_and_short_months(
 def test_facts_of_an_earlier_version_count_for_the_customer() -> None:
     """Keying on customer_key, which loses the spend made before an address change."""
     versions = (Version(date(2020, 1, 1), date(2025, 10, 1)), Version(date(2025, 10, 1)))
-    found = row(
-        Fact(date(2025, 9, 30), 1_00, version=0), Fact(date(2025, 10, 1), 2_00, version=1), versions=versions
-    )
+    found = row(Fact(date(2025, 9, 30), 1_00, version=0), Fact(date(2025, 10, 1), 2_00, version=1), versions=versions)
     assert (found["customer_key"], found["spend_last_90_days"], found["total_transactions"]) == (1002, 3, 2)
 
 
@@ -219,8 +215,7 @@ def test_customer_key_is_the_version_at_the_as_of_date() -> None:
         "valid beats begun later but closed": ([(old, None), (may, june)], 1),
     }
     customers = [
-        Customer(name, (), tuple(Version(*version) for version in versions))
-        for name, (versions, _) in cases.items()
+        Customer(name, (), tuple(Version(*version) for version in versions)) for name, (versions, _) in cases.items()
     ]
     first_keys, next_key = {}, 1001
     for customer in customers:
@@ -418,9 +413,7 @@ def test_the_first_segment_whose_criteria_all_hold_wins() -> None:
         (budget, [past(1_999_99), now(1_300_00, GROCERY)]),
         (stable, [now(-5_00, GROCERY)]),
     ]
-    frame = history(
-        *(Customer(f"{number:02}", tuple(facts), SINCE_2020) for number, (_, facts) in enumerate(cases))
-    )
+    frame = history(*(Customer(f"{number:02}", tuple(facts), SINCE_2020) for number, (_, facts) in enumerate(cases)))
     assert list(frame["customer_segment"]) == [segment for segment, _ in cases]
 
 

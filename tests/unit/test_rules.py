@@ -180,17 +180,13 @@ def test_what_dbt_gets_survives_the_way_through_its_command_line(project: Path) 
     assert yaml.safe_load(yaml.safe_dump(handed)) == handed
 
 
-def test_the_environment_names_the_override_when_it_is_asked(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_names_the_override_when_it_is_asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGMENTATION_RULES", str(override(project, "campaigns: []")))
     assert load_rules(project).replaced == {"campaigns"}
     monkeypatch.setenv("SEGMENTATION_RULES", " ")
     assert load_rules(project).replaced == frozenset()
     monkeypatch.setenv("SEGMENTATION_RULES", str(project / "gone.yml"))
-    assert re.fullmatch(
-        r".*gone\.yml: cannot be read \(No such file or directory\); correct .*", refusal(project)
-    )
+    assert re.fullmatch(r".*gone\.yml: cannot be read \(No such file or directory\); correct .*", refusal(project))
 
 
 def test_an_unknown_key_of_an_override_is_refused(project: Path) -> None:
@@ -656,9 +652,7 @@ def test_a_repeated_key_is_refused_at_every_depth(project: Path) -> None:
 
 
 def read(*criteria: tuple[str, str, Any]) -> list[Criterion]:
-    return [
-        Criterion.model_validate({"metric": metric, operator: bound}) for metric, operator, bound in criteria
-    ]
+    return [Criterion.model_validate({"metric": metric, operator: bound}) for metric, operator, bound in criteria]
 
 
 def test_segments_that_cover_a_later_one_only_together_are_named_together() -> None:
@@ -669,9 +663,7 @@ def test_segments_that_cover_a_later_one_only_together_are_named_together() -> N
     }
     assert takers(region(read(("tenure_months", "at_most", 6))), earlier) == ["High", "Low"]
     assert takers({}, {"High": earlier["High"], "Active": earlier["Active"]}) == []
-    assert takers(region(read(("lifetime_value", "at_least", 10), ("is_active", "is", True))), earlier) == [
-        "High"
-    ]
+    assert takers(region(read(("lifetime_value", "at_least", 10), ("is_active", "is", True))), earlier) == ["High"]
     alone = {"New": region(read(("tenure_months", "at_most", 8))), **earlier}
     assert takers(region(read(("tenure_months", "at_most", 6))), alone) == ["New"]
 
@@ -738,15 +730,11 @@ def test_a_segment_is_unreachable_exactly_when_no_customer_is_left_for_it(
     empty = bool(contradictions(read(*own)))
     assert empty == (not any(meets(point, own) for point in points))
     if not empty:
-        regions = {
-            str(i): region(read(*one)) for i, one in enumerate(earlier) if not contradictions(read(*one))
-        }
+        regions = {str(i): region(read(*one)) for i, one in enumerate(earlier) if not contradictions(read(*one))}
         assert is_reachable(region(read(*own)), list(regions.values())) == left
         needed = takers(region(read(*own)), regions)
         assert bool(needed) != left
-        assert not any(
-            meets(p, own) and not any(meets(p, earlier[int(i)]) for i in needed) for p in points if needed
-        )
+        assert not any(meets(p, own) and not any(meets(p, earlier[int(i)]) for i in needed) for p in points if needed)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

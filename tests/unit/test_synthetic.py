@@ -89,16 +89,13 @@ def plus_months(month: date, months: int) -> date:
 def built(customers: int, last_month: date, months: int = 24, **options: date) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     first_month = plus_months(last_month, 1 - months)
-    synthetic.build(
-        connection, "star", customers=customers, first_month=first_month, last_month=last_month, **options
-    )
+    synthetic.build(connection, "star", customers=customers, first_month=first_month, last_month=last_month, **options)
     return connection
 
 
 def shares(connection: duckdb.DuckDBPyConnection, month: date) -> dict[str, float]:
     rows = connection.execute(
-        f"select segment, count(*) * 100 / sum(count(*)) over ()"
-        f" from ({SEGMENT_OF_EVERY_CUSTOMER}) group by segment",
+        f"select segment, count(*) * 100 / sum(count(*)) over () from ({SEGMENT_OF_EVERY_CUSTOMER}) group by segment",
         {"as_of": plus_months(month, 1)},
     ).fetchall()
     return {segment: float(share) for segment, share in rows}
@@ -111,9 +108,7 @@ def value(connection: duckdb.DuckDBPyConnection, query: str) -> object:
 
 
 def content(connection: duckdb.DuckDBPyConnection, table: str, where: str = "true") -> object:
-    return connection.execute(
-        f"select count(*), sum(hash(t)::hugeint) from star.{table} as t where {where}"
-    ).fetchone()
+    return connection.execute(f"select count(*), sum(hash(t)::hugeint) from star.{table} as t where {where}").fetchone()
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +177,7 @@ def test_a_later_last_month_keeps_every_fact_and_key(star: duckdb.DuckDBPyConnec
     next_month = plus_months(synthetic.SIZED_AT, 1)
     # transaction_key rises with the month a fact belongs to.
     last_key = value(star, "select max(transaction_key) from star.fct_transactions")
-    keys = star.execute(
-        "select customer_key, customer_id, email, valid_from from star.dim_customer"
-    ).fetchall()
+    keys = star.execute("select customer_key, customer_id, email, valid_from from star.dim_customer").fetchall()
     with built(1000, next_month, months=25) as longer:
         assert content(longer, "fct_transactions", f"transaction_key <= {last_key}") == content(
             star, "fct_transactions"
@@ -309,9 +302,7 @@ def test_some_customers_never_buy_and_some_are_suppressed(star: duckdb.DuckDBPyC
     """
     assert isinstance(count := value(star, silent), int)
     assert 5 < count < 50
-    suppressed = star.execute(
-        "select reason, count(*) from star.marketing_suppressions group by 1"
-    ).fetchall()
+    suppressed = star.execute("select reason, count(*) from star.marketing_suppressions group by 1").fetchall()
     assert {reason for reason, _ in suppressed} <= {"unsubscribed", "complaint", "deceased", "legal_hold"}
     assert 10 < sum(number for _, number in suppressed) < 35
 
@@ -397,6 +388,4 @@ def test_arguments_that_make_no_sense_are_refused(
     customers: int, first_month: date, last_month: date, message: str
 ) -> None:
     with duckdb.connect() as connection, pytest.raises(ValueError, match=message):
-        synthetic.build(
-            connection, "star", customers=customers, first_month=first_month, last_month=last_month
-        )
+        synthetic.build(connection, "star", customers=customers, first_month=first_month, last_month=last_month)
