@@ -1,8 +1,8 @@
 """Lint of the dbt project's SQL, for `make lint`: `python -m tests.lint_sql` ends with 1 when there is a finding.
 
-Layout and structure are linted in DuckDB's dialect, through dbt's own templater and an empty database. For Snowflake there
-is no account to compile with: the same compiled SQL has to parse in Snowflake's dialect. What the dispatched macros write
-for Snowflake alone is not seen here; tests/integration/test_snowflake.py runs it.
+Layout and structure are linted in DuckDB's dialect, through dbt's own templater and an empty database. For Snowflake
+there is no account to compile with: the same compiled SQL has to parse in Snowflake's dialect. What the dispatched
+macros write for Snowflake alone is not seen here; tests/integration/test_snowflake.py runs it.
 """
 
 import os
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1] / "dbt_models"
-LINE_LENGTH = 120
+LINE_LENGTH = 140
 MONTH = "{first_month: 2025-11-01}"
 
 
@@ -67,9 +67,11 @@ def sqlfluff(environment: dict[str, str], *arguments: str) -> int:
 
 def compile_all(environment: dict[str, str], target: Path) -> Path:
     """The folder of the compiled models and tests; those that other models take in are not written by themselves."""
-    dbt = [sys.executable, "-m", "dbt.cli.main", "--quiet", "compile"]
+    dbt = [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "dbt.cli.main", "--quiet", "compile"]
     project = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)]
-    subprocess.run([*dbt, *project, "--vars", MONTH], env=environment, check=True)
+    # Not the 130 tests of the yml files, which are eight generic ones over and over.
+    select = ["--select", "resource_type:model", "test_type:singular"]
+    subprocess.run([*dbt, *project, *select, "--vars", MONTH], env=environment, check=True)
     return target / "compiled" / "segmentation"
 
 

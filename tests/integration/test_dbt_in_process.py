@@ -147,7 +147,8 @@ def test_it_tells_what_the_stock_resource_tells(tmp_path: Path, source: Path, se
         rows = found["materializations"]["silver/segment_assignments"]["dagster/row_count"].value
         assert rows > 500
     else:
-        assert not found["materializations"], "what follows a failed test is skipped"
+        skipped = {"silver/stg_transactions", "silver/customer_period_spend"}
+        assert not skipped & set(found["materializations"]), "what follows a failed test is skipped"
         assert [name for (_, name), check in found["checks"].items() if not check[0] and name not in warned] == [
             "every_fact_is_loaded_once"
         ]

@@ -21,14 +21,15 @@ misplaced as (
         sum(
             case
                 {%- for segment in var('segments') %}
-                when customer_segment = {{ string_literal(segment.name) }} then
-                    case
-                        {%- for earlier in var('segments')[:loop.index0] %}
-                        when {{ criteria_sql(earlier.criteria) }} then 1
-                        {%- endfor %}
-                        when {{ criteria_sql(segment.criteria) }} then 0
-                        else 1
-                    end
+                when customer_segment = {{ string_literal(segment.name) }}
+                    then
+                        case
+                            {%- for earlier in var('segments')[:loop.index0] %}
+                            when {{ criteria_sql(earlier.criteria) }} then 1
+                            {%- endfor %}
+                            when {{ criteria_sql(segment.criteria) }} then 0
+                            else 1
+                        end
                 {%- endfor %}
                 else 1
             end
