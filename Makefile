@@ -16,7 +16,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(SOURCE)
 endif
 
-.PHONY: help run test ui month backfill why accept what-if bench lint clean
+.PHONY: help run test ui month backfill why accept bench lint clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

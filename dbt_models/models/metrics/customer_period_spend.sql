@@ -50,7 +50,9 @@ rolled_up as (
         count(*) as transaction_count,
         sum(transactions.amount) as spend,
         sum(case when categories.category_group = 'travel' then transactions.amount else 0 end) as travel_spend,
-        sum(case when categories.category_group = 'necessities' then transactions.amount else 0 end) as necessities_spend,
+        sum(
+            case when categories.category_group = 'necessities' then transactions.amount else 0 end
+        ) as necessities_spend,
         min(transactions.transaction_date) as first_transaction_date,
         max(transactions.transaction_date) as last_transaction_date
     from transactions

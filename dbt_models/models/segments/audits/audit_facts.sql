@@ -66,7 +66,9 @@ reconciled as (
 
     select
         months.snapshot_month,
-        sum(case when differences.transaction_count <> 0 or differences.spend <> 0 then 1 else 0 end) as months_that_differ,
+        sum(
+            case when differences.transaction_count <> 0 or differences.spend <> 0 then 1 else 0 end
+        ) as months_that_differ,
         sum(coalesce(differences.transaction_count, 0)) as transaction_count
     from months
     left join differences
@@ -125,7 +127,10 @@ select
     cast(coalesce(missing_days, 180) as double) as measured,
     cast(null as double) as lower_bound,
     cast({{ var('audits').facts_may_end_days_early }} as double) as upper_bound,
-    case when coalesce(missing_days, 180) > {{ var('audits').facts_may_end_days_early }} then 1 else 0 end as failed_rows,
+    case
+        when coalesce(missing_days, 180) > {{ var('audits').facts_may_end_days_early }} then 1
+        else 0
+    end as failed_rows,
     'error' as severity
 from arrived
 union all
@@ -137,7 +142,10 @@ select
     cast(null as double) as lower_bound,
     cast({{ var('audits').unknown_category_max_share_pct }} as double) as upper_bound,
     case
-        when {{ share_pct('unknown_category_spend', 'spend') }} > {{ var('audits').unknown_category_max_share_pct }} then 1
+        when
+            {{ share_pct('unknown_category_spend', 'spend') }}
+            > {{ var('audits').unknown_category_max_share_pct }}
+            then 1
         else 0
     end as failed_rows,
     'warn' as severity

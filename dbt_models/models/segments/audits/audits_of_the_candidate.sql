@@ -1,6 +1,6 @@
 {{ config(materialized='ephemeral') }}
 
--- Every audit that looks at the candidate month alone; drift, which looks back at what was published, needs these first.
+-- Every audit of the candidate month alone; drift, which looks back at what was published, needs these first.
 select * from {{ ref('audit_assignment_counts') }}
 union all
 select * from {{ ref('audit_criteria') }}
