@@ -5,6 +5,7 @@ failed build that looks green, and an interrupted one that goes on writing or bl
 """
 
 import json
+import re
 import shutil
 import sys
 import threading
@@ -152,9 +153,10 @@ def test_it_tells_what_the_stock_resource_tells(tmp_path: Path, source: Path, se
         assert [name for (_, name), check in found["checks"].items() if not check[0] and name not in warned] == [
             "every_fact_is_loaded_once"
         ]
-        # The first line names the process and the folder.
+        # The first line names the process and the folder; colours and seconds are no part of what dbt said.
         ours_said, theirs_said = (
-            error_of(result).partition("Errors parsed from dbt logs:")[2] for result in (ours, theirs)
+            re.sub(r"\x1b\[\d+m| in \d+\.\d+s", "", error_of(result).partition("Errors parsed from dbt logs:")[2])
+            for result in (ours, theirs)
         )
         assert ours_said == theirs_said
         assert "every_fact_is_loaded_once" in ours_said
