@@ -65,14 +65,16 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=False,
         meaning="Each segment's share lies within its expected band.",
         unit="% of the customers",
-        advice="Publication goes on. See whether the customers changed or the data did; move the band if it is the customers.",
+        advice="Publication goes on. See whether the customers changed or the data did; move the band if it is the"
+        " customers.",
     ),
     Audit(
         "segment_mix_is_stable",
         is_blocking=False,
         meaning="The shares are close to the mean of the published months before (population stability index).",
         unit="PSI",
-        advice="Publication goes on. Above 0.25 the mix is another one: look at gold.segment_transitions for who moved where.",
+        advice="Publication goes on. Above 0.25 the mix is another one: look at gold.segment_transitions for who moved"
+        " where.",
     ),
     Audit(
         "no_segment_moved_far",
@@ -86,14 +88,16 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=False,
         meaning="Little of the last 90 days' spend is in categories the dimension does not know.",
         unit="% of the spend",
-        advice="Publication goes on; the travel and necessities shares are too low by up to this much. Complete dim_merchant_category.",
+        advice="Publication goes on; the travel and necessities shares are too low by up to this much. Complete"
+        " dim_merchant_category.",
     ),
     Audit(
         "future_dated_facts_are_few",
         is_blocking=False,
         meaning="Few facts are dated after the day the month was computed.",
         unit="% of the facts of the last 90 days",
-        advice="Publication goes on; such facts never count before their day. Look for a wrong year or clock in the source.",
+        advice="Publication goes on; such facts never count before their day. Look for a wrong year or clock in the"
+        " source.",
     ),
 )
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
@@ -133,7 +137,8 @@ def failure_sentence(row: Mapping[str, Any]) -> str:
         if row[key] is not None
     ]
     about = f", {row['customer_segment']}" if row["customer_segment"] else ""
-    return f"{row['snapshot_month']}: {audit.name}{about}: {row['measured']:.6g} {audit.unit}; has to be {' and '.join(bounds)}."
+    has_to_be = " and ".join(bounds)
+    return f"{row['snapshot_month']}: {audit.name}{about}: {row['measured']:.6g} {audit.unit}; has to be {has_to_be}."
 
 
 def refusal(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -101,8 +101,7 @@ def measured(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows: Sequence[dict[str, Any]]) -> None:
-    """A run that names its months as a range, be it of one month, yields a check once and without a month; this shows its
-    months passed or failed one by one.
+    """Shows the months of a range passed or failed one by one: such a run yields a check once, and without a month.
 
     Recorded under the run's own id: a runless evaluation of the same month can be stored only once for ever.
     """

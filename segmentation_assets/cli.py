@@ -1,4 +1,4 @@
-"""The commands behind `make`: they run the same jobs as the Dagster UI, on the same instance, and print what came of it."""
+"""The commands behind `make`: the same jobs as in the Dagster UI, on the same instance, and what came of them."""
 
 import argparse
 import contextlib
@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,19 @@ def dagster_home() -> Path:
     return home
 
 
+@contextlib.contextmanager
+def dagster_instance(home: Path) -> Iterator[Any]:
+    """The instance of DAGSTER_HOME. Two commands that open a new home at once would both create Dagster's SQLite
+    tables, and one of them would fail: they open it one after the other."""
+    import dagster as dg
+    from filelock import FileLock
+
+    with contextlib.ExitStack() as opened:
+        with FileLock(home / "opening.lock"):
+            instance = opened.enter_context(dg.DagsterInstance.get())
+        yield instance
+
+
 def run(given: argparse.Namespace) -> int:
     del given
     first, last = source_bounds()
@@ -117,8 +130,6 @@ def check_settings() -> None:
 
 
 def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
-    import dagster as dg
-
     from segmentation_assets.definitions import build_defs
     from segmentation_assets.schedules import monthly_segmentation
     from segmentation_assets.terminal import progress_logger
@@ -126,7 +137,7 @@ def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
     definitions = build_defs(loggers={"progress": progress_logger})
     with (
         log.open("w", encoding="utf-8") as file,
-        dg.DagsterInstance.get() as instance,
+        dagster_instance(log.parent) as instance,
         contextlib.redirect_stdout(file),
     ):
         result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(

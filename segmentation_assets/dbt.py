@@ -1,9 +1,9 @@
 """dbt builds inside the run's own process.
 
 The stock DbtCliResource starts dbt in a process of its own, which costs 17-30 s per call. Here `dbtRunner` runs in a
-thread and hands its events, in the JSON that dbt would have printed, to dagster-dbt's own DbtCliInvocation, which turns them into
-materialisations and check results. This is the only module that reaches into private parts of dagster-dbt and dbt;
-the versions are pinned and tests/integration/test_dbt_in_process.py compares its events with the stock resource's.
+thread and hands its events, in the JSON that dbt would have printed, to dagster-dbt's own DbtCliInvocation, which turns
+them into materialisations and check results. This is the only module that reaches into private parts of dagster-dbt and
+dbt; the versions are pinned and tests/integration/test_dbt_in_process.py compares its events with the stock resource's.
 """
 
 import json
@@ -148,7 +148,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
     ) -> Iterator[DbtCliInvocation]:
         """`dbt build` of what the run selected, for the months from the first to the last, both included.
 
-        The invocation has to be streamed inside the `with`: the DuckDB file is locked and its connections are closed after.
+        Stream the invocation inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
         selected = get_updated_cli_invocation_params_for_context(context, {}, translator)
         artifacts = target_dir() / "runs" / f"{context.op_handle.name}-{context.run_id[:8]}"
@@ -159,7 +159,8 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             "run_date": str(date.today()),
         }
         arguments = [
-            "--no-use-colors", "--log-level", "none", "build", *project_arguments(artifacts), *vars_arguments(month_vars),
+            "--no-use-colors", "--log-level", "none", "build",
+            *project_arguments(artifacts), *vars_arguments(month_vars),
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
         with warehouse.exclusive(), environment(), _indirect_selection(selected.indirect_selection or "buildable"):
@@ -197,8 +198,8 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
 def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest with each ephemeral parent replaced by the tables it reads.
 
-    dagster-dbt asks the warehouse for the columns of every parent to trace columns through the SQL; an ephemeral one has
-    none there, and the tables inside it would stay unknown.
+    dagster-dbt asks the warehouse for the columns of every parent to trace columns through the SQL; an ephemeral one
+    has none there, and the tables inside it would stay unknown.
     """
     nodes = manifest["nodes"]
 
@@ -227,8 +228,8 @@ def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
     """The build's events as they happen, with the metadata of `.fetch_row_counts().fetch_column_metadata()`.
 
-    Those two spin in a loop while they wait for dbt, which in one process takes the interpreter away from it: a build of seven
-    models took 20 s instead of 5.
+    Those two spin in a loop while they wait for dbt, which in one process takes the interpreter away from it: a build
+    of seven models took 20 s instead of 5.
     """
     for event in invocation.stream():
         if isinstance(event, (dg.Output, dg.AssetMaterialization)):
@@ -255,8 +256,9 @@ def build_rows(invocation: DbtCliInvocation) -> Callable[[str], list[dict[str, A
 def _use_adapter(invocation: DbtCliInvocation, events: _EventStream) -> None:
     """The metadata of columns and rows come through the adapter dbt itself registers when the build begins.
 
-    After the last node, and before it says so in any event, dbt closes every connection of the adapter. The reader may be
-    fetching metadata through one of them just then, which DuckDB answers with "connection is busy" and a failed build.
+    After the last node, and before it says so in any event, dbt closes every connection of the adapter. The reader may
+    be fetching metadata through one of them just then, which DuckDB answers with "connection is busy" and a failed
+    build.
     """
     from dbt.adapters.factory import FACTORY
 

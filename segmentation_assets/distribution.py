@@ -1,4 +1,4 @@
-"""The distribution of a month's segments, as numbers and a picture on the materialisation: Dagster draws the numbers over the months."""
+"""The distribution of a month's segments, as numbers (which Dagster draws over the months) and a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -38,7 +38,7 @@ def shares(rows_of: Callable[[str], list[dict[str, Any]]], table: str, first: da
 
 
 def attach(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Sequence[dict[str, Any]], seconds: float) -> None:
-    """Log the months' distributions and the time they took, and attach both to the materialisations about to be yielded."""
+    """Log the months' distributions and the time they took; attach both to the materialisations about to be yielded."""
     for month, month_rows in groupby(rows, key=lambda row: row["snapshot_month"]):
         segments = list(month_rows)
         told = ", ".join(

@@ -35,8 +35,8 @@ def refuse_unpublished(session: Session, months: Sequence[date]) -> None:
     missing = [str(month) for month in months if month not in published]
     if missing:
         raise ExportError(
-            f"Not published, and so not exported: {', '.join(missing)}. Publish first (`make month MONTH={missing[0]}`);"
-            " what was exported before is as it was."
+            f"Not published, and so not exported: {', '.join(missing)}. Publish first (`make month MONTH={missing[0]}`)"
+            "; what was exported before is as it was."
         )
 
 
@@ -91,7 +91,8 @@ def audience_schema(session: Session, campaign: Campaign) -> pa.Schema:
     missing = [column for column in (*COLUMNS, *campaign.shows) if column not in types]
     if missing:
         raise ExportError(
-            f"{GOLD}.audience_{campaign.name} has no {', '.join(missing)}: materialise the audiences before their exports."
+            f"{GOLD}.audience_{campaign.name} has no {', '.join(missing)}: materialise the audiences before their"
+            " exports."
         )
     return pa.schema([(column, types[column]) for column in (*COLUMNS, *campaign.shows)])
 
@@ -168,7 +169,8 @@ def audits_passed(rows: Sequence[Mapping[str, Any]], verdict: str) -> list[str]:
 
 def table_exists(session: Session, schema: str, table: str) -> bool:
     rows = session.rows(
-        "select count(*) as n from information_schema.tables where lower(table_schema) = lower(?) and lower(table_name) = ?",
+        "select count(*) as n from information_schema.tables"
+        " where lower(table_schema) = lower(?) and lower(table_name) = ?",
         (schema, table),
     )
     return bool(rows[0]["n"])

@@ -68,8 +68,8 @@ class ExportFile:
 def files_of(audience: Audience, baseline: Baseline | None) -> dict[str, ExportFile]:
     """Every file by its name, empty lists included.
 
-    Who is removed is named by customer_id alone: a customer may leave because they objected, and then no file may offer a
-    way to reach them.
+    Who is removed is named by customer_id alone: a customer may leave because they objected, and then no file may offer
+    a way to reach them.
     """
     before = baseline.customers if baseline else frozenset()
     added = [row for row in audience.rows if row["customer_id"] not in before]
@@ -165,7 +165,7 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
 
 
 def cell(value: object) -> str:
-    """Text that a spreadsheet could run as a formula gets an apostrophe before it; numbers, -3.50 among them, stay numbers."""
+    """Text that a spreadsheet could run as a formula gets an apostrophe before it; numbers, -3.50 too, stay numbers."""
     match value:
         case None:
             return ""

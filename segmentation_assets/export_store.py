@@ -3,8 +3,8 @@
     <uri>/<campaign>/<month>/<version>/full.csv ...
     <uri>/<campaign>/<month>/manifest.json
 
-A version is named after its content, so a rerun with other content writes beside the files that readers may have open. The
-manifest names the version's files and is put last, in one step: who reads the manifest finds all the files of one
+A version is named after its content, so a rerun with other content writes beside the files that readers may have open.
+The manifest names the version's files and is put last, in one step: who reads the manifest finds all the files of one
 version. The version it replaces stays for those who have just read the old manifest; older ones are deleted.
 """
 
@@ -76,7 +76,8 @@ class ExportStore:
             return None
         except ValueError:
             raise ExportError(
-                f"The manifest of {campaign}, {month}, is damaged: remove {self.location(campaign, month)} and export it again."
+                f"The manifest of {campaign}, {month}, is damaged: remove {self.location(campaign, month)} and export"
+                " it again."
             ) from None
 
     def file(self, campaign: str, month: date, manifest: Mapping[str, Any], name: str) -> bytes:
@@ -154,7 +155,7 @@ def _replace(root: Path, path: Path, content: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """A rename survives a power cut once its folder is on the disk; where folders cannot be opened, the system sees to it."""
+    """A rename survives a power cut once its folder is on the disk. Windows opens no folders and sees to it itself."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""A person's acceptance of a failed audit, recorded in the warehouse: month, audit, who and why. There is no other way past the gate."""
+"""A person's acceptance of a failed audit, the only way past the gate: month, audit, who and why, in the warehouse."""
 
 from datetime import UTC, date, datetime
 

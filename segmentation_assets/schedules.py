@@ -12,14 +12,14 @@ monthly_segmentation = "monthly_segmentation"
 
 
 def monthly_job() -> Any:
-    """Everything, for one month or a range of months in one run; a demo source is filled first where it lacks a month."""
+    """Everything, for one month or a range of months in one run; a demo source that lacks a month is filled first."""
     selection = dg.AssetSelection.all()
     if sources.source() == "warehouse":
         selection = selection - dg.AssetSelection.groups(GROUP)
     return dg.define_asset_job(
         monthly_segmentation,
         selection=selection,
-        description="Measure, assign, audit and publish the month; then its audiences, their files and the outcomes that are due.",
+        description="Measure, assign, audit and publish the month; then its audiences, their files and outcomes due.",
         executor_def=dg.in_process_executor,
         partitions_def=monthly_partitions(),
     )

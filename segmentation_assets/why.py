@@ -55,7 +55,8 @@ def explain(session: Session, customer_id: str, month: date) -> Explanation:
     now = _history(session, customer_id, month)
     if now is None:
         raise WhyError(
-            f"Customer {customer_id!r} is not in {month}; the nearest that are: {_nearest(session, customer_id, month)}."
+            f"Customer {customer_id!r} is not in {month}; the nearest that are:"
+            f" {_nearest(session, customer_id, month)}."
         )
     criteria = session.rows(
         f"select * from {GOLD}.segment_explanations where snapshot_month = ? and customer_id = ?"
@@ -131,7 +132,7 @@ def _bound(row: dict[str, Any]) -> str:
 
 
 def _places(row: dict[str, Any]) -> int:
-    """Two decimals, and as many more as it takes to tell the value from the bound: a cent of spend is 0.0033 a month."""
+    """Two decimals, and as many more as tell the value from the bound: a cent of spend is 0.0033 a month."""
     margin = abs(row["margin"] or 0)
     return 2 if margin == 0 or margin >= 0.005 else min(9, 1 - math.floor(math.log10(margin)))
 

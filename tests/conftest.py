@@ -1,4 +1,4 @@
-"""What every test needs: a star schema of the test's own making (SEGMENTATION_SOURCE=warehouse), no files and no telemetry."""
+"""What every test needs: a star schema of its own making (SEGMENTATION_SOURCE=warehouse), no files, no telemetry."""
 
 import os
 

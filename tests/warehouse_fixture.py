@@ -1,4 +1,4 @@
-"""A warehouse in a temporary DuckDB file, and the two ways the tests compute months in it: plain dbt and the Dagster job."""
+"""A warehouse in a temporary DuckDB file, and the two ways to compute months in it: plain dbt and the Dagster job."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -67,6 +67,11 @@ class Pipeline:
         from dbt.contracts.graph.manifest import Manifest
 
         said: list[str] = []
+
+        def listen(event: Any) -> None:
+            if event.info.level in ("warn", "error"):
+                said.append(event.info.msg)
+
         manifest = None
         if not variables:
             manifest = Manifest.from_msgpack(
@@ -78,7 +83,7 @@ class Pipeline:
             reset_adapters()
             result = dbtRunner(
                 manifest=manifest,
-                callbacks=[lambda event: said.append(event.info.msg) if event.info.level in ("warn", "error") else None],
+                callbacks=[listen],
             ).invoke(
                 [
                     "--log-level", "none", command, *dbt_project.project_arguments(self.path.parent / "dbt"),

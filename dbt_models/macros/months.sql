@@ -27,7 +27,8 @@
 {% macro parse_month(value, name) %}
     {% set text = value | string %}
     {% if not modules.re.match('^[0-9]{4}-(0[1-9]|1[0-2])-01$', text) %}
-        {% do exceptions.raise_compiler_error(name ~ " must be the first day of a month, as 2025-11-01; found " ~ text ~ ".") %}
+        {% set expected = " must be the first day of a month, as 2025-11-01; found " %}
+        {% do exceptions.raise_compiler_error(name ~ expected ~ text ~ ".") %}
     {% endif %}
     {{ return(modules.datetime.date(text[:4] | int, text[5:7] | int, 1)) }}
 {% endmacro %}

@@ -32,9 +32,8 @@
     {% set month = namespace(start=present[0]) %}
     {% for _ in range(1200) if month.start < upper %}
         {% if month.start >= asked[0] or month.start not in present %}
-            {% do ranges.append(
-                column ~ " >= " ~ date_literal(month.start) ~ " and " ~ column ~ " < " ~ date_literal(month_after(month.start))
-            ) %}
+            {% set end = date_literal(month_after(month.start)) %}
+            {% do ranges.append(column ~ " >= " ~ date_literal(month.start) ~ " and " ~ column ~ " < " ~ end) %}
         {% endif %}
         {% set month.start = month_after(month.start) %}
     {% endfor %}

@@ -66,7 +66,8 @@
 {% macro log_publications_sql(batch) %}
     {% set log = existing_relation_of('segment_publications') %}
     insert into {{ log }} (
-        snapshot_month, version, published_at, run_id, rules_hash, customers, content_hash, audits_verdict, override_reason
+        snapshot_month, version, published_at, run_id, rules_hash, customers, content_hash, audits_verdict,
+        override_reason
     )
     with batch as (
 
@@ -147,9 +148,9 @@
     {% endif %}
 {% endmacro %}
 
-{#- Says whether a month's content changed, independent of row order: the sum of each row's hash. Each engine hashes its own
-    way, as it is compared with the same engine's only; the portable MD5 takes a second for 500,000 rows, DuckDB's own
-    hash 0.03. -#}
+{#- Says whether a month's content changed, independent of row order: the sum of each row's hash. Each engine hashes its
+    own way, as it is compared with the same engine's only; the portable MD5 takes a second for 500,000 rows, DuckDB's
+    own hash 0.03. -#}
 {% macro content_hash(columns) %}{{ return(adapter.dispatch('content_hash')(columns)) }}{% endmacro %}
 
 {% macro default__content_hash(columns) %}cast(sum(hash({{ columns | join(", ") }})) as varchar){% endmacro %}
@@ -171,12 +172,13 @@
 
 {% macro default__hash_number(text) %}cast('0x' || substr(md5({{ text }}), 1, 15) as bigint){% endmacro %}
 
-{#- Digit by digit: to_number with a hexadecimal format would be shorter, but the emulator does not know it, and a holdout
-    has to be what was tested. The constant takes off the 1 by which position counts too high, 15 times. -#}
+{#- Digit by digit: to_number with a hexadecimal format would be shorter, but the emulator does not know it, and a
+    holdout has to be what was tested. The constant takes off the 1 by which position counts too high, 15 times. -#}
 {% macro snowflake__hash_number(text) -%}
     (
         {%- for place in range(15) %}
-        {{ "+ " if not loop.first }}position(substr(md5({{ text }}), {{ place + 1 }}, 1) in '0123456789abcdef') * {{ 16 ** (14 - place) }}
+        {{ "+ " if not loop.first -}}
+        position(substr(md5({{ text }}), {{ place + 1 }}, 1) in '0123456789abcdef') * {{ 16 ** (14 - place) }}
         {%- endfor %}
         - {{ (16 ** 15 - 1) // 15 }}
     )

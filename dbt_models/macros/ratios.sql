@@ -9,4 +9,6 @@
 {% macro cents(value, factor=1) %}cast(cast({{ value }} as decimal(38, 2)) * {{ 100 * factor }} as double){% endmacro %}
 
 {#- 0-100 (refunds in one category can push it outside), NULL when the whole is not positive. -#}
-{% macro share_pct(part, whole) %}case when {{ whole }} > 0 then {{ ratio(part, whole, part_factor=100) }} end{% endmacro %}
+{% macro share_pct(part, whole) -%}
+    case when {{ whole }} > 0 then {{ ratio(part, whole, part_factor=100) }} end
+{%- endmacro %}

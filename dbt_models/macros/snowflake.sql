@@ -1,4 +1,4 @@
-{#- What dbt-snowflake leaves to the project: the names of working tables, and the comments the emulator cannot take. -#}
+{#- What dbt-snowflake leaves to the project: names of working tables, and the comments the emulator cannot take. -#}
 
 {#- dbt names every run's working table alike. Two runs at once, which nothing outside the account keeps apart, would
     replace each other's between making it and reading it; a name of its own per invocation keeps them apart. -#}
@@ -9,9 +9,9 @@
     })) }}
 {% endmacro %}
 
-{#- What the emulator cannot do is left out there, and only there: it is reached over plain http, which no account speaks.
-    It parses no list of column comments, and answers an apostrophe in a table's comment with a server error, which the
-    connector repeats for ever. -#}
+{#- What the emulator cannot do is left out there, and only there: it is reached over plain http, which no account
+    speaks. It parses no list of column comments, and answers an apostrophe in a table's comment with a server error,
+    which the connector repeats for ever. -#}
 {% macro is_emulator() %}{{ return(target.protocol == 'http') }}{% endmacro %}
 
 {% macro snowflake__alter_column_comment(relation, column_dict) %}

@@ -14,8 +14,8 @@ from segmentation_assets.warehouse import GOLD, Session, Warehouse
 KEY = dg.AssetKey([GOLD, "campaign_outcomes"])
 TABLE = f"{GOLD}.campaign_outcomes"
 CHECK = "holdout_split_is_as_planned"
-# As far back as campaign_outcome_groups brings audience months up to date: a window of 90 days closes in the third month
-# after, or in the fourth.
+# As far back as campaign_outcome_groups brings audience months up to date: a window of 90 days closes in the third
+# month after, or in the fourth.
 MONTHS_BACK = 4
 # Column, type and meaning.
 COLUMNS = (
@@ -58,9 +58,9 @@ def outcomes_asset() -> dg.AssetsDefinition:
         deps=[dg.AssetKey([GOLD, "campaign_outcome_groups"])],
         kinds={"python", "table"},
         owners=["team:customer-analytics"],
-        description="One row per audience month and campaign: what target and holdout spent in the 90 days from the as-of date,"
-        " and whether the difference is more than chance. A run makes the audience months whose window has closed by then:"
-        " usually the one three months back.",
+        description="One row per audience month and campaign: what target and holdout spent in the 90 days from the"
+        " as-of date, and whether the difference is more than chance. A run makes the audience months whose window has"
+        " closed by then: usually the one three months back.",
         metadata={
             "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text in COLUMNS])
         },
@@ -68,8 +68,8 @@ def outcomes_asset() -> dg.AssetsDefinition:
             dg.AssetCheckSpec(
                 CHECK,
                 asset=KEY,
-                description="The holdout is as large as planned, give or take chance. If not, the groups differ by more than"
-                " the campaign, and no difference in spend can be put down to it.",
+                description="The holdout is as large as planned, give or take chance. If not, the groups differ by more"
+                " than the campaign, and no difference in spend can be put down to it.",
                 partitions_def=monthly_partitions(),
             )
         ],
@@ -96,8 +96,8 @@ def outcomes_asset() -> dg.AssetsDefinition:
 
 def groups(session: Session, first: date, last: date) -> list[dict[str, Any]]:
     return session.rows(
-        "select snapshot_month, campaign, treatment_group, window_start, window_end, customers, mean_spend, stddev_spend"
-        f" from {GOLD}.campaign_outcome_groups where snapshot_month >= ? and snapshot_month <= ?"
+        "select snapshot_month, campaign, treatment_group, window_start, window_end, customers, mean_spend,"
+        f" stddev_spend from {GOLD}.campaign_outcome_groups where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, campaign, treatment_group",
         (first, last),
     )
@@ -162,13 +162,15 @@ def split_check(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     ]
     sentences = [
         f"{row['snapshot_month']}, {row['campaign']}: {row['holdout_customers']:,} of"
-        f" {row['holdout_customers'] + row['target_customers']:,} customers were held back, {row['planned_holdout_pct']:g} %"
-        f" were planned; chance alone does that with p = {row['sample_ratio_p_value']:.1g}."
+        f" {row['holdout_customers'] + row['target_customers']:,} customers were held back,"
+        f" {row['planned_holdout_pct']:g} % were planned;"
+        f" chance alone does that with p = {row['sample_ratio_p_value']:.1g}."
         for row in off
     ]
     advice = (
-        "Do not read these differences in spend: whatever moved customers between the groups may have moved their spend."
-        " Look for a changed holdout_pct, customers deleted from one group, and lists not made by audience_candidates."
+        "Do not read these differences in spend: whatever moved customers between the groups may have moved their"
+        " spend. Look for a changed holdout_pct, customers deleted from one group, and lists not made by"
+        " audience_candidates."
     )
     return dg.AssetCheckResult(
         asset_key=KEY,

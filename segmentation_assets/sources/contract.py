@@ -1,4 +1,4 @@
-"""The source contract: which tables and columns the star schema has to have, of what kind, and what must be true of them.
+"""The source contract: the tables and columns that the star schema has to have, of what kind, and what is true of them.
 
 Checked before a run computes, in well under a second: counts, smallest and largest values, which both engines keep per
 block. What takes a look at every row, such as facts that are there twice, is a dbt test.
@@ -42,8 +42,14 @@ CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
     "marketing_suppressions": {"customer_id": TEXT, "reason": TEXT, "suppressed_at": DAY},
 }
 OPTIONAL = {"marketing_suppressions"}
-WORDS = {KEY: "a whole number or text", INTEGER: "a whole number", TEXT: "text", DAY: "DATE or a TIMESTAMP without time zone",
-         MONEY: "DECIMAL", BOOLEAN: "BOOLEAN"}  # fmt: skip
+WORDS = {
+    KEY: "a whole number or text",
+    INTEGER: "a whole number",
+    TEXT: "text",
+    DAY: "DATE or a TIMESTAMP without time zone",
+    MONEY: "DECIMAL",
+    BOOLEAN: "BOOLEAN",
+}
 
 
 # A NULL here would leave the row out of every sum, or the customer out of every month, without a word.
@@ -91,7 +97,8 @@ def _problems(table: str, columns: dict[str, tuple[str, ...]], found: dict[str, 
     for column, kinds in columns.items():
         if column not in found:
             problems.append(
-                f"- {table}.{column}: expected {WORDS[kinds]}, found no such column (there are: {', '.join(sorted(found))})."
+                f"- {table}.{column}: expected {WORDS[kinds]}, found no such column"
+                f" (there are: {', '.join(sorted(found))})."
             )
         elif not _is_one_of(found[column], kinds):
             problems.append(f"- {table}.{column}: expected {WORDS[kinds]}, found {found[column]}.")
@@ -108,14 +115,16 @@ def _nulls(session: Session, schema: str) -> Iterator[str]:
         (row,) = session.rows(f"select count(*) as all_rows, {counts} from {schema}.{table}")
         for column in columns:
             if missing := row["all_rows"] - row[column]:
-                yield f"- {table}.{column}: expected a value in every row, found NULL in {missing:,} of {row['all_rows']:,} rows."
+                found = f"NULL in {missing:,} of {row['all_rows']:,} rows"
+                yield f"- {table}.{column}: expected a value in every row, found {found}."
 
 
 def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
     for table, column in UNIQUE.items():
         (row,) = session.rows(f"select count({column}) as n, count(distinct {column}) as keys from {schema}.{table}")
         if row["n"] > row["keys"]:
-            yield f"- {table}.{column}: expected a key of its own in every row, found {row['keys']:,} keys in {row['n']:,} rows."
+            found = f"{row['keys']:,} keys in {row['n']:,} rows"
+            yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
 
 
 def _missing_days(session: Session, schema: str, before: date) -> Iterator[str]:

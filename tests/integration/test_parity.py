@@ -1,4 +1,4 @@
-"""The SQL against an independent pandas implementation of the design's section 4, customer by customer, column by column.
+"""The SQL against an independent pandas implementation of the design's section 4, by customer and column.
 
 Locks out: a window one day off, a threshold a cent off, refunds or declined rows counted wrong, a customer lost with an
 old card, a NULL that satisfies a criterion.
