@@ -60,8 +60,8 @@ lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL for both
 	@$(BIN)/basedpyright --level error
 	@$(BIN)/python -m tests.lint_sql
 
-bench: $(SETUP) ## Time the pipeline against hand-written baselines
-	@$(BIN)/python benchmarks/bench.py
+bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
+	@$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only "$(ONLY)")
 
 clean: ## Remove the demo database, Dagster's state and build artifacts (not the environment)
 	@rm -rf data exports $(DAGSTER_HOME) dbt_models/target dbt_models/logs build dist

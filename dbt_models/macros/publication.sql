@@ -58,7 +58,8 @@
 {% endmacro %}
 
 {% macro existing_relation_of(model_name) %}
-    {{ return(adapter.get_relation(target.database, generate_schema_name('gold', none) | trim, model_name) if execute) }}
+    {% set schema = generate_schema_name("gold", none) | trim %}
+    {{ return(adapter.get_relation(target.database, schema, model_name) if execute) }}
 {% endmacro %}
 
 {#- One log row per month of `batch` whose content, rules or verdict differ from its newest logged version: computing

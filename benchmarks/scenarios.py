@@ -1,0 +1,283 @@
+"""What is measured. Each scenario runs in a process of its own and returns figures: seconds, GiB, and ratios.
+
+A ratio is the median of the pairs' ratios: the two sides are timed in turn, so that both meet the same machine.
+"""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from benchmarks import baselines
+from benchmarks.portfolios import FOLDER, LAST_MONTH, portfolio, working_copy
+from segmentation_assets.partitions import month_after, months_between
+
+ROUNDS = 5
+CUSTOMERS = 50_000
+ROOT = Path(__file__).parents[1]
+GROUPS = ("staging", "metrics", "segments_candidate", "segments_published")
+Figures = dict[str, Any]
+
+
+def last_months(number: int) -> tuple[date, date]:
+    return month_after(LAST_MONTH, 1 - number), LAST_MONTH
+
+
+@dataclass(frozen=True)
+class Models:
+    seconds: float  # from the first model's start to the last one's end, two at a time as profiles.yml says
+    each: dict[str, float]  # of every model, the other one's share of the cores included
+
+
+def build(database: Path, first: date, last: date) -> Models:
+    """`dbt run` of the models up to the published ones, in this process."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.adapters.factory import reset_adapters
+    from dbt.cli.main import dbtRunner
+    from dbt.contracts.graph.manifest import Manifest
+
+    from segmentation_assets import dbt_project as dbt
+
+    os.environ["SEGMENTATION_DUCKDB_PATH"] = str(database)
+    manifest = Manifest.from_msgpack(dbt.manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    manifest.build_flat_graph()
+    with dbt.environment():
+        reset_adapters()
+        result = dbtRunner(manifest=manifest).invoke(
+            [
+                "--log-level", "none", "run", *dbt.project_arguments(FOLDER / "target"),
+                *dbt.vars_arguments({"first_month": str(first), "last_month": str(last)}),
+                "--select", *(f"config.group:{group}" for group in GROUPS),
+            ]
+        )  # fmt: skip
+        DuckDBConnectionManager.close_all_connections()
+    if not result.success:
+        raise SystemExit(f"the build failed: {result.exception}")
+    nodes: list[Any] = list(result.result.results)  # pyright: ignore
+    times = [moment for node in nodes for step in node.timing for moment in (step.started_at, step.completed_at)]
+    return Models((max(times) - min(times)).total_seconds(), {node.node.name: node.execution_time for node in nodes})
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def peak_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def backfill(months: int) -> Figures:
+    """The first backfill: nothing is there but the star schema."""
+    first, last = last_months(months)
+    database = working_copy(portfolio(CUSTOMERS), f"backfill-{months}")
+    models = build(database, first, last)
+    return {"models_s": models.seconds, "peak_gib": peak_gib(), "models": models.each}
+
+
+def monthly_models() -> Figures:
+    """The newest month, beside one hand-written pass over all facts, pandas and Polars, in turn."""
+    database = working_copy(portfolio(CUSTOMERS), "monthly")
+    parquet = FOLDER / "parquet"
+    baselines.to_parquet(database, parquet)
+    build(database, *last_months(12))
+    build(database, LAST_MONTH, LAST_MONTH)  # warm
+    peak = peak_gib()
+    rounds: list[dict[str, float]] = []
+    models = Models(0, {})
+    for _ in range(ROUNDS):
+        models = build(database, LAST_MONTH, LAST_MONTH)
+        with duckdb.connect(str(database)) as connection:
+            by_hand = seconds(lambda connection=connection: baselines.single_pass(connection, LAST_MONTH))
+        rounds.append(
+            {
+                "models": models.seconds,
+                "by_hand": by_hand,
+                "pandas": seconds(lambda: baselines.with_pandas(parquet, LAST_MONTH)),
+                "polars": seconds(lambda: baselines.with_polars(parquet, LAST_MONTH)),
+            }
+        )
+    ours = [each["models"] for each in rounds]
+    return {
+        "models_s": statistics.median(ours),
+        **{
+            f"{other}_s": statistics.median(each[other] for each in rounds) for other in ("by_hand", "pandas", "polars")
+        },
+        **{
+            f"ratio_to_{other}": ratio(ours, [each[other] for each in rounds])
+            for other in ("by_hand", "pandas", "polars")
+        },
+        "peak_gib": peak,
+        "models": models.each,
+    }
+
+
+def backfills() -> Figures:
+    """12 and 24 months in one build, beside as many builds of one month and a query that joins facts to months."""
+    figures: Figures = {}
+    source = portfolio(CUSTOMERS)
+    for months in (12, 24):
+        first, last = last_months(months)
+        database = working_copy(source, "backfills")
+        figures[f"{months}_months_s"] = build(database, first, last).seconds
+        with duckdb.connect(str(database)) as connection:
+            listed = months_between(first, last)
+            figures[f"{months}_months_direct_join_s"] = seconds(
+                lambda connection=connection, listed=listed: baselines.direct_join(connection, listed)
+            )
+        database = working_copy(source, "backfills")
+        figures[f"{months}_single_months_s"] = sum(
+            build(database, month, month).seconds for month in months_between(first, last)
+        )
+        figures[f"{months}_months_ratio_to_direct_join"] = (
+            figures[f"{months}_months_s"] / figures[f"{months}_months_direct_join_s"]
+        )
+    figures["24_months_ratio_to_12"] = figures["24_months_s"] / figures["12_months_s"]
+    return figures
+
+
+def growth(customers: int, months: int) -> Figures:
+    """The last 12 months with so much history behind them, then the newest month again."""
+    database = working_copy(portfolio(customers, months), "growth")
+    with duckdb.connect(str(database)) as connection:
+        (facts,) = connection.execute("select count(*) from gold.fct_transactions").fetchone() or (0,)
+    first = build(database, *last_months(12)).seconds
+    peak = peak_gib()
+    monthly = [build(database, LAST_MONTH, LAST_MONTH).seconds for _ in range(3)]
+    return {
+        "facts": facts, "first_12_months_s": first, "monthly_s": statistics.median(monthly),
+        "peak_gib_first_12_months": peak, "peak_gib": peak_gib(),
+    }  # fmt: skip
+
+
+def job(kind: str, folder: Path, environment: dict[str, str]) -> float:
+    """`dagster job execute` of the newest month, as a person or a scheduler would start it; seconds."""
+    tags = json.dumps({"dagster/partition": str(LAST_MONTH)})
+    module = "segmentation_assets.definitions" if kind == "ours" else "benchmarks.stock"
+    command = ["-m", "dagster", "job", "execute", "-m", module, "-j", "monthly_segmentation", "--tags", tags]
+    log = folder / f"{kind}.log"
+    with log.open("w", encoding="utf-8") as file:
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, stdout=file, stderr=file)
+        taken = time.perf_counter() - started
+    if done.returncode:
+        raise SystemExit(f"the job failed; see {log}")
+    return taken
+
+
+def end_to_end() -> Figures:
+    """The monthly job with audits, checks, audiences and exports: our dbt resource and the stock one, in turn."""
+    folder = FOLDER / "end-to-end"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "home").mkdir(parents=True)
+    shutil.copy(ROOT / "segmentation_assets" / "dagster.yaml", folder / "home" / "dagster.yaml")
+    database = working_copy(portfolio(CUSTOMERS), "end-to-end")
+    build(database, *last_months(12))
+    environment = {
+        **os.environ, "SEGMENTATION_DUCKDB_PATH": str(database), "SEGMENTATION_SOURCE": "warehouse",
+        "SEGMENTATION_EXPORT_URI": str(folder / "exports"), "DAGSTER_HOME": str(folder / "home"),
+        "DBT_TARGET_PATH": str(folder / "target"), "DAGSTER_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+    }  # fmt: skip
+    figures: Figures = {"cold_s": job("ours", folder, environment)}  # parses the dbt project, creates Dagster's tables
+    ours, stock = [], []
+    for _ in range(3):
+        ours.append(job("ours", folder, environment))
+        stock.append(job("stock", folder, environment))
+    return {
+        **figures, "warm_s": statistics.median(ours), "stock_s": statistics.median(stock),
+        "ratio_to_stock": ratio(ours, stock),
+    }  # fmt: skip
+
+
+def definitions() -> Figures:
+    """Seconds to load the definitions in a new process, beside `import dagster_dbt` alone, in turn."""
+    environment = {**os.environ, "SEGMENTATION_SOURCE": "warehouse"}
+
+    def python(code: str) -> float:
+        command = [sys.executable, "-c", code]
+        return seconds(lambda: subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True))
+
+    load = "from segmentation_assets.definitions import defs; defs()"
+    python(load)  # parses the dbt project once
+    pairs = [(python(load), python("import dagster_dbt")) for _ in range(ROUNDS)]
+    return {
+        "definitions_s": statistics.median(ours for ours, _ in pairs),
+        "import_dagster_dbt_s": statistics.median(theirs for _, theirs in pairs),
+        "ratio": statistics.median(ours / theirs for ours, theirs in pairs),
+    }
+
+
+def user_interface() -> Figures:
+    """Seconds from `make ui` to a page that answers and a code location that is loaded."""
+    home = FOLDER / "ui"
+    shutil.rmtree(home, ignore_errors=True)
+    environment = {**os.environ, "DAGSTER_HOME": str(home), "SEGMENTATION_SOURCE": "warehouse"}
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segmentation_assets.cli", "ui"], cwd=ROOT, env=environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    query = json.dumps(
+        {"query": "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"}
+    ).encode()
+    request = urllib.request.Request(
+        "http://127.0.0.1:3000/graphql", data=query, headers={"Content-Type": "application/json"}
+    )
+    try:
+        while time.perf_counter() - started < 180:
+            try:
+                with urllib.request.urlopen(request, timeout=5) as answer:
+                    if b"LOADED" in answer.read():
+                        return {"page_answers_s": time.perf_counter() - started}
+            except OSError:
+                pass
+            time.sleep(0.2)
+        raise SystemExit("no page on 127.0.0.1:3000 within 180 s")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def test_suite() -> Figures:
+    """Seconds of `make test` on a checkout that is set up, without the browser tests and the linters' time apart."""
+    environment = {**os.environ, "CI": "1"}
+
+    def make(*command: str) -> float:
+        return seconds(lambda: subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True))
+
+    pytest = (sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not browser")
+    return {"tests_s": make(*pytest), "lint_s": make("make", "lint")}
+
+
+SCENARIOS: dict[str, Callable[[], Figures]] = {
+    "first backfill of 12 months": lambda: backfill(12),
+    "monthly models": monthly_models,
+    "monthly job end to end": end_to_end,
+    "backfills": backfills,
+    "definitions": definitions,
+    "user interface": user_interface,
+    "growth, 12 months": lambda: growth(CUSTOMERS, 12),
+    "growth, 24 months": lambda: growth(CUSTOMERS, 24),
+    "growth, 60 months": lambda: growth(CUSTOMERS, 60),
+    "growth, 120 months": lambda: growth(CUSTOMERS, 120),
+    "growth, 500,000 customers": lambda: growth(500_000, 24),
+    "test suite": test_suite,
+}

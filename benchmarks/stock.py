@@ -1,0 +1,65 @@
+"""The same graph with dbt through the stock DbtCliResource: what the in-process one is measured against.
+
+Everything else is ours: assets, checks, gate, audiences, exports, one process for the steps.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
+
+from segmentation_assets.assets import segmentation
+from segmentation_assets.dbt import InProcessDbt
+from segmentation_assets.dbt_project import environment, project_dir, vars_arguments
+from segmentation_assets.definitions import build_defs
+from segmentation_assets.warehouse import Warehouse, target
+
+
+class StockDbt(InProcessDbt):
+    """Starts dbt in a process of its own, as dagster-dbt does."""
+
+    @contextmanager
+    def build(
+        self,
+        context: dg.AssetExecutionContext,
+        warehouse: Warehouse,
+        months: tuple[date, date],
+        translator: DagsterDbtTranslator,
+        *,
+        extra: Sequence[str] = (),
+    ) -> Iterator[DbtCliInvocation]:
+        del warehouse, translator
+        names = {"first_month": str(months[0]), "last_month": str(months[1]), "run_id": context.run_id}
+        dbt = DbtCliResource(
+            project_dir=DbtProject(project_dir()),
+            target=target(),
+            dbt_executable=str(Path(sys.executable).parent / "dbt"),
+        )
+        with environment():
+            yield dbt.cli(
+                [
+                    "build", *vars_arguments({**names, "run_date": str(date.today())}),
+                    "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable", *extra,
+                ],
+                context=context,
+                target_path=Path(os.environ["DBT_TARGET_PATH"], "stock", f"{context.op_handle.name}-{context.run_id}"),
+            )  # fmt: skip
+
+
+def stock_stream(invocation: DbtCliInvocation) -> Iterator[object]:
+    yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
+
+
+segmentation.stream = stock_stream  # pyright: ignore[reportAttributeAccessIssue]
+# The distribution asks through our build's connection; the stock one has none while its process has the file.
+segmentation.distribution.TABLES = {}
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return build_defs({"dbt": StockDbt()})
