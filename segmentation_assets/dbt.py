@@ -151,11 +151,11 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         Stream the invocation inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
         selected = get_updated_cli_invocation_params_for_context(context, {}, translator)
-        artifacts = target_dir() / "runs" / f"{context.op_handle.name}-{context.run_id[:8]}"
+        artifacts = target_dir() / "runs" / f"{context.op_execution_context.op_handle.name}-{context.run.run_id[:8]}"
         month_vars = {
             "first_month": str(months[0]),
             "last_month": str(months[1]),
-            "run_id": context.run_id,
+            "run_id": context.run.run_id,
             "run_date": str(date.today()),
         }
         arguments = [
