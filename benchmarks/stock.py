@@ -40,6 +40,9 @@ class StockDbt(InProcessDbt):
             target=target(),
             dbt_executable=str(Path(sys.executable).parent / "dbt"),
         )
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+        from dbt.adapters.factory import reset_adapters
+
         with environment():
             yield dbt.cli(
                 [
@@ -49,6 +52,9 @@ class StockDbt(InProcessDbt):
                 context=context,
                 target_path=Path(os.environ["DBT_TARGET_PATH"], "stock", f"{context.op_handle.name}-{context.run_id}"),
             )  # fmt: skip
+            # It keeps the file open, which the next step's process of dbt could not open then.
+            DuckDBConnectionManager.close_all_connections()
+            reset_adapters()
 
 
 def stock_stream(invocation: DbtCliInvocation) -> Iterator[object]:

@@ -27,6 +27,7 @@ from dagster_dbt.core.dbt_event_iterator import (
     DbtDagsterEventType,
     _fetch_column_metadata,
     _fetch_row_count_metadata,
+    _get_dbt_resource_props_from_event,
 )
 from packaging.version import Version
 
@@ -39,6 +40,7 @@ from segmentation_assets.dbt_project import (
     target_dir,
     vars_arguments,
 )
+from segmentation_assets.lineage import with_lineage
 from segmentation_assets.warehouse import Warehouse
 
 _END = object()
@@ -234,10 +236,18 @@ def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
     for event in invocation.stream():
         if isinstance(event, (dg.Output, dg.AssetMaterialization)):
             rows = _fetch_row_count_metadata(invocation, event) or {}
-            columns = _fetch_column_metadata(invocation, event, with_column_lineage=True) or {}
-            yield event.with_metadata({**event.metadata, **rows, **columns})
+            yield event.with_metadata({**event.metadata, **rows, **_column_metadata(invocation, event)})
         else:
             yield event
+
+
+def _column_metadata(invocation: DbtCliInvocation, event: dg.Output[Any] | dg.AssetMaterialization) -> dict[str, Any]:
+    def fetch(with_column_lineage: bool) -> dict[str, Any]:
+        return _fetch_column_metadata(invocation, event, with_column_lineage=with_column_lineage) or {}
+
+    model = _get_dbt_resource_props_from_event(invocation, event)
+    compiled = invocation.target_path.joinpath("compiled", model["package_name"], model["original_file_path"])
+    return dict(with_lineage(manifest_path().with_name("lineage"), model["name"], compiled, fetch))
 
 
 def build_rows(invocation: DbtCliInvocation) -> Callable[[str], list[dict[str, Any]]]:
