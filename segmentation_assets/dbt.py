@@ -136,6 +136,8 @@ class _DbtThread:
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
     """Runs `dbt build` for the selected assets of a run."""
 
+    column_lineage: bool = True  # read from the SQL of each model, for about half a second each
+
     @contextmanager
     def build(
         self,
@@ -225,7 +227,7 @@ def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
+def stream(invocation: DbtCliInvocation, *, column_lineage: bool = True) -> Iterator[DbtDagsterEventType]:
     """The build's events as they happen, with the metadata of `.fetch_row_counts().fetch_column_metadata()`.
 
     Those two spin in a loop while they wait for dbt, which in one process takes the interpreter away from it: a build
@@ -234,7 +236,7 @@ def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
     for event in invocation.stream():
         if isinstance(event, (dg.Output, dg.AssetMaterialization)):
             rows = _fetch_row_count_metadata(invocation, event) or {}
-            columns = _fetch_column_metadata(invocation, event, with_column_lineage=True) or {}
+            columns = _fetch_column_metadata(invocation, event, with_column_lineage=column_lineage) or {}
             yield event.with_metadata({**event.metadata, **rows, **columns})
         else:
             yield event

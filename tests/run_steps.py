@@ -19,6 +19,7 @@ from segmentation_assets import audits
 from segmentation_assets.assets.exports import GROUP as ACTIVATION
 from segmentation_assets.assets.star_schema import GROUP as SOURCES
 from segmentation_assets.checks import CANDIDATE
+from segmentation_assets.dbt import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.schedules import monthly_segmentation
@@ -41,7 +42,8 @@ NETWORK_SECONDS = 120
 def run(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
     wanted = step.get("selection")
     limited = SnowflakeWarehouse(login_seconds=15, network_seconds=step.get("network_seconds", NETWORK_SECONDS))
-    definitions = build_defs({"warehouse": limited})
+    # Lineage is read from the same SQL every time: once is enough to show that it can be.
+    definitions = build_defs({"warehouse": limited, "dbt": InProcessDbt(column_lineage=wanted is None)})
     if wanted is None:
         job = definitions.resolve_job_def(monthly_segmentation)
     else:
@@ -117,6 +119,11 @@ def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]
 
 
 def main() -> None:
+    # While the caller makes the data: what the first step would import.
+    import dagster_snowflake  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import dbt.adapters.snowflake
+    import dbt.cli.main  # noqa: F401
+
     build_defs()
     instance = dg.DagsterInstance.ephemeral()
     for line in sys.stdin:

@@ -70,7 +70,7 @@ def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
         "refused": {**last, "selection": "models and audits"},
     }
     if proxy_port is not None:
-        cut = {"variables": {"SNOWFLAKE_PORT": str(proxy_port)}, "network_seconds": 4}
+        cut = {"variables": {"SNOWFLAKE_PORT": str(proxy_port)}, "network_seconds": 2}
         asked["cut"] = {**second, **cut, "selection": [["gold", "customer_segment_history"]]}
     return asked
 
@@ -87,22 +87,14 @@ def duckdb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(account: dict[str, str], duckdb_file: Path, make_httpserver: HTTPServer) -> Iterator[Run]:
-    """The steps on Snowflake through the Dagster job, and at the same time on DuckDB through plain dbt."""
+def process(account: dict[str, str], duckdb_file: Path) -> Iterator[subprocess.Popen[str]]:
+    """Runs the steps it is told on Snowflake; it loads while the data are made."""
     target_path = duckdb_file.parent / "snowflake"
     target_path.mkdir()
     # The project parsed by an earlier test run, where nothing has changed since.
     (dbt_project.target_dir() / "manifests").mkdir(parents=True, exist_ok=True)
     (target_path / "manifests").symlink_to(dbt_project.target_dir() / "manifests")
-    make_httpserver.expect_request("/session/v1/login-request").respond_with_json(
-        {"data": None, "code": "390100", "message": "Incorrect username or password was specified.", "success": False}
-    )
-    with ExitStack() as stack:
-        proxy = None
-        if not ON_AN_ACCOUNT:  # the proxy reads what passes, which TLS does not let it
-            proxy = stack.enter_context(cutting_proxy(int(account["SNOWFLAKE_PORT"]), is_cut_at))
-        asked = steps(make_httpserver.port, proxy.port if proxy else None)
-        said = stack.enter_context(duckdb_file.with_name("said.log").open("w+"))
+    with duckdb_file.with_name("said.log").open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.run_steps"],
             cwd=ROOT,
@@ -116,11 +108,28 @@ def run(account: dict[str, str], duckdb_file: Path, make_httpserver: HTTPServer)
             stderr=said,  # a file: nobody reads a pipe while DuckDB is at work, and a full one would hold it up
             text=True,
         )
-        stack.callback(process.kill)
-        pipeline = Pipeline(duckdb_file)
-        pipeline.load(thresholds_among_customers())
-        with pipeline.connection() as connection, session_on(account) as session:
-            copy_tables(session, connection, "gold")
+        yield process
+        process.kill()
+        process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def run(
+    account: dict[str, str], process: subprocess.Popen[str], duckdb_file: Path, make_httpserver: HTTPServer
+) -> Iterator[Run]:
+    """The steps on Snowflake through the Dagster job, and at the same time on DuckDB through plain dbt."""
+    make_httpserver.expect_request("/session/v1/login-request").respond_with_json(
+        {"data": None, "code": "390100", "message": "Incorrect username or password was specified.", "success": False}
+    )
+    pipeline = Pipeline(duckdb_file)
+    pipeline.load(thresholds_among_customers())
+    with pipeline.connection() as connection, session_on(account) as session:
+        copy_tables(session, connection, "gold")
+    with ExitStack() as stack:
+        proxy = None
+        if not ON_AN_ACCOUNT:  # the proxy reads what passes, which TLS does not let it
+            proxy = stack.enter_context(cutting_proxy(int(account["SNOWFLAKE_PORT"]), is_cut_at))
+        asked = steps(make_httpserver.port, proxy.port if proxy else None)
         assert process.stdin
         process.stdin.write("".join(json.dumps(step) + "\n" for step in asked.values()))
         process.stdin.flush()
@@ -128,12 +137,12 @@ def run(account: dict[str, str], duckdb_file: Path, make_httpserver: HTTPServer)
             patch.setenv("SEGMENTATION_DUCKDB_PATH", str(duckdb_file))
             same_steps_on_duckdb(pipeline)
         out, _ = process.communicate(timeout=RUN_SECONDS)
-        said.seek(0)
-        text = said.read() + out
+        said = duckdb_file.with_name("said.log").read_text() + out
         told = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
-        assert len(told) == len(asked), text[-6000:]
+        assert len(told) == len(asked), said[-6000:]
         assert not [step["error"] for step in told if "error" in step]
-        yield Run(dict(zip(asked, told, strict=True)), text, target_path, len(make_httpserver.log), proxy)
+        target_path = duckdb_file.parent / "snowflake"
+        yield Run(dict(zip(asked, told, strict=True)), said, target_path, len(make_httpserver.log), proxy)
 
 
 def is_cut_at(sql: str) -> bool:
@@ -162,7 +171,10 @@ def same_steps_on_duckdb(pipeline: Pipeline) -> None:
 # Sources
 
 
-def test_a_demo_source_fills_an_account_once(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_demo_source_fills_an_account_once(
+    account: dict[str, str], process: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert process.poll() is None  # it loads meanwhile
     monkeypatch.setenv("SEGMENTATION_SOURCE", "synthetic")
     monkeypatch.setenv("SEGMENTATION_SOURCE_SCHEMA", "demo")
     monkeypatch.setenv("SEGMENTATION_CUSTOMERS", "15")
