@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import snowflake.connector
 
-from segmentation_assets.snowflake import SETTINGS, SnowflakeSession
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.snowflake import REQUIRED, SETTINGS, SnowflakeSession, is_emulator, settings
 
 # Set by `make test-snowflake` only: tests that anybody runs never touch an account because its variables are set.
 ON_AN_ACCOUNT = os.environ.get("SEGMENTATION_TEST_SNOWFLAKE") == "account"
@@ -111,3 +112,19 @@ def session_on(variables: Mapping[str, str], database: str | None = None) -> Ite
         # What the product's loader asks, to know an emulator by.
         patch.setenv("SNOWFLAKE_PROTOCOL", variables.get("SNOWFLAKE_PROTOCOL", "https"))
         yield SnowflakeSession(connection)
+
+
+def missing() -> str:
+    """What `make test-snowflake` lacks, in one line; empty when it may begin."""
+    try:
+        settings()
+    except WarehouseError as error:
+        unset = [SETTINGS[key] for key in REQUIRED if not os.environ.get(SETTINGS[key], "").strip()]
+        return f"make test-snowflake needs a real account. Not set: {', '.join(unset)}." if unset else str(error)
+    if is_emulator():
+        return "make test-snowflake needs a real account, and SNOWFLAKE_PROTOCOL is http: an emulator. Unset it."
+    return ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(missing() or None)
