@@ -16,10 +16,10 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(SOURCE)
 endif
 
-.PHONY: help run test ui month backfill why accept bench lint clean
+.PHONY: help run test test-snowflake ui month backfill why accept bench cost lint clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  TARGET=duckdb|snowflake and SOURCE=synthetic|completejourney|warehouse choose engine and source."
 
 $(VENV)/.installed: requirements.lock pyproject.toml setup.py
@@ -54,6 +54,10 @@ test: $(SETUP) ## Lint, types, unit and integration tests: what CI runs
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 	@$(MAKE) --no-print-directory lint
 
+test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own
+	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.snowflake_account
+	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/integration/test_snowflake.py
+
 lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL for both dialects
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -62,6 +66,9 @@ lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL for both
 
 bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
 	@$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only "$(ONLY)")
+
+cost: $(SETUP) ## Rows and bytes that a run reads as history grows (docs/cost.md)
+	@$(BIN)/python benchmarks/cost.py
 
 clean: ## Remove the demo database, Dagster's state and build artifacts (not the environment)
 	@rm -rf data exports $(DAGSTER_HOME) dbt_models/target dbt_models/logs build dist

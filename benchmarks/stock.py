@@ -57,7 +57,8 @@ class StockDbt(InProcessDbt):
             reset_adapters()
 
 
-def stock_stream(invocation: DbtCliInvocation) -> Iterator[object]:
+def stock_stream(invocation: DbtCliInvocation, *, column_lineage: bool) -> Iterator[object]:
+    del column_lineage  # always there
     yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
 
 

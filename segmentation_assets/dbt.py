@@ -40,7 +40,7 @@ from segmentation_assets.dbt_project import (
     target_dir,
     vars_arguments,
 )
-from segmentation_assets.lineage import with_lineage
+from segmentation_assets.lineage import known_lineage
 from segmentation_assets.warehouse import Warehouse
 
 _END = object()
@@ -138,6 +138,8 @@ class _DbtThread:
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
     """Runs `dbt build` for the selected assets of a run."""
 
+    column_lineage: bool = True  # read from the SQL of each model, for about half a second each
+
     @contextmanager
     def build(
         self,
@@ -227,7 +229,7 @@ def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
+def stream(invocation: DbtCliInvocation, *, column_lineage: bool = True) -> Iterator[DbtDagsterEventType]:
     """The build's events as they happen, with the metadata of `.fetch_row_counts().fetch_column_metadata()`.
 
     Those two spin in a loop while they wait for dbt, which in one process takes the interpreter away from it: a build
@@ -236,18 +238,24 @@ def stream(invocation: DbtCliInvocation) -> Iterator[DbtDagsterEventType]:
     for event in invocation.stream():
         if isinstance(event, (dg.Output, dg.AssetMaterialization)):
             rows = _fetch_row_count_metadata(invocation, event) or {}
-            yield event.with_metadata({**event.metadata, **rows, **_column_metadata(invocation, event)})
+            columns = _column_metadata(invocation, event, with_lineage=column_lineage)
+            yield event.with_metadata({**event.metadata, **rows, **columns})
         else:
             yield event
 
 
-def _column_metadata(invocation: DbtCliInvocation, event: dg.Output[Any] | dg.AssetMaterialization) -> dict[str, Any]:
+def _column_metadata(
+    invocation: DbtCliInvocation, event: dg.Output[Any] | dg.AssetMaterialization, *, with_lineage: bool
+) -> dict[str, Any]:
     def fetch(with_column_lineage: bool) -> dict[str, Any]:
         return _fetch_column_metadata(invocation, event, with_column_lineage=with_column_lineage) or {}
 
+    if not with_lineage:
+        return fetch(False)
+
     model = _get_dbt_resource_props_from_event(invocation, event)
     compiled = invocation.target_path.joinpath("compiled", model["package_name"], model["original_file_path"])
-    return dict(with_lineage(manifest_path().with_name("lineage"), model["name"], compiled, fetch))
+    return dict(known_lineage(manifest_path().with_name("lineage"), model["name"], compiled, fetch))
 
 
 def build_rows(invocation: DbtCliInvocation) -> Callable[[str], list[dict[str, Any]]]:

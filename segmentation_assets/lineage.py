@@ -20,7 +20,7 @@ OF_THE_RUN = re.compile(r"\d{4}-\d{2}-\d{2}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-
 logger = logging.getLogger(__name__)
 
 
-def with_lineage(
+def known_lineage(
     folder: Path, name: str, compiled: Path, fetch: Callable[[bool], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
     """The column metadata of model `name`, its lineage from `folder` where its compiled SQL is known.

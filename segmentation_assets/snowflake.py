@@ -34,8 +34,9 @@ SETTINGS = {
 REQUIRED = ("account", "user", "database")
 # Arguments of the connector that dagster-snowflake has no field for.
 CONNECTOR_ONLY = ("host", "port", "protocol")
-# The connector's own limits are five minutes and none at all.
-LOGIN_SECONDS, NETWORK_SECONDS = 15, 120
+# The connector's own limits are five minutes and none at all. The second bounds a statement too, for the connector
+# cancels one that takes longer: it is the statement time-out of snowflake/setup.sql.
+LOGIN_SECONDS, NETWORK_SECONDS = 15, 3600
 
 # What a refused login says, and the setting to look at. The first that fits is told.
 REFUSALS = (
@@ -110,7 +111,7 @@ def is_emulator() -> bool:
     return os.environ.get("SNOWFLAKE_PROTOCOL", "").strip() == "http"
 
 
-def snowflake_resource(found: dict[str, str], login_seconds: int) -> "SnowflakeResource":
+def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "SnowflakeResource":
     # 14 s to import: only where the target is Snowflake.
     from dagster_snowflake import SnowflakeResource
 
@@ -122,8 +123,9 @@ def snowflake_resource(found: dict[str, str], login_seconds: int) -> "SnowflakeR
         **own,
         additional_snowflake_connection_args={
             **connector,
-            "login_timeout": login_seconds,
-            "network_timeout": NETWORK_SECONDS,
+            **limits,
+            # No look-up of the cloud this runs in: only workload identities need it.
+            "platform_detection_timeout_seconds": 0.0,
             # Otherwise a wrong warehouse or database shows only at the first statement.
             "validate_default_parameters": True,
             "session_parameters": {
@@ -161,12 +163,17 @@ class SnowflakeWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMiss
     """A Snowflake account, reached through dagster-snowflake with the SNOWFLAKE_* variables."""
 
     login_seconds: int = LOGIN_SECONDS
+    network_seconds: int = NETWORK_SECONDS
+
+    def limits(self) -> dict[str, Any]:
+        """The connector's arguments that end what gets no answer."""
+        return {"login_timeout": self.login_seconds, "network_timeout": self.network_seconds}
 
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[SnowflakeSession]:
         del read_only  # the role's grants decide
         found = settings()
-        resource = snowflake_resource(found, self.login_seconds)
+        resource = snowflake_resource(found, self.limits())
         with ExitStack() as stack:
             connection = _connect(stack, resource, found)
             # dagster-snowflake closes it only where nothing was raised; an open transaction ends with its session.
@@ -181,7 +188,21 @@ class SnowflakeWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMiss
         """
         with self.session():
             pass
+        with _connector_defaults({**self.limits(), "log_imported_packages_in_telemetry": False}):
+            yield
+
+
+@contextmanager
+def _connector_defaults(values: dict[str, Any]) -> Iterator[None]:
+    """For the sessions that dbt opens: its profile has no name for a limit, and what is lost would be tried on."""
+    from snowflake.connector.connection import DEFAULT_CONFIGURATION
+
+    before = {name: DEFAULT_CONFIGURATION[name] for name in values}
+    DEFAULT_CONFIGURATION.update({name: (value, before[name][1]) for name, value in values.items()})
+    try:
         yield
+    finally:
+        DEFAULT_CONFIGURATION.update(before)
 
 
 def _connect(stack: ExitStack, resource: "SnowflakeResource", found: dict[str, str]) -> Any:

@@ -1,46 +1,90 @@
 """A process that runs the Dagster job: definitions and caches are read from the environment once per process.
 
-Called with a JSON list of steps, it prints one JSON line that says what each did:
-    ["run", first, last]    the months of the job, in this process
-    ["execute", sql]        a statement on the warehouse
+It loads the graph, then reads steps from its input, one JSON object a line, and answers each with a line that says what
+it did:
+    {"do": "run", "first": ..., "last": ..., "selection": ..., "variables": {...}, "network_seconds": ...}
+    {"do": "execute", "sql": ...}    a statement on the warehouse
+`selection` is one of SELECTIONS or a list of asset keys, `variables` hold for that step only.
 """
 
 import json
 import sys
+import traceback
 from typing import Any
 
 import dagster as dg
+import pytest
 
+from segmentation_assets import audits
+from segmentation_assets.checks import CANDIDATE
+from segmentation_assets.dbt import InProcessDbt
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.schedules import monthly_segmentation
+from segmentation_assets.snowflake import SnowflakeWarehouse
 from segmentation_assets.warehouse import warehouse
 
-MARK = "STEPS "
+MARK = "STEP "
+# Without the tests of the models, which the first run has shown to run.
+MODELS = dg.AssetSelection.groups("staging", "metrics", "segments_candidate", "segments_published").without_checks()
+SELECTIONS = {
+    "models": MODELS,
+    "models and audits": MODELS
+    | dg.AssetSelection.checks(*(dg.AssetCheckKey(CANDIDATE, audit.name) for audit in audits.AUDITS)),
+}
+# A statement the emulator cannot answer is sent again until then.
+NETWORK_SECONDS = 120
 
 
-def run(definitions: dg.Definitions, instance: dg.DagsterInstance, first: str, last: str) -> dict[str, Any]:
-    result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(
+def run(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
+    wanted = step.get("selection")
+    limited = SnowflakeWarehouse(login_seconds=15, network_seconds=step.get("network_seconds", NETWORK_SECONDS))
+    # Lineage is read from the same SQL every time: once is enough to show that it can be.
+    definitions = build_defs({"warehouse": limited, "dbt": InProcessDbt(column_lineage=wanted is None)})
+    if wanted is None:
+        job = definitions.resolve_job_def(monthly_segmentation)
+    else:
+        selection = (
+            SELECTIONS[wanted]
+            if isinstance(wanted, str)
+            else dg.AssetSelection.assets(*map(dg.AssetKey, wanted)).without_checks()
+        )
+        part = dg.define_asset_job(
+            "part", selection=selection, executor_def=dg.in_process_executor, partitions_def=monthly_partitions()
+        )
+        definitions = dg.Definitions.merge(definitions, dg.Definitions(jobs=[part]))
+        job = definitions.resolve_job_def("part")
+    result = job.execute_in_process(
         instance=instance,
-        tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+        tags={"dagster/asset_partition_range_start": step["first"], "dagster/asset_partition_range_end": step["last"]},
         raise_on_error=False,
     )
     failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    evaluations = result.get_asset_check_evaluations()
     return {
         "success": result.success,
         "run_id": result.run_id,
-        "failed_steps": {
-            event.step_key: str(getattr(event.event_specific_data, "user_failure_data", None) or event.message)
-            for event in failures
-        },
+        "materialized": sorted(
+            {event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key}
+        ),
+        "failed_steps": {event.step_key: told(event.step_failure_data) for event in failures},
+        "checks": len(evaluations),
         "failed_checks": [
             evaluation.check_name
-            for event in result.all_events
-            if event.event_type_value == "ASSET_CHECK_EVALUATION"
-            for evaluation in [event.asset_check_evaluation_data]
+            for evaluation in evaluations
             if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
         ],
-        "published": published(),
     }
+
+
+def told(failure: Any) -> str:
+    """What a person reads of a failed step: the description of a dg.Failure, or the error at the root."""
+    if failure.user_failure_data:
+        return str(failure.user_failure_data.description)
+    error = failure.error
+    while error.cause:
+        error = error.cause
+    return str(error.message)
 
 
 def published() -> list[list[str]]:
@@ -59,17 +103,33 @@ def published() -> list[list[str]]:
     return [[str(value) for value in row.values()] for row in rows]
 
 
+def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
+    if step["do"] == "execute":
+        with warehouse().session() as session:
+            session.execute(step["sql"])
+        return {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in step.get("variables", {}).items():
+            patch.setenv(name, value)
+        done = run(instance, step)
+    return {**done, "published": published()}
+
+
 def main() -> None:
-    definitions, instance = build_defs(), dg.DagsterInstance.ephemeral()
-    told: list[dict[str, Any]] = []
-    for kind, *arguments in json.loads(sys.argv[1]):
-        if kind == "run":
-            told.append(run(definitions, instance, *arguments))
-        else:
-            with warehouse().session() as session:
-                session.execute(*arguments)
-            told.append({})
-    sys.stdout.write("\n" + MARK + json.dumps(told) + "\n")
+    # While the caller makes the data: what the first step would import.
+    import dagster_snowflake  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import dbt.adapters.snowflake
+    import dbt.cli.main  # noqa: F401
+
+    build_defs()
+    instance = dg.DagsterInstance.ephemeral()
+    for line in sys.stdin:
+        try:
+            done = answer(instance, json.loads(line))
+        except Exception:  # noqa: BLE001 - the test that asked shows it
+            done = {"error": traceback.format_exc()}
+        sys.stdout.write("\n" + MARK + json.dumps(done) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -179,7 +179,7 @@
     (
         {%- for place in range(15) %}
         {{ "+ " if not loop.first -}}
-        position(substr(md5({{ text }}), {{ place + 1 }}, 1) in '0123456789abcdef') * {{ 16 ** (14 - place) }}
+        position(substr(md5({{ text }}), {{ place + 1 }}, 1), '0123456789abcdef') * {{ 16 ** (14 - place) }}
         {%- endfor %}
         - {{ (16 ** 15 - 1) // 15 }}
     )

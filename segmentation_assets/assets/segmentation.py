@@ -147,7 +147,7 @@ def build(
     """The build's events as they happen, with the month's distribution on the assets that carry it."""
     started = time.monotonic()
     with dbt.build(context, warehouse, months, translator()) as invocation:
-        for event in stream(invocation):
+        for event in stream(invocation, column_lineage=dbt.column_lineage):
             key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
             if key is not None and key.path[-1] in distribution.TABLES:
                 rows = distribution.shares(build_rows(invocation), distribution.TABLES[key.path[-1]], *months)

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segmentation_assets.lineage import LINEAGE, with_lineage
+from segmentation_assets.lineage import LINEAGE, known_lineage
 
 
 class DagsterDbt:
@@ -39,12 +39,12 @@ def sql(tmp_path: Path) -> Path:
 
 def test_another_month_is_known_and_another_column_is_not(tmp_path: Path, sql: Path) -> None:
     fetch = DagsterDbt(sql)
-    first = with_lineage(tmp_path / "known", "model", sql, fetch)
+    first = known_lineage(tmp_path / "known", "model", sql, fetch)
     sql.write_text("select b from parent where day < date '2026-01-01' /* 1f2898f6-73f5-416e-8fec-971b5494f79b */")
-    assert with_lineage(tmp_path / "known", "model", sql, fetch) == first
+    assert known_lineage(tmp_path / "known", "model", sql, fetch) == first
     assert fetch.worked_out == 1
     sql.write_text("select c from parent where day < date '2026-01-01'")
-    changed = with_lineage(tmp_path / "known", "model", sql, fetch)
+    changed = known_lineage(tmp_path / "known", "model", sql, fetch)
     assert fetch.worked_out == 2
     assert changed[LINEAGE].deps_by_column["a"][0].column_name == "c"
 
@@ -52,16 +52,16 @@ def test_another_month_is_known_and_another_column_is_not(tmp_path: Path, sql: P
 @pytest.mark.parametrize("content", ["", "{", '{"__class__": "Nothing"}', "[]"])
 def test_what_cannot_be_read_is_worked_out_again(tmp_path: Path, sql: Path, content: str) -> None:
     fetch = DagsterDbt(sql)
-    first = with_lineage(tmp_path / "known", "model", sql, fetch)
+    first = known_lineage(tmp_path / "known", "model", sql, fetch)
     (file,) = (tmp_path / "known").iterdir()
     file.write_text(content)
-    assert with_lineage(tmp_path / "known", "model", sql, fetch) == first
-    assert with_lineage(tmp_path / "known", "model", sql, fetch) == first
+    assert known_lineage(tmp_path / "known", "model", sql, fetch) == first
+    assert known_lineage(tmp_path / "known", "model", sql, fetch) == first
     assert fetch.worked_out == 2
 
 
 def test_a_model_without_sql_is_fetched_whole(tmp_path: Path, sql: Path) -> None:
     fetch = DagsterDbt(sql)
     for _ in range(2):
-        assert LINEAGE in with_lineage(tmp_path / "known", "model", tmp_path / "missing.sql", fetch)
+        assert LINEAGE in known_lineage(tmp_path / "known", "model", tmp_path / "missing.sql", fetch)
     assert fetch.worked_out == 2

@@ -5,6 +5,7 @@ and a dbt profile that lets a failed transaction be committed by the next model.
 """
 
 import hashlib
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -76,6 +77,8 @@ def test_every_variable_has_a_line_in_the_example() -> None:
     example = (ROOT / ".env.example").read_text()
     listed = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.M))
     assert used - set(listed) == set()
+    for name in SETTINGS.values():
+        assert re.search(rf"^#.*\n{name}=", example, re.M), f"{name} has no line that says what it is"
     assert {name: listed[name] for name in listed if "PASS" in name or "KEY" in name} == {
         "SNOWFLAKE_PRIVATE_KEY_PATH": "",
         "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "",
@@ -87,7 +90,19 @@ def test_dbt_leaves_no_session_with_an_open_transaction_behind() -> None:
     profile = yaml.safe_load((ROOT / "dbt_models" / "profiles.yml").read_text())["segmentation"]["outputs"]["snowflake"]
     assert profile["reuse_connections"] is False
     assert profile["connect_retries"] <= 1
-    assert {"run_id", "first_month", "last_month"} <= set(re.findall(r"var\('(\w+)'", profile["query_tag"]))
+
+
+@pytest.mark.parametrize("last_month", ["2025-11-01", None])
+def test_the_query_tag_says_which_run_and_which_months(last_month: str | None) -> None:
+    profile = yaml.safe_load((ROOT / "dbt_models" / "profiles.yml").read_text())["segmentation"]["outputs"]["snowflake"]
+    given = {"run_id": "4f9977ff", "first_month": "2025-08-01", **({"last_month": last_month} if last_month else {})}
+    rendered = jinja2.Environment(autoescape=False).from_string(profile["query_tag"])
+    assert json.loads(rendered.render(var=given.get)) == {
+        "app": "customer-segmentation",
+        "run_id": "4f9977ff",
+        "first_month": "2025-08-01",
+        "last_month": last_month or "2025-08-01",
+    }
 
 
 def test_no_refusal_holds_a_secret_or_a_second_line() -> None:
