@@ -5,6 +5,7 @@ move on before they know that a message arrived, and never fire for a check that
 log's own cursor cannot be used: on SQLite, ids repeat between runs.
 """
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -144,7 +145,8 @@ def reason(events: Sequence[dg.DagsterEvent]) -> str:
 def innermost(error: Any) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error is not None else ""
+    # Without the Python class in front: `dagster._core.errors.DagsterAssetCheckFailedError: ...`.
+    return re.sub(r"\A(?:\w+\.)+\w+: ", "", error.message.strip()) if error is not None else ""
 
 
 def label(months: Sequence[str]) -> str:
