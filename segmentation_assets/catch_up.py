@@ -75,11 +75,14 @@ class Months:
 
 @dataclass(frozen=True)
 class Plan:
-    """The month to run now, if any, why no other, and what holds the due months back."""
+    """The month to run now, if any, and what to show."""
 
     month: date | None
     words: str
+    # Months that nothing is being done about, and why.
     held_back: dict[date, str]
+    # A run is under way, or about to be.
+    runs: bool = False
 
 
 def due(month: date) -> datetime:
@@ -122,12 +125,10 @@ def plan(instance: dg.DagsterInstance, session: Session, missing: Sequence[date]
         records = runs.get(str(month), [])
         under_way = [record.dagster_run for record in records if _is_under_way(record, now)]
         if under_way:
-            held_back[month] = f"Its run {under_way[0].run_id[:8]} is under way."
-            return Plan(None, f"{month}: {held_back[month]}", held_back)
+            return Plan(None, f"{month}: Its run {under_way[0].run_id[:8]} is under way.", held_back, runs=True)
         asked = asked_lately(instance, month, now)
         if asked and asked != asker:
-            held_back[month] = "Its run was asked for within the last hour."
-            return Plan(None, f"{month}: {held_back[month]}", held_back)
+            return Plan(None, f"{month}: Its run was asked for within the last hour.", held_back, runs=True)
         tried = [record.dagster_run for record in records if _was_tried(record)]
         waiting = missing_facts(session, month)
         if tried and (waiting or not _may_run_again(session, month, tried)):
@@ -206,15 +207,14 @@ def _look(known: Months, instance: dg.DagsterInstance, warehouse: Warehouse, now
             note_overdue(known, {newest: "The warehouse cannot be looked at: see the failed tick."}, now)
         known.save(instance)
         raise
-    note_overdue(known, {month: found.held_back.get(month, "It waits for the months before.") for month in missing
-                         if month != found.month}, now)  # fmt: skip
+    note_overdue(known, found.held_back, now)
     for late in [month for month in known.overdue if date.fromisoformat(month) in published]:
         del known.overdue[late]
         known.published_late.append(late)
     if not missing:
         known.complete_through = str(newest)
     # A run under way shows in Dagster's own records at the next tick, and costs no look to speak of.
-    waits = missing and found.month is None and "under way" not in found.words
+    waits = missing and found.month is None and not found.runs
     known.next_look = (now + RETRY).isoformat(timespec="seconds") if waits else None
     if found.month is not None:
         note_missed(known, instance, [month for month in missing if month >= found.month], found.held_back)
@@ -278,6 +278,8 @@ def _months_that_come_first(instance: dg.DagsterInstance, session: Session, mont
     if first.month is not None:
         return f"{first.month} is not published yet and is run before {month}."
     awaited = [f"{other}: {reason}" for other, reason in first.held_back.items() if now < deadline(other)]
+    if first.runs:
+        awaited.append(first.words)
     return f"{month} comes after a month before it. {' '.join(awaited)}" if awaited else None
 
 

@@ -7,6 +7,7 @@ a log or Dagster's storage.
 """
 
 import logging
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -82,8 +83,7 @@ def repository() -> dg.RepositoryDefinition:
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: dg.RepositoryDefinition) -> Iterator[Service]:
-    home = tmp_path / "home"
-    home.mkdir()
+    home = shutil.copytree(empty_home, tmp_path / "home")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.delenv("SEGMENTATION_ALERT_URLS", raising=False)
     with dg.DagsterInstance.get() as instance:
