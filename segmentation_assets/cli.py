@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -131,26 +132,29 @@ def check_settings() -> None:
 
 def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
     from segmentation_assets.definitions import build_defs
+    from segmentation_assets.months_of_runs import RANGE_END, RANGE_START
+    from segmentation_assets.run_locks import MACHINE, fail_dead_runs, held, machine
     from segmentation_assets.schedules import monthly_segmentation
     from segmentation_assets.terminal import progress_logger
 
+    run_id = str(uuid.uuid4())
     definitions = build_defs(loggers={"progress": progress_logger})
     with (
         log.open("w", encoding="utf-8") as file,
         dagster_instance(log.parent) as instance,
         contextlib.redirect_stdout(file),
+        held(instance, run_id),
     ):
+        fail_dead_runs(instance)
         result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(
             instance=instance,
             run_config={"loggers": {"progress": {}}},
             # A single month is a run of that partition; its checks then carry the month.
             partition_key=str(first) if first == last else None,
-            tags=None
+            run_id=run_id,
+            tags={MACHINE: machine()}
             if first == last
-            else {
-                "dagster/asset_partition_range_start": str(first),
-                "dagster/asset_partition_range_end": str(last),
-            },
+            else {MACHINE: machine(), RANGE_START: str(first), RANGE_END: str(last)},
             raise_on_error=False,
         )
     for event in result.all_events:

@@ -1,4 +1,4 @@
-"""What exists: every asset, check, job, schedule and resource, in one list."""
+"""What exists: every asset, check, job, schedule, sensor and resource, in one list."""
 
 import warnings
 from collections.abc import Mapping
@@ -6,13 +6,17 @@ from typing import Any
 
 import dagster as dg
 
+from segmentation_assets.alerts import alert_sensor
 from segmentation_assets.assets.exports import export_assets
 from segmentation_assets.assets.outcomes import outcomes_asset
 from segmentation_assets.assets.segmentation import dbt_asset_definitions
 from segmentation_assets.assets.star_schema import star_schema_assets
+from segmentation_assets.catch_up import catch_up_sensor
 from segmentation_assets.checks import audit_checks
 from segmentation_assets.dbt import InProcessDbt
 from segmentation_assets.export_store import ExportStore, export_uri
+from segmentation_assets.freshness import with_freshness
+from segmentation_assets.run_locks import dead_runs_sensor, in_process_with_lock
 from segmentation_assets.schedules import monthly_job, monthly_schedule
 from segmentation_assets.warehouse import warehouse
 
@@ -32,20 +36,22 @@ def build_defs(
 ) -> dg.Definitions:
     """A fresh graph; `resources` replace those named the same."""
     job = monthly_job()
+    provided: dict[str, Any] = {
+        "dbt": InProcessDbt(),
+        "warehouse": warehouse(),
+        "exports": ExportStore(export_uri()),
+        **(resources or {}),
+    }
     return dg.Definitions(
-        assets=[*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset()],
+        assets=with_freshness([*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset()]),
         asset_checks=[audit_checks()],
         jobs=[job],
-        schedules=[monthly_schedule(job)],
+        schedules=[monthly_schedule(job, provided["warehouse"])],
+        sensors=[alert_sensor(), catch_up_sensor(job, provided["warehouse"]), dead_runs_sensor()],
         # Every step reads and writes one warehouse: in one process it is opened, and dbt imported, once.
         loggers=loggers,
-        executor=dg.in_process_executor,
-        resources={
-            "dbt": InProcessDbt(),
-            "warehouse": warehouse(),
-            "exports": ExportStore(export_uri()),
-            **(resources or {}),
-        },
+        executor=in_process_with_lock,
+        resources=provided,
     )
 
 

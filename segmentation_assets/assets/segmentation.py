@@ -17,6 +17,7 @@ from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt import InProcessDbt, build_rows, stream
 from segmentation_assets.dbt_project import manifest_path, project_dir, rules
 from segmentation_assets.partitions import monthly_partitions, months_between
+from segmentation_assets.readiness import published_months
 from segmentation_assets.sources import SourceError
 from segmentation_assets.warehouse import GOLD, Warehouse
 
@@ -131,7 +132,9 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
     def audiences(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        yield from build(context, dbt, warehouse, asked_months(context))
+        months = asked_months(context)
+        refuse_empty_audiences(warehouse, months)
+        yield from build(context, dbt, warehouse, months)
 
     return [staging, candidate, publication, audiences]
 
@@ -186,5 +189,18 @@ def refuse_unpublished(warehouse: Warehouse, months: tuple[date, date]) -> None:
         raise dg.Failure(
             description=f"Not published: {', '.join(missing)}. There are no audits of the present candidate:"
             " materialise segment_assignments and segment_audits of these months first.",
+            allow_retries=False,
+        )
+
+
+def refuse_empty_audiences(warehouse: Warehouse, months: tuple[date, date]) -> None:
+    """Audiences of a month that was never published would be empty, and their run green."""
+    with warehouse.session() as session:
+        published = published_months(session)
+    missing = [str(month) for month in months_between(*months) if month not in published]
+    if missing:
+        raise dg.Failure(
+            description=f"Not published, and so without audiences: {', '.join(missing)}."
+            f" Publish first (`make month MONTH={missing[0]}`).",
             allow_retries=False,
         )

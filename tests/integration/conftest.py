@@ -109,6 +109,17 @@ def attempt(pipeline: Pipeline, month: date, faults: Sequence[str], *, everythin
 
 
 @pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Dagster home whose tables are there: making them takes longer than most tests that want one of their own."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.get_runs_count()
+        instance.all_instigator_state()
+    return home
+
+
+@pytest.fixture(scope="session")
 def published_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,000 customers, published September to November 2025 by one plain dbt build; no fact lies in the future."""
     with pipeline_at(tmp_path_factory.mktemp("published") / "segmentation.duckdb") as pipeline:

@@ -1,0 +1,136 @@
+"""Whether the process of a run that Dagster calls STARTED still lives, and ending the run where it does not.
+
+A run holds a locked file while it executes. The operating system frees the lock however the process ends: by kill -9,
+by a power-off, by a container that goes away. A process id is given to somebody else after a restart, and a heartbeat
+takes a suspended laptop or a long statement for a death; a lock does neither. It says nothing about another machine, so
+a run that names another one is left to Dagster's `max_runtime_seconds`.
+"""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from filelock import FileLock, Timeout
+
+MACHINE = "segmentation/machine"
+# Between the run's first event and its lock, and between its lock's end and its last event.
+QUIET_SECONDS = 60
+# Started by code that holds no lock (a notebook's execute_in_process): it may be quiet for long and live.
+QUIET_SECONDS_WITHOUT_LOCK = 6 * 3600
+
+
+def machine() -> str:
+    return socket.gethostname()
+
+
+def lock_path(instance: dg.DagsterInstance, run_id: str) -> Path:
+    return Path(instance.root_directory) / "running" / f"{run_id}.lock"
+
+
+@contextmanager
+def held(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Hold the run's lock; where Dagster keeps nothing there is nobody to ask for it."""
+    if not instance.is_persistent:
+        yield
+        return
+    path = lock_path(instance, run_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, thread_local=False):
+        yield
+    path.unlink(missing_ok=True)
+
+
+class LockHoldingExecutor(dg.Executor):
+    """Another executor's execution, with the run's lock held."""
+
+    def __init__(self, inner: dg.Executor) -> None:
+        self.inner = inner
+
+    @property
+    def retries(self) -> Any:
+        return self.inner.retries
+
+    @property
+    def step_dependency_config(self) -> Any:
+        return self.inner.step_dependency_config
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
+        instance, run_id = plan_context.instance, plan_context.dagster_run.run_id
+        with held(instance, run_id):
+            instance.add_run_tags(run_id, {MACHINE: machine()})
+            yield from self.inner.execute(plan_context, execution_plan)
+
+
+@dg.executor(name="in_process", config_schema=dg.in_process_executor.config_schema)
+def in_process_with_lock(context: dg.InitExecutorContext) -> dg.Executor:
+    """Every step in one process, as dagster's own, and the run's lock held meanwhile."""
+    create = dg.in_process_executor.executor_creation_fn
+    assert create is not None
+    return LockHoldingExecutor(create(context))
+
+
+def is_dead(instance: dg.DagsterInstance, run: dg.DagsterRun, now: float) -> bool:
+    quiet = now - last_event_at(instance, run.run_id)
+    on = run.tags.get(MACHINE)
+    path = lock_path(instance, run.run_id)
+    if on is None and not path.exists():
+        return quiet > QUIET_SECONDS_WITHOUT_LOCK
+    if (on is not None and on != machine()) or quiet <= QUIET_SECONDS:
+        return False
+    if not path.exists():
+        return True
+    try:
+        FileLock(path).acquire(timeout=0).lock.release()
+    except Timeout:
+        return False
+    return True
+
+
+def last_event_at(instance: dg.DagsterInstance, run_id: str) -> float:
+    records = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    return records[0].event_log_entry.timestamp if records else 0.0
+
+
+def fail_dead_runs(instance: dg.DagsterInstance, now: float | None = None) -> list[str]:
+    """End the runs whose process is gone, and free their places; the ids of those runs."""
+    now = time.time() if now is None else now
+    ended: list[str] = []
+    for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        run = record.dagster_run
+        if not is_dead(instance, run, now):
+            continue
+        # It may have ended between the list and the look at its lock.
+        present = instance.get_run_by_id(run.run_id)
+        if present is None or present.status != dg.DagsterRunStatus.STARTED:
+            continue
+        instance.report_run_failed(
+            present,
+            "The process of this run is gone (power-off, kill -9, or a container that was stopped). What it published"
+            " is whole, and the next run of the month puts right whatever else it left.",
+        )
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+        lock_path(instance, run.run_id).unlink(missing_ok=True)
+        ended.append(run.run_id)
+    return ended
+
+
+def dead_runs_sensor() -> dg.SensorDefinition:
+    @dg.sensor(
+        name="runs_left_started",
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Fails runs whose process is gone, which stay STARTED for ever otherwise, and frees their place.",
+    )
+    def runs_left_started(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        ended = fail_dead_runs(context.instance)
+        return dg.SkipReason(
+            f"Failed {', '.join(ended)}: no process is left of {'it' if len(ended) == 1 else 'them'}."
+            if ended
+            else "Every started run has its process."
+        )
+
+    return runs_left_started
