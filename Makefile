@@ -58,7 +58,7 @@ test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.snowflake_account
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/integration/test_snowflake.py
 
-lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL for both dialects
+lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright --level error
