@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -65,7 +65,7 @@ class LockHoldingExecutor(dg.Executor):
             yield from self.inner.execute(plan_context, execution_plan)
 
 
-@dg.executor(name="in_process", config_schema=dg.in_process_executor.config_schema)
+@dg.executor(name="in_process", config_schema=cast("Any", dg.in_process_executor.config_schema))
 def in_process_with_lock(context: dg.InitExecutorContext) -> dg.Executor:
     """Every step in one process, as dagster's own, and the run's lock held meanwhile."""
     create = dg.in_process_executor.executor_creation_fn
