@@ -158,9 +158,12 @@ def hashed_email(address: str) -> str:
 def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     """UTF-8, a header, \\n at the end of each line, NULL as nothing between the commas."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([cell(row[column]) for column in columns] for row in rows)
+    for cells in (columns, *([cell(row[column]) for column in columns] for row in rows)):
+        line = io.StringIO()
+        # Python before 3.13 quotes a return only where it is part of the line's end: a name with one, left bare, would
+        # begin a row of its own, and whatever follows could be a formula.
+        csv.writer(line, lineterminator="\r\n").writerow(cells)
+        text.write(line.getvalue().removesuffix("\r\n") + "\n")
     return text.getvalue().encode()
 
 
