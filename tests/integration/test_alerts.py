@@ -82,7 +82,9 @@ def repository() -> dg.RepositoryDefinition:
 
 
 @pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: dg.RepositoryDefinition) -> Iterator[Service]:
+def service(
+    empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: dg.RepositoryDefinition
+) -> Iterator[Service]:
     home = shutil.copytree(empty_home, tmp_path / "home")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.delenv("SEGMENTATION_ALERT_URLS", raising=False)
