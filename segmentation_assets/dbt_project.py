@@ -58,10 +58,11 @@ def project_vars() -> dict[str, Any]:
 def fingerprint() -> str:
     """Changes with every file of the dbt project, the rules, the engine, its database and the place of the sources."""
     digest = hashlib.sha256()
-    for path in sorted(project_dir().rglob("*")):
-        relative = path.relative_to(project_dir())
-        if path.is_file() and relative.parts[0] not in ("target", "logs") and path.suffix in (".sql", ".yml", ".md"):
-            digest.update(str(relative).encode() + b"\0" + path.read_bytes())
+    project = project_dir()
+    inputs = [folder for folder in project.iterdir() if folder.name not in ("target", "logs")]
+    for path in sorted(file for top in inputs for file in (top, *top.rglob("*")) if file.is_file()):
+        if path.suffix in (".sql", ".yml", ".md"):
+            digest.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
     place = [target(), _database(), source_schema()]
     digest.update(json.dumps([project_vars(), *place, dbt_version()], sort_keys=True).encode())
     return digest.hexdigest()[:16]
