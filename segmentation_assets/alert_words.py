@@ -77,7 +77,7 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
     return alert(
         f"check|{run_id}|{asset.to_user_string()}|{name}|{months}",
         severity,
-        f"{name} failed{of_months(months)}",
+        f"{name} on {asset.path[-1]} failed{of_months(months)}",
         [
             ("What", f"{name} on {asset.to_user_string()}"),
             ("Month", months),
@@ -103,7 +103,7 @@ def recovered_check(run_id: str, asset: dg.AssetKey, name: str, months: str, sev
     return alert(
         f"recovered|{cause}",
         severity,
-        f"{name} passes again{of_months(months)}",
+        f"{name} on {asset.path[-1]} passes again{of_months(months)}",
         [
             ("What", f"{name} on {asset.to_user_string()}, which had failed, passes"),
             ("Month", months),

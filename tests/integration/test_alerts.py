@@ -40,7 +40,9 @@ OCTOBER, NOVEMBER = date(2025, 10, 1), date(2025, 11, 1)
 GOOD = {TRAVELERS: 24, DECLINING: 16, GROWING: 24, BUDGET: 46, STABLE: 90}  # each within its band
 NOBODY_TRAVELS = {**GOOD, TRAVELERS: 0, STABLE: 114}
 FEW_TRAVEL = {**GOOD, TRAVELERS: 12, STABLE: 102}  # 6 %: above the floor, below the band
-FLOOR, BAND = "every_segment_holds_the_minimum_share", "share_is_within_the_expected_band"
+FLOOR = "every_segment_holds_the_minimum_share"
+ON_FLOOR = f"{FLOOR} on segment_assignments"
+ON_BAND = "share_is_within_the_expected_band on segment_assignments"
 PASSWORD = "hunter2-is-not-a-word"
 ONE_TICK = """
 import dagster as dg
@@ -126,8 +128,8 @@ def failed_run(instance: dg.DagsterInstance, month: date = NOVEMBER, text: str =
 
 
 OF_A_FAILED_RUN = {
-    "[warn] warns failed of 2025-11-01",
-    "[error] stops failed of 2025-11-01",
+    "[warn] warns on made failed of 2025-11-01",
+    "[error] stops on made failed of 2025-11-01",
     "[error] The run of 2025-11-01 failed",
 }
 
@@ -145,7 +147,7 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         assert not run(NOBODY_TRAVELS, NOVEMBER).success
         for _ in range(5):
             service.tick()
-        error, failed = f"[error] {FLOOR} failed of 2025-11-01", "[error] The run of 2025-11-01 failed"
+        error, failed = f"[error] {ON_FLOOR} failed of 2025-11-01", "[error] The run of 2025-11-01 failed"
         assert receiver.titles.count(error) == receiver.titles.count(failed) == 1
         body = receiver.body(error)
         assert "High-Value Travelers: 0 % of the customers; has to be at least 5." in body
@@ -159,8 +161,8 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         assert run(FEW_TRAVEL, NOVEMBER).success
         for _ in range(3):
             service.tick()
-        warned = f"[warn] {BAND} failed of 2025-11-01"
-        assert receiver.titles.count(f"[ok] {FLOOR} passes again of 2025-11-01") == 1
+        warned = f"[warn] {ON_BAND} failed of 2025-11-01"
+        assert receiver.titles.count(f"[ok] {ON_FLOOR} passes again of 2025-11-01") == 1
         assert receiver.titles.count(warned) == 1
         assert "6 % of the customers; has to be at least 10" in receiver.body(warned)
         assert "Nothing: publication goes on" in receiver.body(warned)
@@ -171,10 +173,10 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         assert run(GOOD, OCTOBER, NOVEMBER).success
         for _ in range(3):
             service.tick()
-        assert [title for title in receiver.titles if FLOOR in title] == [f"[error] {FLOOR} failed of 2025-10-01"]
-        assert sorted(title for title in receiver.titles if BAND in title) == [
-            f"[ok] {BAND} passes again of 2025-11-01",
-            f"[warn] {BAND} failed of 2025-10-01",
+        assert [title for title in receiver.titles if FLOOR in title] == [f"[error] {ON_FLOOR} failed of 2025-10-01"]
+        assert sorted(title for title in receiver.titles if ON_BAND in title) == [
+            f"[ok] {ON_BAND} passes again of 2025-11-01",
+            f"[warn] {ON_BAND} failed of 2025-10-01",
         ]
     assert receiver.sent_twice() == []
 
