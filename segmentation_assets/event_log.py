@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 
@@ -39,7 +40,13 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "KeptOpenSqliteEventLogStorage":
         del config_value
-        return cls(str(Path(os.environ["DAGSTER_HOME"], "history", "runs")), inst_data)
+        home = os.environ.get("DAGSTER_HOME")
+        if not home:
+            raise dg.DagsterInvariantViolationError(
+                "DAGSTER_HOME is not set: it names the folder of the dagster.yaml that this instance was read from, and"
+                " its event log lies in it."
+            )
+        return cls(str(Path(home, "history", "runs")), inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Any]:

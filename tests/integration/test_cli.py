@@ -39,8 +39,10 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def runs(home: Path) -> list[dg.DagsterRun]:
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        return list(instance.get_runs())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(home))
+        with dg.DagsterInstance.get() as instance:
+            return list(instance.get_runs())
 
 
 def test_a_first_run_and_a_second(tmp_path: Path) -> None:
