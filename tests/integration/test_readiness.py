@@ -325,6 +325,7 @@ def test_a_run_whose_process_was_killed_is_failed_and_its_place_freed(
     assert ended is not None
     assert ended.status == dg.DagsterRunStatus.FAILURE
     assert not storage.get_concurrency_info("warehouse").claimed_slots
+    assert list((tmp_path / "home" / "running").iterdir()) == []
 
 
 def test_a_run_of_another_machine_is_left_alone(service: Service) -> None:
