@@ -113,9 +113,17 @@ def fail_dead_runs(instance: dg.DagsterInstance, now: float | None = None) -> li
             " is whole, and the next run of the month puts right whatever else it left.",
         )
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-        lock_path(instance, run.run_id).unlink(missing_ok=True)
         ended.append(run.run_id)
+    remove_locks_of_finished_runs(instance)
     return ended
+
+
+def remove_locks_of_finished_runs(instance: dg.DagsterInstance) -> None:
+    """Killed runs leave theirs, those that Dagster's own monitoring ended too."""
+    for path in lock_path(instance, "").parent.glob("*.lock"):
+        run = instance.get_run_by_id(path.stem)
+        if run is not None and run.is_finished:
+            path.unlink(missing_ok=True)
 
 
 def dead_runs_sensor() -> dg.SensorDefinition:

@@ -26,6 +26,8 @@ from segmentation_assets.definitions import build_defs
 from segmentation_assets.run_locks import MACHINE, QUIET_SECONDS, fail_dead_runs
 from segmentation_assets.warehouse import DuckDBWarehouse
 from tests.integration.command_line import CHECKOUT
+from tests.integration.conftest import refusal
+from tests.warehouse_fixture import Pipeline
 
 NEW_YORK = ZoneInfo("America/New_York")
 AUGUST, SEPTEMBER, OCTOBER, NOVEMBER = (date(2025, month, 1) for month in (8, 9, 10, 11))
@@ -325,6 +327,7 @@ def test_a_run_whose_process_was_killed_is_failed_and_its_place_freed(
     assert ended is not None
     assert ended.status == dg.DagsterRunStatus.FAILURE
     assert not storage.get_concurrency_info("warehouse").claimed_slots
+    assert list((tmp_path / "home" / "running").iterdir()) == []
 
 
 def test_a_run_of_another_machine_is_left_alone(service: Service) -> None:
@@ -334,3 +337,14 @@ def test_a_run_of_another_machine_is_left_alone(service: Service) -> None:
     found = service.instance.get_run_by_id(elsewhere.run_id)
     assert found is not None
     assert found.status == dg.DagsterRunStatus.STARTED
+
+
+def test_audiences_of_a_month_that_was_never_published_are_refused(pipeline: Pipeline) -> None:
+    """Alone, they would be empty and their run green."""
+    pipeline.execute("create schema gold")
+    pipeline.execute("create table gold.segment_publications (snapshot_month date)")
+    result = pipeline.run(NOVEMBER, select=["gold/audience_core_retention"])
+    assert not result.success
+    assert refusal(result) == (
+        "Not published, and so without audiences: 2025-11-01. Publish first (`make month MONTH=2025-11-01`)."
+    )
