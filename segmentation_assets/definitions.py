@@ -8,6 +8,7 @@ import dagster as dg
 
 from segmentation_assets.assets.exports import export_assets
 from segmentation_assets.assets.outcomes import outcomes_asset
+from segmentation_assets.assets.report import report_asset
 from segmentation_assets.assets.segmentation import dbt_asset_definitions
 from segmentation_assets.assets.star_schema import star_schema_assets
 from segmentation_assets.checks import audit_checks
@@ -33,7 +34,7 @@ def build_defs(
     """A fresh graph; `resources` replace those named the same."""
     job = monthly_job()
     return dg.Definitions(
-        assets=[*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset()],
+        assets=[*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset(), report_asset()],
         asset_checks=[audit_checks()],
         jobs=[job],
         schedules=[monthly_schedule(job)],
