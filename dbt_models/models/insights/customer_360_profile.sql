@@ -77,9 +77,9 @@ transactions as (
 
     select
         periods.customer_id,
-        sum(periods.transaction_count) as total_transactions,
-        sum(periods.spend) as lifetime_value,
-        sum(periods.amount_squares) as amount_squares,
+        cast(sum(periods.transaction_count) as bigint) as total_transactions,
+        cast(sum(periods.spend) as decimal(18, 2)) as lifetime_value,
+        cast(sum(periods.amount_squares) as decimal(38, 4)) as amount_squares,
         min(periods.min_amount) as min_amount,
         max(periods.max_amount) as max_amount,
         count(*) - count(periods.amount_squares) as periods_without_squares
