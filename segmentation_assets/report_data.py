@@ -164,9 +164,9 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     publication = newest_publication(session, month)
     metrics = hero_metrics(session, month)
     waterfalls = waterfall_rows(session, month)
-    refuse_another_version(month, publication, metrics, waterfalls, rules)
-    definitions = segment_definitions(session, rules, publication["rules_hash"])
     shares = month_shares(session, month)
+    refuse_another_version(month, publication, metrics, shares, waterfalls, rules)
+    definitions = segment_definitions(session, rules, publication["rules_hash"])
     months = tuple(month_after(month, back) for back in range(1 - MONTHS_SHOWN, 1))
     published = {share.month for share in shares}
     first = min(published)
@@ -227,12 +227,16 @@ def refuse_another_version(
     month: date,
     publication: Mapping[str, Any],
     metrics: Sequence[Metrics],
+    shares: Sequence[Share],
     waterfalls: Mapping[str, Mapping[str, int]],
     rules: Rules,
 ) -> None:
     """A month may be published again without what is made from it, as when a run stops between the two."""
     members = {row.segment: row.customers for row in metrics}
     stale = [f"{GOLD}/hero_metrics"] if members.get(TOTAL) != publication["customers"] else []
+    summarised = {share.segment for share in shares if share.month == month}
+    if not stale and summarised != {name for name, customers in members.items() if customers and name != TOTAL}:
+        stale = [f"{GOLD}/segment_summary"]
     if not stale and any(
         waterfalls.get(campaign.name, {}).get("in_segment") != members.get(campaign.segment, 0)
         for campaign in rules.campaigns

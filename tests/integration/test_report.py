@@ -255,11 +255,17 @@ def test_a_month_never_published_is_refused_in_words(pipeline: Pipeline, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("table", "where"),
-    [("hero_metrics", "customer_segment = 'All customers'"), ("audience_waterfall", "step = 'in_segment'")],
+    ("table", "fault"),
+    [
+        ("hero_metrics", "update {} set customers = customers + 1 where customer_segment = 'All customers'"),
+        ("hero_metrics", "delete from {}"),
+        ("audience_waterfall", "update {} set customers = customers + 1 where step = 'in_segment'"),
+        ("audience_waterfall", "delete from {}"),
+        ("segment_summary", "delete from {}"),
+    ],
 )
-def test_a_table_of_another_version_is_refused(pipeline: Pipeline, table: str, where: str) -> None:
-    pipeline.execute(f"update gold.{table} set customers = customers + 1 where {where}")
+def test_a_table_of_another_version_is_refused(pipeline: Pipeline, table: str, fault: str) -> None:
+    pipeline.execute(fault.format(f"gold.{table}"))
     with pytest.raises(
         ReportError, match=rf"^{NEWEST} cannot be reported: gold/{table} was not made from the month as"
     ):
