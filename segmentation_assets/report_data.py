@@ -344,8 +344,13 @@ def audit_results(rows: Sequence[Mapping[str, Any]]) -> tuple[AuditResult, ...]:
             verdict = "accepted"
         else:
             verdict = "warned" if failed else "passed"
-        found.append(AuditResult(audit.name, audit.meaning, verdict, tuple(map(audits.failure_sentence, failed))))
+        found.append(AuditResult(audit.name, audit.meaning, verdict, tuple(map(finding, failed))))
     return tuple(found)
+
+
+def finding(row: Mapping[str, Any]) -> str:
+    """The audit's own sentence without the month and the name, which stand beside it."""
+    return audits.failure_sentence(row).removeprefix(f"{row['snapshot_month']}: {row['audit']}").lstrip(",: ")
 
 
 def notes(
