@@ -11,7 +11,7 @@ setup(
     ],
     package_dir={"segmentation_assets.dbt_models": "dbt_models"},
     package_data={
-        "segmentation_assets": ["dagster.yaml"],
+        "segmentation_assets": ["dagster.yaml", "templates/*.j2"],
         "segmentation_assets.dbt_models": [
             "*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "models/**/*.md", "rules/*.yml",
             "tests/**/*.sql",

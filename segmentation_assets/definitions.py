@@ -9,6 +9,7 @@ import dagster as dg
 from segmentation_assets.alerts import alert_sensor
 from segmentation_assets.assets.exports import export_assets
 from segmentation_assets.assets.outcomes import outcomes_asset
+from segmentation_assets.assets.report import report_asset
 from segmentation_assets.assets.segmentation import dbt_asset_definitions
 from segmentation_assets.assets.star_schema import star_schema_assets
 from segmentation_assets.catch_up import catch_up_sensor
@@ -43,7 +44,9 @@ def build_defs(
         **(resources or {}),
     }
     return dg.Definitions(
-        assets=with_freshness([*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset()]),
+        assets=with_freshness(
+            [*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset(), report_asset()]
+        ),
         asset_checks=[audit_checks()],
         jobs=[job],
         schedules=[monthly_schedule(job, provided["warehouse"])],

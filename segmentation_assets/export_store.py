@@ -2,6 +2,7 @@
 
     <uri>/<campaign>/<month>/<version>/full.csv ...
     <uri>/<campaign>/<month>/manifest.json
+    <uri>/reports/<month>/segment_report.html
 
 A version is named after its content, so a rerun with other content writes beside the files that readers may have open.
 The manifest names the version's files and is put last, in one step: who reads the manifest finds all the files of one
@@ -24,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 DEFAULT_URI = "exports"
 MANIFEST = "manifest.json"
+REPORTS = "reports"
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-01")
 _VERSION = re.compile(r"[0-9a-f]{12}")
 # A write that was cut off leaves such a file behind; the next export of the month removes it.
@@ -101,6 +103,16 @@ class ExportStore:
             self._put(f"{folder}/{manifest['version']}/{name}", content)
         self._put(f"{folder}/{MANIFEST}", (json.dumps(manifest, indent=2) + "\n").encode())
         self._tidy(folder, keep={manifest["version"], manifest["previous_version"]})
+
+    def write_report(self, month: date, name: str, content: bytes) -> str:
+        """`reports/<month>/<name>`, all of it or nothing; its address, without credentials."""
+        files, root = self._place
+        folder = f"{REPORTS}/{month}"
+        self._put(f"{folder}/{name}", content)
+        for left in self._names(folder):
+            if _PARTIAL.fullmatch(left):
+                files.rm(f"{root}/{folder}/{left}")
+        return files.unstrip_protocol(f"{root}/{folder}/{name}")
 
     def _tidy(self, folder: str, keep: set[str | None]) -> None:
         """Remove old versions and remains of interrupted writes, and nothing that is not ours."""

@@ -76,6 +76,13 @@
     and {{ column }} < {{ date_literal(month_after(month_after(months[-1]))) }}
 {%- endmacro %}
 
+{#- The asked months and as many after them: what a table that looks back that far has to make anew. -#}
+{% macro is_asked_month_or_up_to(column, months_later) %}
+    {%- set months = asked_month_list() -%}
+    {{ column }} >= {{ date_literal(months[0]) }}
+    and {{ column }} <= {{ date_literal(months_before(months[-1], -months_later)) }}
+{%- endmacro %}
+
 {#- Completed months from one date to a later one: 31 January to 1 August is 6. -#}
 {% macro completed_months(start, end) %}
     (extract(year from {{ end }}) - extract(year from {{ start }})) * 12

@@ -20,7 +20,7 @@
 
 {#- The dates a run has to roll up, as plain ranges (pruning needs them plain): the asked months, every month
     before them that the rollup lacks, and everything when it is new. A month rolled up under other category
-    groups counts as lacking. -#}
+    groups, or before a column was added, counts as lacking. -#}
 {% macro in_rollup_months(column) %}
     {% set asked = asked_month_list() %}
     {% set upper = month_after(asked[-1]) %}
@@ -53,4 +53,11 @@
     {{ return(months) }}
 {% endmacro %}
 
-{% macro category_groups_hash() %}{{ return(local_md5(tojson(var('category_groups'), sort_keys=true))) }}{% endmacro %}
+{#- What a row of the rollup was made under. `columns` names those added since the first rollup: whoever adds another
+    adds it here, and every rollup made before is made anew, in the very next run. -#}
+{% macro category_groups_hash() %}
+    {{ return(local_md5(tojson(
+        {'category_groups': var('category_groups'), 'columns': ['amount_squares', 'min_amount', 'max_amount']},
+        sort_keys=true
+    ))) }}
+{% endmacro %}

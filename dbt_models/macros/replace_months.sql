@@ -3,7 +3,8 @@
     new one. (delete+insert keyed on customer and month would keep the rows of customers who left.)
 
     A model says in `meta` what its months are, where that is not plainly the asked ones:
-      replaces: asked_months (default) | asked_months_and_next | months_in_batch | rollup_months
+      replaces: asked_months (default) | asked_months_and_next | asked_months_and_three_later | months_in_batch |
+                rollup_months
       invalidates: a model whose rows of the same months stop being true with this replacement -#}
 {% macro get_incremental_replace_months_sql(arg_dict) %}
     {% set meta = config.get('meta') or {} %}
@@ -29,6 +30,8 @@
         {{ return(is_asked_month('snapshot_month')) }}
     {% elif kind == 'asked_months_and_next' %}
         {{ return(is_asked_month_or_next('snapshot_month')) }}
+    {% elif kind == 'asked_months_and_three_later' %}
+        {{ return(is_asked_month_or_up_to('snapshot_month', 3)) }}
     {% elif kind == 'months_in_batch' %}
         {{ return("snapshot_month in (select snapshot_month from " ~ batch ~ ")") }}
     {% elif kind == 'rollup_months' %}

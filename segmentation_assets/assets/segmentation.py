@@ -1,6 +1,7 @@
-"""The dbt models as assets: staging, the candidate month, what is published, and the audiences.
+"""The dbt models as assets: staging, the candidate month, what is published, the audiences, and the insights.
 
-Three builds, because the checks of the candidate stand between it and publication. The gate itself is in the warehouse.
+Several builds, because the checks of the candidate stand between it and publication. The gate itself is in the
+warehouse.
 """
 
 import time
@@ -136,7 +137,13 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
         refuse_empty_audiences(warehouse, months)
         yield from build(context, dbt, warehouse, months)
 
-    return [staging, candidate, publication, audiences]
+    @dbt_assets(select="path:models/insights", name="insights", **monthly)
+    def insights(
+        context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[Any]:
+        yield from build(context, dbt, warehouse, asked_months(context))
+
+    return [staging, candidate, publication, audiences, insights]
 
 
 def asked_months(context: dg.AssetExecutionContext) -> tuple[date, date]:

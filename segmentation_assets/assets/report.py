@@ -1,0 +1,84 @@
+"""The month's report: one HTML file beside the exports.
+
+What it says is in report_data.py, how it looks in report_page.py and report_pictures.py.
+"""
+
+import base64
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from segmentation_assets import report_page, report_pictures
+from segmentation_assets.dbt_project import rules
+from segmentation_assets.export_store import ExportError, ExportStore
+from segmentation_assets.partitions import monthly_partitions, months_between
+from segmentation_assets.report_data import Report, ReportError, read_report
+from segmentation_assets.warehouse import GOLD, SILVER, Warehouse, WarehouseError
+
+GROUP = "activation"
+FILE = "segment_report.html"
+# Metadata is kept with every event and sent to the browser whole.
+LARGEST_PICTURE_BYTES = 200_000
+READS = (
+    *(
+        [GOLD, table]
+        for table in (
+            "customer_segment_history", "segment_summary", "segment_transitions", "segment_publications",
+            "segment_rules", "hero_metrics", "audience_waterfall", "campaign_outcomes",
+        )
+    ),
+    [SILVER, "segment_audits"],
+)  # fmt: skip
+
+
+def report_asset() -> dg.AssetsDefinition:
+    @dg.asset(
+        key=dg.AssetKey([GROUP, "segment_report"]),
+        group_name=GROUP,
+        partitions_def=monthly_partitions(),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[dg.AssetKey(key) for key in READS],
+        kinds={"python", "html"},
+        owners=["team:customer-analytics"],
+        description="One HTML file per month: headline numbers, shares against their bands, migration, value,"
+        " audiences, campaign outcomes, audits and definitions. It opens offline and holds no personal data:"
+        " reports/<month>/segment_report.html beside the exports.",
+        pool="warehouse",
+    )
+    def segment_report(
+        context: dg.AssetExecutionContext,
+        warehouse: dg.ResourceParam[Warehouse],
+        exports: dg.ResourceParam[ExportStore],
+    ) -> None:
+        keys = context.partition_key_range
+        months = months_between(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        try:
+            with warehouse.session(read_only=True) as session:
+                # All are read before the first is written: a range goes out whole or not at all.
+                reports = [read_report(session, rules(), month) for month in months]
+            for report in reports:
+                metadata = write(exports, report)
+                context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=str(report.month))
+        except (ReportError, ExportError, WarehouseError) as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from None
+
+    return segment_report
+
+
+def write(store: ExportStore, report: Report) -> dict[str, Any]:
+    """The file, and what its materialisation shows."""
+    page = report_page.render(report)
+    path = store.write_report(report.month, FILE, page)
+    metadata: dict[str, Any] = {
+        "path": dg.MetadataValue.path(path),
+        "bytes": len(page),
+        "version": report.version,
+        "audits_not_passed": sum(audit.verdict != "passed" for audit in report.audits),
+    }
+    picture = report_pictures.png(report_pictures.share_charts(report))
+    if len(picture) < LARGEST_PICTURE_BYTES:
+        metadata["shares"] = dg.MetadataValue.md(
+            f"![shares](data:image/png;base64,{base64.b64encode(picture).decode()})"
+        )
+    return metadata
