@@ -252,16 +252,13 @@ def refuse_another_version(
 def hero_metrics(session: Session, month: date) -> list[Metrics]:
     rows = session.rows(f"select * from {GOLD}.hero_metrics where snapshot_month = ?", (month,))
     whole = {"customers", "active_customers", "churned_customers", "reactivated_customers", "new_customers"}
+
+    def number(name: str, value: Any) -> Any:
+        return None if value is None else int(value) if name in whole else float(value)
+
+    names = [name for name in Metrics.__annotations__ if name != "segment"]
     return [
-        Metrics(
-            segment=row["customer_segment"],
-            **{
-                name: None if row[name] is None else int(row[name]) if name in whole else float(row[name])
-                for name in Metrics.__annotations__
-                if name != "segment"
-            },
-        )
-        for row in rows
+        Metrics(segment=row["customer_segment"], **{name: number(name, row[name]) for name in names}) for row in rows
     ]
 
 
