@@ -14,7 +14,8 @@
     {% for row in (run_query(comments_of(relation)) if wanted else []) %}
         {% set comment = wanted.get(row[0]) %}
         {% if comment and comment != row[1] %}
-            {% set place = "column " ~ relation ~ "." ~ adapter.quote(row[0]) if row[0] else relation.type ~ " " ~ relation %}
+            {% set column = "column " ~ relation ~ "." ~ adapter.quote(row[0]) %}
+            {% set place = column if row[0] else relation.type ~ " " ~ relation %}
             {% do changed.append("comment on " ~ place ~ " is " ~ duckdb_escape_comment(comment)) %}
         {% endif %}
     {% endfor %}
@@ -25,7 +26,9 @@
 {% macro comments_of(relation) %}
     {% set here = "database_name = '" ~ relation.database ~ "' and schema_name = '" ~ relation.schema ~ "'" %}
     {% set kind = 'view' if relation.is_view else 'table' %}
-    select '' as name, comment from duckdb_{{ kind }}s() where {{ here }} and {{ kind }}_name = '{{ relation.identifier }}'
+    select '' as name, comment from duckdb_{{ kind }}s()
+    where {{ here }} and {{ kind }}_name = '{{ relation.identifier }}'
     union all
-    select column_name, comment from duckdb_columns() where {{ here }} and table_name = '{{ relation.identifier }}'
+    select column_name, comment from duckdb_columns()
+    where {{ here }} and table_name = '{{ relation.identifier }}'
 {% endmacro %}
