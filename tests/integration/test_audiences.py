@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 from scipy import stats
@@ -372,3 +373,46 @@ def test_a_campaign_is_added_by_a_rule_and_a_model(published: Pipeline, tmp_path
     )
     manifest = json.loads((tmp_path / "out" / "lounge_trial" / str(NOVEMBER) / "manifest.json").read_text())
     assert manifest["files"]["full.csv"]["rows"] == sent[0][0] > 0
+
+
+def test_a_list_of_nobody_is_warned_of_and_exported_empty(
+    audiences_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEGMENTATION_EXPORT_URI", str(tmp_path / "out"))
+    name, export = "premium_rewards", "activation/export_premium_rewards"
+    with pipeline_at(tmp_path / "copy" / "segmentation.duckdb", audiences_file) as pipeline:
+        assert pipeline.run(OCTOBER, select=[export]).success
+        before = json.loads((tmp_path / "out" / name / str(OCTOBER) / "manifest.json").read_text())
+        pipeline.execute(
+            "insert into gold.marketing_suppressions (customer_id) select distinct customer_id"
+            f" from gold.audience_{name}"
+        )
+        made = ["silver/audience_candidates", f"gold/audience_{name}", "gold/audience_waterfall"]
+        result = pipeline.run(NOVEMBER, select=[*made, export])
+        waterfall = dict(
+            pipeline.rows(
+                "select step, customers from gold.audience_waterfall"
+                f" where campaign = '{name}' and snapshot_month = '{NOVEMBER}'"
+            )
+        )
+        assert pipeline.rows(f"select 1 from gold.audience_{name} where snapshot_month = '{NOVEMBER}'") == []
+    assert result.success
+    failed = {one.check_name: one for one in result.get_asset_check_evaluations() if not one.passed}
+    assert set(failed) == {
+        f"audience_is_not_empty_audience_{name}_",
+        f"audience_size_is_near_last_months_audience_{name}_",
+        "campaign_reaches_somebody",
+    }
+    assert {one.severity for one in failed.values()} == {dg.AssetCheckSeverity.WARN}
+    assert str(NOVEMBER) in (failed["campaign_reaches_somebody"].description or "")
+
+    folder = tmp_path / "out" / name / str(NOVEMBER)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    rows = {file: entry["rows"] for file, entry in manifest["files"].items()}
+    gone = before["files"]["full.csv"]["rows"]
+    assert gone > 0
+    assert rows == {"full.csv": 0, "full.parquet": 0, "added.csv": 0, "removed.csv": gone, "ads.csv": 0}
+    assert manifest["waterfall"] == waterfall
+    assert waterfall["in_segment"] > waterfall["not_suppressed"] == waterfall["sent"] == 0
+    (header,) = (folder / manifest["files"]["full.csv"]["path"]).read_text().splitlines()
+    assert header.startswith("snapshot_month,campaign,audience_rank,customer_id,email")
