@@ -7,6 +7,7 @@ split nobody planned that goes unnoticed.
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -75,7 +76,7 @@ def test_the_outcome_is_scipys_on_the_raw_spend(measured: tuple[Pipeline, dg.Exe
         if len(holdout) < 2:
             continue
         compared += 1
-        test = stats.ttest_ind(target, holdout, equal_var=False)
+        test: Any = stats.ttest_ind(target, holdout, equal_var=False)
         interval = test.confidence_interval(0.95)
         means = sum(target) / len(target), sum(holdout) / len(holdout)
         expected = (*means, means[0] - means[1], interval.low, interval.high, test.pvalue)
