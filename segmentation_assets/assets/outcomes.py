@@ -172,12 +172,13 @@ def split_check(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
         " spend. Look for a changed holdout_pct, customers deleted from one group, and lists not made by"
         " audience_candidates."
     )
+    sound = "Every split is within what chance does." if rows else "No audience month is due yet."
     return dg.AssetCheckResult(
         asset_key=KEY,
         check_name=CHECK,
         passed=not off,
         severity=dg.AssetCheckSeverity.WARN,
-        description="\n".join([*sentences, advice]) if off else "Every split is within what chance does.",
+        description="\n".join([*sentences, advice]) if off else sound,
         metadata={"campaigns_off": len(off), "campaigns": len(rows), "smallest_p_value_accepted": SPLIT_P_VALUE},
     )
 

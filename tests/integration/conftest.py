@@ -140,6 +140,15 @@ def published(published_file: Path, tmp_path: Path) -> Iterator[Pipeline]:
 
 
 @pytest.fixture(scope="session")
+def audiences_file(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with the audiences of the three months, made as the shipped rules say."""
+    with pipeline_at(tmp_path_factory.mktemp("audiences") / "segmentation.duckdb", published_file) as pipeline:
+        succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)
+        assert succeeded, said
+    return pipeline.path
+
+
+@pytest.fixture(scope="session")
 def december(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dg.ExecuteInProcessResult]:
     """December published by the job: four segments at exactly 5 %, and every audit that only warns failing."""
     with pipeline_at(tmp_path_factory.mktemp("december") / "segmentation.duckdb", published_file) as pipeline:

@@ -20,19 +20,11 @@ from segmentation_assets.dbt_project import rules
 from segmentation_assets.export_audience import refuse_unpublished
 from segmentation_assets.export_store import ExportError, ExportStore
 from segmentation_assets.warehouse import DuckDBWarehouse
-from tests.integration.conftest import DECEMBER, NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
+from tests.integration.conftest import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.warehouse_fixture import Pipeline
 
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
 CAMPAIGNS = [campaign.name for campaign in rules().campaigns]
-
-
-@pytest.fixture(scope="module")
-def audiences_file(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with pipeline_at(tmp_path_factory.mktemp("audiences") / "segmentation.duckdb", published_file) as pipeline:
-        succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)
-        assert succeeded, said
-    return pipeline.path
 
 
 @pytest.fixture

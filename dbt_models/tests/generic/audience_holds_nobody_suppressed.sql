@@ -1,11 +1,33 @@
-{#- Catches a list made before a suppression arrived: make its month again before it is used. -#}
+{#- Catches a list made before a suppression arrived: make its month again before it is used. Whoever has the address of
+    a suppressed customer counts as suppressed too. Failing rows name the customer, never the address. -#}
 {% test audience_holds_nobody_suppressed(model) %}
 {{ config(where='__asked_months__') }}
+with suppressed as (
+
+    {{ suppressed_customers() }}
+
+),
+
+contacts as (
+
+    {{ current_contacts() }}
+
+),
+
+suppressed_mailboxes as (
+
+    select contacts.mailbox
+    from suppressed
+    inner join contacts on suppressed.customer_id = contacts.customer_id
+    where contacts.mailbox is not null
+
+)
+
 select
     snapshot_month,
     customer_id
 from {{ model }}
-where customer_id in (
-    {{ suppressed_customers() }}
-)
+where
+    customer_id in (select customer_id from suppressed)
+    or {{ normalised_email('email') }} in (select mailbox from suppressed_mailboxes)
 {% endtest %}
