@@ -217,12 +217,16 @@ def restate_months(given: argparse.Namespace) -> int:
     from segmentation_assets import restatements
     from segmentation_assets.assets.star_schema import check_source
 
+    with warehouse().session(read_only=True) as session:
+        restatements.published_months(session)
     check_source(warehouse())
     with warehouse().session(read_only=True) as session:
         found = restatements.find(session)
         before = restatements.versions(session)
     if found is None:
-        console.print("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
+        console.print(
+            "Nothing differs: every published month is what its facts make of it. Nothing was computed.", soft_wrap=True
+        )
         return 0
     console.print("\n".join(found.words()), soft_wrap=True)
     code = compute(found.first, found.last, found.rollup_from)

@@ -64,16 +64,19 @@ def months(found: Iterable[date]) -> str:
     return ", ".join(map(str, sorted(found)))
 
 
-def find(session: Session) -> Restatement | None:
-    """What has to be restated; None when nothing differs. Raises RestatementError when nothing is published."""
+def published_months(session: Session) -> list[date]:
+    """In order. Raises RestatementError when there is none."""
     if not all(table_exists(session, schema, table) for schema, table in NEEDED):
         raise RestatementError("Nothing has been published yet: run `make run` first.")
-    published = [
-        row["snapshot_month"]
-        for row in session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
-    ]
-    if not published:
+    rows = session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
+    if not rows:
         raise RestatementError("No month is published: publish one first (`make month MONTH=...`).")
+    return [row["snapshot_month"] for row in rows]
+
+
+def find(session: Session) -> Restatement | None:
+    """What has to be restated; None when nothing differs. Raises RestatementError when nothing is published."""
+    published = published_months(session)
     changed = changed_months(session, month_after(published[-1]))
     outdated = tuple(outdated_months(session))
     starts = [month for month in published if changed and month >= min(changed)] + list(outdated)
@@ -145,7 +148,10 @@ def outdated_months(session: Session) -> list[date]:
                 sum(rolled_up.transaction_count) as transaction_count,
                 sum(rolled_up.spend) as spend,
                 sum(
-                    case when rolled_up.period_start >= history.segment_assigned_date - 90 then rolled_up.spend else 0 end
+                    case
+                        when rolled_up.period_start >= history.segment_assigned_date - 90 then rolled_up.spend
+                        else 0
+                    end
                 ) as last_90,
                 sum(
                     case
@@ -156,7 +162,9 @@ def outdated_months(session: Session) -> list[date]:
                 ) as prior_90
             from {GOLD}.customer_segment_history as history
             inner join {SILVER}.customer_period_spend as rolled_up
-                on history.customer_id = rolled_up.customer_id and rolled_up.period_start < history.segment_assigned_date
+                on
+                    history.customer_id = rolled_up.customer_id
+                    and rolled_up.period_start < history.segment_assigned_date
             group by history.snapshot_month
         )
         select published.snapshot_month

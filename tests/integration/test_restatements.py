@@ -18,16 +18,21 @@ import pandas as pd
 import pytest
 
 from segmentation_assets import restatements
+from segmentation_assets.definitions import build_defs
+from segmentation_assets.schedules import monthly_segmentation
 from segmentation_assets.warehouse import DuckDBWarehouse
 from tests.integration.command_line import segmentation
 from tests.integration.conftest import (
     CANDIDATE_AND_PUBLISHED,
+    CANDIDATE_ASSETS,
     NO_TESTS,
     NOVEMBER,
     OCTOBER,
+    PUBLISHED_ASSETS,
     SEPTEMBER,
     pipeline_at,
     published_tables,
+    refusal,
 )
 from tests.warehouse_fixture import Pipeline
 
@@ -40,7 +45,8 @@ CORRECTIONS = (
     f" where snapshot_month = '{SEPTEMBER}' and customer_segment <> 'High-Value Travelers'"
     " order by customer_id limit 40",
     "update gold.fct_transactions set transaction_amount = transaction_amount + 500 where transaction_key ="
-    " (select min(transaction_key) from silver.stg_transactions where transaction_date >= '2025-03-01')",
+    " (select min(transaction_key) from silver.stg_transactions where transaction_date >= '2025-03-01'"
+    " and transaction_date < '2025-04-01')",
     "delete from gold.fct_transactions where transaction_date >= '2025-10-01' and transaction_date < '2025-11-01'"
     " and transaction_key % 50 = 0",
 )
@@ -202,12 +208,22 @@ def test_the_sensor_asks_for_the_same_once_and_a_month_that_fails_its_audits_kee
         assert asked.run_key == again.run_key
         assert asked.tags["dagster/asset_partition_range_start"] == str(SEPTEMBER)
         assert asked.tags["dagster/asset_partition_range_end"] == str(NOVEMBER)
-
-        instance.create_run_for_job  # noqa: B018
-    code, out, err = restate(published.path.parent)
-    assert code == 1
-    assert "Not published: 2025-09-01. Each keeps its last published version, if it has one." in err
-    assert "facts_reach_the_end_of_the_month: 2 days without facts" in err
+        instance.add_run(
+            dg.DagsterRun("monthly_segmentation", status=dg.DagsterRunStatus.STARTED, tags=dict(asked.tags))
+        )
+        waits = look(instance, published)
+        assert isinstance(waits, dg.SkipReason)
+        assert (waits.skip_message or "").startswith("A run is under way")
+    job = build_defs({"warehouse": DuckDBWarehouse(path=str(published.path))}).resolve_job_def(monthly_segmentation)
+    result = job.execute_in_process(
+        asset_selection=[dg.AssetKey(key.split("/")) for key in CANDIDATE_ASSETS + PUBLISHED_ASSETS],
+        tags=dict(asked.tags),
+        raise_on_error=False,
+    )
+    assert not result.success
+    told = refusal(result)
+    assert told.startswith("Not published: 2025-09-01. Each keeps its last published version, if it has one.")
+    assert "facts_reach_the_end_of_the_month: 2 days without facts" in told
     after = published_tables(published)
 
     def of(tables: dict[str, list[tuple[Any, ...]]], month: date) -> list[tuple[Any, ...]]:
@@ -217,8 +233,6 @@ def test_the_sensor_asks_for_the_same_once_and_a_month_that_fails_its_audits_kee
     assert [row[:2] for row in after["segment_publications"]] == [
         (SEPTEMBER, 1), (OCTOBER, 1), (OCTOBER, 2), (NOVEMBER, 1), (NOVEMBER, 2),
     ]  # fmt: skip
-    assert "2025-10-01: published again as version 2; " in out
-    assert "2025-09-01: published again" not in out
     assert {row[0] for row in after["segment_restatements"]} == {OCTOBER, NOVEMBER}
     # It is not forgotten: what is published of September is not what the facts make of it.
     found = find(published)
@@ -282,4 +296,5 @@ def test_nothing_published_is_one_line(tmp_path: Path) -> None:
     code, out, err = segmentation(tmp_path, "restate", SEGMENTATION_SOURCE="warehouse")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("error: There is no DuckDB file at ")
+    assert not list(tmp_path.glob("**/*.duckdb")), "a look made a database"
