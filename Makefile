@@ -16,7 +16,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(SOURCE)
 endif
 
-.PHONY: help run test test-snowflake ui month backfill why accept bench cost lint clean
+.PHONY: help run test test-snowflake ui month backfill restate why accept bench cost lint clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ month: $(SETUP) ## Compute and publish one month: MONTH=2025-11-01
 
 backfill: $(SETUP) ## Compute a range of months in one run: FROM=2025-01-01 TO=2025-06-01
 	@$(BIN)/segmentation backfill "$(FROM)" "$(TO)"
+
+restate: $(SETUP) ## Recompute every published month whose facts changed since, and all published after it
+	@$(BIN)/segmentation restate
 
 why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 MONTH=2025-11-01
 	@$(BIN)/segmentation why "$(CUSTOMER)" "$(MONTH)"

@@ -50,8 +50,8 @@ AUDITS: tuple[Audit, ...] = (
         meaning="customer_period_spend and the facts agree, month by month, in count and amount, over the windows.",
         unit="months that differ",
         advice="Facts arrived or changed after the rollup, or their customer_key or date is unknown. Recompute the"
-        " months that differ (`make backfill FROM=... TO=...`); if they still differ, look for facts whose customer_key"
-        " is missing from dim_customer or whose date is missing from dim_date.",
+        " months that differ (`make restate`, or `make backfill FROM=... TO=...`); if they still differ, look for facts"
+        " whose customer_key is missing from dim_customer or whose date is missing from dim_date.",
     ),
     Audit(
         "facts_reach_the_end_of_the_month",

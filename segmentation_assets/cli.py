@@ -52,16 +52,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accept.add_argument("--who", required=True)
     accept.add_argument("--why", required=True)
     accept.set_defaults(run=accept_audit)
+    restate = commands.add_parser("restate", help="recompute the months whose facts changed, and those after them")
+    restate.set_defaults(run=restate_months)
     commands.add_parser("ui", help="Dagster on loopback").set_defaults(run=serve)
     given = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.run
     from segmentation_assets.overrides import OverrideError
+    from segmentation_assets.restatements import RestatementError
     from segmentation_assets.rules import RulesError
     from segmentation_assets.why import WhyError
 
     try:
         return command(given)
-    except (MonthError, SourceError, WarehouseError, RulesError, OverrideError, WhyError) as error:
+    except (MonthError, SourceError, WarehouseError, RulesError, OverrideError, RestatementError, WhyError) as error:
         errors.print(f"[red]error:[/red] {error}", markup=True, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
@@ -99,15 +102,18 @@ def run(given: argparse.Namespace) -> int:
     return compute(max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN)), last)
 
 
-def compute(first: date, last: date) -> int:
-    """One run of the monthly job for the months, both included."""
+def compute(first: date, last: date, rollup_from: date | None = None) -> int:
+    """One run of the monthly job for the months, both included.
+
+    `rollup_from` is an earlier month from which on the facts are rolled up anew.
+    """
     check_months(first, last)
     check_settings()
     log = dagster_home() / "last-run.log"
     started = time.monotonic()
     months = f"{first} to {last}" if first < last else str(first)
     console.print(f"Computing {months} from the source {source()!r}; the full log is {log}", soft_wrap=True)
-    succeeded, failure = _execute(first, last, log)
+    succeeded, failure = _execute(first, last, rollup_from, log)
     seconds = time.monotonic() - started
     if not succeeded:
         errors.print(f"\n[red]The run failed[/red] after {seconds:.0f} s.\n{failure}", soft_wrap=True)
@@ -130,9 +136,9 @@ def check_settings() -> None:
         pass
 
 
-def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
+def _execute(first: date, last: date, rollup_from: date | None, log: Path) -> tuple[bool, str]:
     from segmentation_assets.definitions import build_defs
-    from segmentation_assets.months_of_runs import RANGE_END, RANGE_START
+    from segmentation_assets.months_of_runs import tags_of_months
     from segmentation_assets.run_locks import MACHINE, fail_dead_runs, held, machine
     from segmentation_assets.schedules import monthly_segmentation
     from segmentation_assets.terminal import progress_logger
@@ -152,9 +158,7 @@ def _execute(first: date, last: date, log: Path) -> tuple[bool, str]:
             # A single month is a run of that partition; its checks then carry the month.
             partition_key=str(first) if first == last else None,
             run_id=run_id,
-            tags={MACHINE: machine()}
-            if first == last
-            else {MACHINE: machine(), RANGE_START: str(first), RANGE_END: str(last)},
+            tags={MACHINE: machine(), **tags_of_months(first, last, rollup_from)},
             raise_on_error=False,
         )
     for event in result.all_events:
@@ -206,6 +210,34 @@ def accept_audit(given: argparse.Namespace) -> int:
     console.print(accepted)
     console.print(f"Next: [bold]make month MONTH={month}[/bold] publishes it, unless the measured value has changed.")
     return 0
+
+
+def restate_months(given: argparse.Namespace) -> int:
+    del given
+    from segmentation_assets import restatements
+    from segmentation_assets.assets.star_schema import check_source
+
+    with warehouse().session(read_only=True) as session:
+        restatements.published_months(session)
+    check_source(warehouse())
+    with warehouse().session(read_only=True) as session:
+        found = restatements.find(session)
+        before = restatements.versions(session)
+    if found is None:
+        console.print(
+            "Nothing differs: every published month is what its facts make of it. Nothing was computed.", soft_wrap=True
+        )
+        return 0
+    console.print("\n".join(found.words()), soft_wrap=True)
+    code = compute(found.first, found.last, found.rollup_from)
+    with warehouse().session(read_only=True) as session:
+        changed = restatements.changes(session, before)
+        left = restatements.find(session)
+    console.print()
+    console.print("\n".join(changed or ["No published month changed."]), soft_wrap=True)
+    if left is not None and left.changed:
+        errors.print(f"\nFacts and rollup still differ: {restatements.months(left.changed)}. {restatements.LOST_FACTS}")
+    return 1 if left is not None else code
 
 
 def serve(given: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ from segmentation_assets.dbt_project import (
     vars_arguments,
 )
 from segmentation_assets.lineage import known_lineage
+from segmentation_assets.months_of_runs import rollup_vars
 from segmentation_assets.warehouse import Warehouse
 
 _END = object()
@@ -161,6 +162,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             "last_month": str(months[1]),
             "run_id": context.run.run_id,
             "run_date": str(date.today()),
+            **rollup_vars(context.run.tags),
         }
         arguments = [
             "--no-use-colors", "--log-level", "none", "build",

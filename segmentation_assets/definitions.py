@@ -17,6 +17,7 @@ from segmentation_assets.checks import audit_checks
 from segmentation_assets.dbt import InProcessDbt
 from segmentation_assets.export_store import ExportStore, export_uri
 from segmentation_assets.freshness import with_freshness
+from segmentation_assets.restatements import restatement_sensor
 from segmentation_assets.run_locks import dead_runs_sensor, in_process_with_lock
 from segmentation_assets.schedules import monthly_job, monthly_schedule
 from segmentation_assets.warehouse import warehouse
@@ -50,7 +51,12 @@ def build_defs(
         asset_checks=[audit_checks()],
         jobs=[job],
         schedules=[monthly_schedule(job, provided["warehouse"])],
-        sensors=[alert_sensor(), catch_up_sensor(job, provided["warehouse"]), dead_runs_sensor()],
+        sensors=[
+            alert_sensor(),
+            catch_up_sensor(job, provided["warehouse"]),
+            restatement_sensor(job, provided["warehouse"]),
+            dead_runs_sensor(),
+        ],
         # Every step reads and writes one warehouse: in one process it is opened, and dbt imported, once.
         loggers=loggers,
         executor=in_process_with_lock,

@@ -20,9 +20,12 @@
 
 {#- The dates a run has to roll up, as plain ranges (pruning needs them plain): the asked months, every month
     before them that the rollup lacks, and everything when it is new. A month rolled up under other category
-    groups, or before a column was added, counts as lacking. -#}
+    groups, or before a column was added, counts as lacking. The var rollup_from (YYYY-MM-01) names an earlier month
+    from which on all are rolled up anew: `make restate` gives it where facts changed before the first published
+    month. -#}
 {% macro in_rollup_months(column) %}
     {% set asked = asked_month_list() %}
+    {% set from = parse_month(var('rollup_from', none) or asked[0], 'rollup_from') %}
     {% set upper = month_after(asked[-1]) %}
     {% set present = months_in_rollup(upper) if execute and is_incremental() else [] %}
     {% if not present %}
@@ -31,7 +34,7 @@
     {% set ranges = [column ~ " < " ~ date_literal(present[0])] %}
     {% set month = namespace(start=present[0]) %}
     {% for _ in range(1200) if month.start < upper %}
-        {% if month.start >= asked[0] or month.start not in present %}
+        {% if month.start >= from or month.start not in present %}
             {% set end = date_literal(month_after(month.start)) %}
             {% do ranges.append(column ~ " >= " ~ date_literal(month.start) ~ " and " ~ column ~ " < " ~ end) %}
         {% endif %}

@@ -127,7 +127,7 @@
         judged.snapshot_month,
         coalesce(newest.version, 0) + 1,
         cast('{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}' as timestamp),
-        {{ string_literal(var('run_id', none) or invocation_id) }},
+        {{ publishing_run() }},
         '{{ rules_hash() }}',
         judged.customers,
         judged.content_hash,
@@ -140,6 +140,81 @@
         or newest.content_hash <> judged.content_hash
         or newest.rules_hash <> '{{ rules_hash() }}'
         or newest.audits_verdict <> judged.audits_verdict
+{% endmacro %}
+
+{% macro publishing_run() %}{{ return(string_literal(var('run_id', none) or invocation_id)) }}{% endmacro %}
+
+{#- Who moved between the version that stands in `history` and the one in `batch`, for each version that this run has
+    just logged of a month that was published before. A run that is retried finds no new version and writes nothing. -#}
+{% macro log_restatements_sql(batch, history) %}
+    {% set restatements = existing_relation_of('segment_restatements') %}
+    {% if not restatements %}
+        {% do exceptions.raise_compiler_error(
+            "gold.segment_restatements is not there yet: build segment_restatements before customer_segment_history."
+        ) %}
+    {% endif %}
+    insert into {{ restatements }} (snapshot_month, version, from_segment, to_segment, customers)
+    with new_versions as (
+
+        select
+            log.snapshot_month,
+            log.version
+        from {{ existing_relation_of('segment_publications') }} as log
+        left join {{ restatements }} as told
+            on log.snapshot_month = told.snapshot_month and log.version = told.version
+        where
+            log.run_id = {{ publishing_run() }}
+            and log.version > 1
+            and told.snapshot_month is null
+            and log.snapshot_month in (select snapshot_month from {{ batch }})
+            and log.snapshot_month in (select snapshot_month from {{ history }})
+        qualify row_number() over (partition by log.snapshot_month order by log.version desc) = 1
+
+    ),
+
+    old_rows as (
+
+        select
+            history.snapshot_month,
+            history.customer_id,
+            history.customer_segment
+        from {{ history }} as history
+        inner join new_versions on history.snapshot_month = new_versions.snapshot_month
+
+    ),
+
+    new_rows as (
+
+        select
+            batch.snapshot_month,
+            batch.customer_id,
+            batch.customer_segment
+        from {{ batch }} as batch
+        inner join new_versions on batch.snapshot_month = new_versions.snapshot_month
+
+    ),
+
+    moves as (
+
+        select
+            coalesce(new_rows.snapshot_month, old_rows.snapshot_month) as snapshot_month,
+            coalesce(old_rows.customer_segment, 'Not in the version before') as from_segment,
+            coalesce(new_rows.customer_segment, 'Not in this version') as to_segment
+        from new_rows
+        full outer join old_rows
+            on new_rows.snapshot_month = old_rows.snapshot_month and new_rows.customer_id = old_rows.customer_id
+
+    )
+
+    select
+        moves.snapshot_month,
+        new_versions.version,
+        moves.from_segment,
+        moves.to_segment,
+        count(*)
+    from moves
+    inner join new_versions on moves.snapshot_month = new_versions.snapshot_month
+    group by moves.snapshot_month, new_versions.version, moves.from_segment, moves.to_segment
 {% endmacro %}
 
 {#- The table's very first build is a `create table as`, which no incremental strategy sees. -#}

@@ -11,16 +11,19 @@
     {% set target = arg_dict.target_relation %}
     {% set months = replaced_months(meta.get('replaces', 'asked_months'), arg_dict.temp_relation) %}
     {% set columns = get_quoted_csv(arg_dict.dest_columns | map(attribute='name')) %}
-    {% set statements = [
+    {% set statements = [] %}
+    {% if meta.get('logs_publication') %}
+        {#- Before the month is replaced, as the version that stood until now is compared with it. -#}
+        {% do statements.append(log_publications_sql(arg_dict.temp_relation)) %}
+        {% do statements.append(log_restatements_sql(arg_dict.temp_relation, target)) %}
+    {% endif %}
+    {% set statements = statements + [
         "delete from " ~ target ~ " where " ~ months,
         "insert into " ~ target ~ " (" ~ columns ~ ") select " ~ columns ~ " from " ~ arg_dict.temp_relation,
     ] %}
     {% if meta.get('invalidates') %}
         {% set stale = adapter.get_relation(this.database, this.schema, meta.invalidates) %}
         {% if stale %}{% do statements.append("delete from " ~ stale ~ " where " ~ months) %}{% endif %}
-    {% endif %}
-    {% if meta.get('logs_publication') %}
-        {% do statements.append(log_publications_sql(arg_dict.temp_relation)) %}
     {% endif %}
     {{ return(in_one_transaction(statements)) }}
 {% endmacro %}

@@ -22,6 +22,7 @@ TABLES = (
     "segment_summary",
     "segment_transitions",
     "segment_publications",
+    "segment_restatements",
 )
 
 # What plain dbt and Dagster are asked for.

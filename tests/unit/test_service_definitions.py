@@ -23,10 +23,13 @@ def repository() -> Iterator[dg.RepositoryDefinition]:
     monthly_partitions.cache_clear()
 
 
-def test_every_sensor_runs_without_anybody_switching_it_on(repository: dg.RepositoryDefinition) -> None:
-    assert {sensor.name: sensor.default_status.value for sensor in repository.sensor_defs} == dict.fromkeys(
-        ("alerts", "catch_up", "runs_left_started"), "RUNNING"
-    )
+def test_every_sensor_runs_without_anybody_but_the_one_that_republishes_history(
+    repository: dg.RepositoryDefinition,
+) -> None:
+    assert {sensor.name: sensor.default_status.value for sensor in repository.sensor_defs} == {
+        **dict.fromkeys(("alerts", "catch_up", "runs_left_started"), "RUNNING"),
+        "restate": "STOPPED",
+    }
 
 
 def test_every_published_table_has_the_coarse_alarm_and_nothing_else_has(repository: dg.RepositoryDefinition) -> None:

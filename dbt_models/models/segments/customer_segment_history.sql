@@ -7,6 +7,7 @@
 -- The gate: only months whose newest audits hold no failed blocking one, unless a person accepted it, go on.
 -- A month that may not be published is absent here and so keeps its last published version, whole.
 -- depends_on: {{ ref('segment_publications') }}
+-- depends_on: {{ ref('segment_restatements') }}
 -- depends_on: {{ ref('segment_rules') }}
 with assignments as (
 
