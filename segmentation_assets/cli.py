@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from segmentation_assets.terminal import console, errors, segments_table
 from segmentation_assets.warehouse import GOLD, WarehouseError, warehouse
 
 MONTHS_OF_A_FIRST_RUN = 12
+NO_SPACE = "No space left on device"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,10 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def dagster_home() -> Path:
     home = Path(os.environ.get("DAGSTER_HOME") or ".dagster").absolute()
-    home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
-    if not settings.exists():
-        shutil.copy(Path(__file__).with_name("dagster.yaml"), settings)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not settings.exists():
+            shutil.copy(Path(__file__).with_name("dagster.yaml"), settings)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise WarehouseError(
+            f"DAGSTER_HOME is {home}, which cannot be written: {error.strerror}. Name a folder that can."
+        ) from error
     os.environ["DAGSTER_HOME"] = str(home)
     return home
 
@@ -127,16 +136,18 @@ def compute(first: date, last: date, rollup_from: date | None = None) -> int:
 
 def check_settings() -> None:
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
+    from segmentation_assets import schema_version
     from segmentation_assets.dbt_project import rules
 
     if source() == "synthetic":
         portfolio_size()
     rules()
-    with warehouse().session():
-        pass
+    with warehouse().session() as session:
+        schema_version.check(session)
 
 
 def _execute(first: date, last: date, rollup_from: date | None, log: Path) -> tuple[bool, str]:
+    from segmentation_assets import audits
     from segmentation_assets.definitions import build_defs
     from segmentation_assets.months_of_runs import tags_of_months
     from segmentation_assets.run_locks import MACHINE, fail_dead_runs, held, machine
@@ -164,8 +175,14 @@ def _execute(first: date, last: date, rollup_from: date | None, log: Path) -> tu
     for event in result.all_events:
         if event.event_type_value == "STEP_FAILURE":
             data = event.step_failure_data
+            if data.error is not None and data.error.cls_name == "DagsterAssetCheckFailedError":
+                with warehouse().session() as session:
+                    return False, audits.refusal(audits.month_audits(session, first, last))
             told = data.user_failure_data.description if data.user_failure_data else _cause(data.error)
             of_dbt = told.partition("Errors parsed from dbt logs:")[2].strip() if told else ""
+            if told and NO_SPACE in told:
+                line = next(line.strip() for line in told.splitlines() if NO_SPACE in line)
+                return False, f"The disk is full: {line}. Free space and run the same again."
             return False, of_dbt or told or f"Step {event.step_key} failed."
     return result.success, "" if result.success else "The run did not finish."
 

@@ -13,14 +13,14 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from segmentation_assets import audits, distribution
+from segmentation_assets import audits, distribution, schema_version
 from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt import InProcessDbt, build_rows, stream
 from segmentation_assets.dbt_project import manifest_path, project_dir, rules
 from segmentation_assets.partitions import monthly_partitions, months_between
 from segmentation_assets.readiness import published_months
 from segmentation_assets.sources import SourceError
-from segmentation_assets.warehouse import GOLD, Warehouse
+from segmentation_assets.warehouse import GOLD, Warehouse, WarehouseError
 
 OWNERS = ["team:customer-analytics"]
 
@@ -113,7 +113,7 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
     def candidate(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(warehouse)
+        refuse_broken_source(warehouse, asked_months(context))
         yield from build(context, dbt, warehouse, asked_months(context))
 
     @dbt_assets(select="config.group:segments_published", name="publication", **monthly)
@@ -165,11 +165,13 @@ def build(
             yield event
 
 
-def refuse_broken_source(warehouse: Warehouse) -> None:
+def refuse_broken_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     try:
-        check_source(warehouse)
-    except SourceError as error:
+        check_source(warehouse, months)
+        with warehouse.session() as session:
+            schema_version.check(session)
+    except (SourceError, WarehouseError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
 
 

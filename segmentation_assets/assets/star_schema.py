@@ -120,7 +120,7 @@ def _recorded(session: Session) -> str | None:
     return rows[0]["comment"] if rows else None
 
 
-def check_source(warehouse: Warehouse) -> None:
+def check_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
     """Raises SourceError when the star schema breaks the source contract."""
     with warehouse.session() as session:
-        contract.check(session, source_schema(), before=as_of_date(last_closed_month()))
+        contract.check(session, source_schema(), before=as_of_date(last_closed_month()), months=months)
