@@ -17,6 +17,7 @@ from segmentation_assets import audits, distribution, schema_version
 from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt import InProcessDbt, build_rows, stream
 from segmentation_assets.dbt_project import manifest_path, project_dir, rules
+from segmentation_assets.months_of_runs import months_of_run
 from segmentation_assets.partitions import monthly_partitions, months_between
 from segmentation_assets.readiness import published_months
 from segmentation_assets.sources import SourceError
@@ -106,8 +107,10 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
         refuse_broken_source(warehouse)
-        month = date(2000, 1, 1)  # views know no month, but every build names one
-        yield from build(context, dbt, warehouse, (month, month))
+        # The views know no month, but the tests of the facts look at those of the run. Without any, as when the views
+        # are materialised alone, there is nothing to look at.
+        months = [date.fromisoformat(month) for month in months_of_run(context.run)] or [date(2000, 1, 1)]
+        yield from build(context, dbt, warehouse, (months[0], months[-1]))
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
     def candidate(

@@ -1,0 +1,39 @@
+"""dbt's tests of the facts look at the months of the run, in the job too.
+
+Locks out: tests of the source that pass because they were asked about a month nobody computed.
+"""
+
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from tests.integration.conftest import NOVEMBER, OCTOBER
+from tests.warehouse_fixture import Pipeline
+
+
+def verdicts(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+
+
+@pytest.mark.parametrize(("first", "last"), [(NOVEMBER, NOVEMBER), (OCTOBER, NOVEMBER)], ids=["a month", "a range"])
+def test_an_unheard_of_status_in_the_months_of_the_run_is_warned_of(
+    published: Pipeline, first: date, last: date
+) -> None:
+    published.execute(
+        "update gold.fct_transactions set transaction_status = 'held' where transaction_key ="
+        " (select min(transaction_key) from gold.fct_transactions"
+        f" where transaction_date >= '{first}' and transaction_status = 'declined')"
+    )
+    result = published.run(first, last, select=["silver/stg_transactions"])
+    assert verdicts(result)["transaction_status_is_known"] is False
+    assert result.success, "a warning does not block"
+
+
+def test_one_outside_of_them_is_not(published: Pipeline) -> None:
+    published.execute(
+        "update gold.fct_transactions set transaction_status = 'held' where transaction_key ="
+        " (select min(transaction_key) from gold.fct_transactions"
+        " where transaction_date < '2025-09-01' and transaction_status = 'declined')"
+    )
+    assert verdicts(published.run(NOVEMBER, select=["silver/stg_transactions"]))["transaction_status_is_known"]
