@@ -114,13 +114,25 @@ def process(account: dict[str, str], duckdb_file: Path) -> Iterator[subprocess.P
 
 
 @pytest.fixture(scope="module")
+def refusing_server() -> Iterator[HTTPServer]:
+    """Answers every login with a refusal. Not the plugin's server: all modules of a test process share that one."""
+    with HTTPServer() as server:
+        server.expect_request("/session/v1/login-request").respond_with_json(
+            {
+                "data": None,
+                "code": "390100",
+                "message": "Incorrect username or password was specified.",
+                "success": False,
+            }
+        )
+        yield server
+
+
+@pytest.fixture(scope="module")
 def run(
-    account: dict[str, str], process: subprocess.Popen[str], duckdb_file: Path, make_httpserver: HTTPServer
+    account: dict[str, str], process: subprocess.Popen[str], duckdb_file: Path, refusing_server: HTTPServer
 ) -> Iterator[Run]:
     """The steps on Snowflake through the Dagster job, and at the same time on DuckDB through plain dbt."""
-    make_httpserver.expect_request("/session/v1/login-request").respond_with_json(
-        {"data": None, "code": "390100", "message": "Incorrect username or password was specified.", "success": False}
-    )
     pipeline = Pipeline(duckdb_file)
     pipeline.load(thresholds_among_customers())
     with pipeline.connection() as connection, session_on(account) as session:
@@ -129,7 +141,7 @@ def run(
         proxy = None
         if not ON_AN_ACCOUNT:  # the proxy reads what passes, which TLS does not let it
             proxy = stack.enter_context(cutting_proxy(int(account["SNOWFLAKE_PORT"]), is_cut_at))
-        asked = steps(make_httpserver.port, proxy.port if proxy else None)
+        asked = steps(refusing_server.port, proxy.port if proxy else None)
         assert process.stdin
         process.stdin.write("".join(json.dumps(step) + "\n" for step in asked.values()))
         process.stdin.flush()
@@ -142,7 +154,7 @@ def run(
         assert len(told) == len(asked), said[-6000:]
         assert not [step["error"] for step in told if "error" in step]
         target_path = duckdb_file.parent / "snowflake"
-        yield Run(dict(zip(asked, told, strict=True)), said, target_path, len(make_httpserver.log), proxy)
+        yield Run(dict(zip(asked, told, strict=True)), said, target_path, len(refusing_server.log), proxy)
 
 
 def is_cut_at(sql: str) -> bool:
