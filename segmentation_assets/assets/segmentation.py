@@ -110,7 +110,12 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
         # The views know no month, but the tests of the facts look at those of the run. Without any, as when the views
         # are materialised alone, there is nothing to look at.
         months = [date.fromisoformat(month) for month in months_of_run(context.run)] or [date(2000, 1, 1)]
-        yield from build(context, dbt, warehouse, (months[0], months[-1]))
+        try:
+            yield from build(context, dbt, warehouse, (months[0], months[-1]))
+        except DagsterDbtCliRuntimeError:
+            # A broken contract also fails tests of the facts; say it in words.
+            refuse_broken_source(warehouse, (months[0], months[-1]))
+            raise
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
     def candidate(

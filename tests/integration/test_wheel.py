@@ -6,6 +6,7 @@ its own folder, or needs DAGSTER_HOME to be loaded.
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -34,8 +35,15 @@ print(json.dumps([segmentation_assets.__file__, str(dbt.project_dir()), str(dbt.
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy, so that no build folder of the checkout leaks in or is left behind."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("segmentation_assets", "dbt_models", "pyproject.toml", "setup.py", "LICENSE", "README.md"):
-        subprocess.run(["cp", "-r", str(CHECKOUT / name), str(folder)], check=True)
+    # Without what other tests are writing meanwhile.
+    artifacts = shutil.ignore_patterns("target", "logs", "__pycache__")
+    for name in ("segmentation_assets", "dbt_models"):
+        shutil.copytree(CHECKOUT / name, folder / name, ignore=artifacts)
+    left_by_dbt = folder / "dbt_models" / "target" / "compiled"
+    left_by_dbt.mkdir(parents=True)
+    (left_by_dbt / "left.sql").write_text("select 1")
+    for name in ("pyproject.toml", "setup.py", "LICENSE", "README.md"):
+        shutil.copy(CHECKOUT / name, folder)
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder / "dist"), str(folder)],
         check=True, capture_output=True, timeout=120,
