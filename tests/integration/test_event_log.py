@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -77,3 +78,28 @@ def test_only_the_newest_files_stay_open(home: Path) -> None:
     runs = {name for name in opened if name.startswith("run-") and name.endswith(".db")}
     assert runs == {f"run-{number}.db" for number in range(2 * MOST_FILES, 3 * MOST_FILES)}
     storage.dispose()
+
+
+def test_a_log_that_another_process_wiped_is_made_anew(home: Path) -> None:
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        instance.report_runless_asset_event(dg.AssetMaterialization("seen"))
+        for path in (home / "history" / "runs").glob("index.db*"):
+            path.unlink()
+        instance.report_runless_asset_event(dg.AssetMaterialization("seen", partition="after"))
+        assert storage.get_materialized_partitions(dg.AssetKey("seen")) == {"after"}
+        stock = SqliteEventLogStorage(str(home / "history" / "runs"))
+        stock.register_instance(instance)
+        assert stock.get_materialized_partitions(dg.AssetKey("seen")) == {"after"}
+
+
+@pytest.mark.usefixtures("home")
+def test_threads_store_side_by_side() -> None:
+    with dg.DagsterInstance.get() as instance, ThreadPoolExecutor(8) as threads:
+        made = [f"{thread}-{number}" for thread in range(8) for number in range(5)]
+        for done in [
+            threads.submit(instance.report_runless_asset_event, dg.AssetMaterialization("seen", partition=one))
+            for one in made
+        ]:
+            done.result()
+        assert instance.event_log_storage.get_materialized_partitions(dg.AssetKey("seen")) == set(made)

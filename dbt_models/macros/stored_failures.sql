@@ -1,0 +1,31 @@
+{#- dbt's own materialization of a data test, in another order: first the test, then the table of the rows that fail it,
+    and only where there are some. dbt makes that table for a test that passes, too, which is most of what one costs.
+    A table of an earlier failure goes when the test passes again. -#}
+{% materialization test, default %}
+    {% set sql_with_limit = get_limit_subquery_sql(sql, config.get('limit')) %}
+
+    {% call statement('main', fetch_result=True) %}
+        {{ get_test_sql(
+            sql_with_limit, config.get('fail_calc'), config.get('warn_if'), config.get('error_if'), limit=none
+        ) }}
+    {% endcall %}
+
+    {% set relations = [] %}
+    {% if should_store_failures() %}
+        {% set failures = load_result('main')['data'][0][0] %}
+        {% set earlier = adapter.get_relation(database=database, schema=schema, identifier=model['alias']) %}
+        {% if earlier %}{% do adapter.drop_relation(earlier) %}{% endif %}
+        {% if failures %}
+            {% set stored = api.Relation.create(
+                database=database, schema=schema, identifier=model['alias'], type='table'
+            ) %}
+            {% call statement(auto_begin=True) %}
+                {{ get_create_sql(stored, sql_with_limit) }}
+            {% endcall %}
+            {% do relations.append(stored) %}
+        {% endif %}
+        {% if earlier or failures %}{% do adapter.commit() %}{% endif %}
+    {% endif %}
+
+    {{ return({'relations': relations}) }}
+{% endmaterialization %}
