@@ -1,7 +1,9 @@
 """The monthly report as one HTML file. What it says is in report_data.py, its pictures in report_pictures.py."""
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -24,8 +26,8 @@ HEADLINES = (
 )
 
 
-def render(report: Report) -> bytes:
-    """The same report gives the same bytes."""
+def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """The same report gives the same bytes. The charts are those of the shares, per segment."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -36,7 +38,6 @@ def render(report: Report) -> bytes:
     environment.filters.update(
         count=count, money=money, cents=cents, percent=percent, signed=signed, month_name=month_name
     )
-    shares = report_pictures.share_charts(report)
     values = report_pictures.value_charts(report)
     page = environment.get_template(TEMPLATE).render(
         report=report,
@@ -44,7 +45,7 @@ def render(report: Report) -> bytes:
         headlines=headlines(report.totals, report.totals_before),
         share_pictures={
             name: report_pictures.svg(chart, f"{name}: share of the customers over twelve months")
-            for name, chart in shares.items()
+            for name, chart in share_charts.items()
         },
         value_pictures={name: report_pictures.svg(chart, f"{name}, per segment") for name, chart in values.items()},
         flow_picture=report_pictures.flow_picture(report.flows, report.segments),

@@ -4,6 +4,7 @@ Text, axes and grid take the page's own colour (currentColor), so one picture se
 segments are of middle lightness for the same reason. Nothing in a picture is fetched from anywhere.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,13 +30,13 @@ def colours(segments: Sequence[str]) -> dict[str, str]:
     return {segment: PALETTE[number % len(PALETTE)] for number, segment in enumerate(segments)}
 
 
-def share_charts(report: Report) -> dict[str, Any]:
+def share_charts(report: Report) -> dict[str, dict[str, Any]]:
     """Per segment, its share over the months as a line over its expected band. A month not published is a gap."""
     import altair
 
     shares = {(share.month, share.segment): share.share_pct for share in report.shares}
     names = [MONTH_NAMES[month.month - 1][:3] for month in report.months]
-    charts = {}
+    charts: dict[str, dict[str, Any]] = {}
     for segment, colour in colours(report.segments).items():
         values = [
             {"month": name, "share": shares.get((month, segment))}
@@ -63,11 +64,11 @@ def share_charts(report: Report) -> dict[str, Any]:
         if band:
             bounds = altair.Chart(altair.Data(values=[{"lower": band[0], "upper": band[1]}]))
             layers.insert(0, bounds.mark_rect(color=colour, opacity=0.22).encode(y="lower:Q", y2="upper:Q"))
-        charts[segment] = altair.layer(*layers).properties(width=WIDTH - 60, height=120)
+        charts[segment] = specification(altair.layer(*layers).properties(width=WIDTH - 60, height=120))
     return charts
 
 
-def value_charts(report: Report) -> dict[str, Any]:
+def value_charts(report: Report) -> dict[str, dict[str, Any]]:
     """Bars per segment: total and average lifetime value, and average monthly spend."""
     wanted: dict[str, list[float | None]] = {
         "Total lifetime value": [row.total_lifetime_value for row in report.metrics],
@@ -77,7 +78,7 @@ def value_charts(report: Report) -> dict[str, Any]:
     return {title: bars(report.metrics, values, colours(report.segments)) for title, values in wanted.items()}
 
 
-def bars(metrics: Sequence[Metrics], values: Sequence[float | None], palette: Mapping[str, str]) -> Any:
+def bars(metrics: Sequence[Metrics], values: Sequence[float | None], palette: Mapping[str, str]) -> dict[str, Any]:
     import altair
 
     records = [
@@ -90,7 +91,7 @@ def bars(metrics: Sequence[Metrics], values: Sequence[float | None], palette: Ma
         x=altair.X("value:Q", title=None, axis=None, scale=altair.Scale(zero=True)),
     )
     # The name stands over its bar: beside it, it would take half the width of a phone.
-    return (
+    chart = (
         base.mark_bar(height=12, yOffset=7).encode(
             color=altair.Color(
                 "segment:N", scale=altair.Scale(domain=names, range=[palette[name] for name in names]), legend=None
@@ -100,6 +101,7 @@ def bars(metrics: Sequence[Metrics], values: Sequence[float | None], palette: Ma
             text="label:N", x=altair.value(0)
         )
     ).properties(width=WIDTH - 10, height=altair.Step(36))
+    return specification(chart)
 
 
 def short_number(value: float | None) -> str:
@@ -111,42 +113,55 @@ def short_number(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
-def svg(chart: Any, words: str) -> Markup:
-    """The chart as an element of the page, read out as `words`."""
+def specification(chart: Any) -> dict[str, Any]:
+    """The chart in Vega-Lite. Altair takes longer to check one and to join several than to draw them."""
+    return chart.to_dict(validate=False)
+
+
+def svg(chart: Mapping[str, Any], words: str) -> Markup:
+    """The chart (a specification) as an element of the page, read out as `words`."""
     import vl_convert
 
-    drawn = vl_convert.vegalite_to_svg(styled(chart, "currentColor").to_json(), allowed_base_urls=[])
+    drawn = vl_convert.vegalite_to_svg(styled(chart, "currentColor"), allowed_base_urls=[])
     # In HTML an SVG needs no namespaces; without them the page holds no address at all.
     drawn = SVG_NAMESPACES.sub("", drawn)
     return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(words)}" ', 1))
 
 
-def png(charts: Mapping[str, Any]) -> bytes:
-    """All charts on one white picture, two in a row."""
-    import altair
+def png(charts: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """All charts (specifications) on one white picture, two in a row."""
     import vl_convert
 
-    titled = [chart.properties(title=title) for title, chart in charts.items()]
+    own = ("$schema", "config", "datasets")  # which the whole has once
+    titled = [
+        {"title": title, **{key: part for key, part in chart.items() if key not in own}}
+        for title, chart in charts.items()
+    ]
+    joined = {
+        "$schema": next(iter(charts.values()))["$schema"],
+        "datasets": {name: rows for chart in charts.values() for name, rows in chart.get("datasets", {}).items()},
+        "vconcat": [{"hconcat": titled[start : start + 2]} for start in range(0, len(titled), 2)],
+    }
     # In the page's own colour a picture alone would be black on Dagster's dark background.
-    rows = [altair.hconcat(*titled[start : start + 2]) for start in range(0, len(titled), 2)]
-    spec = styled(altair.vconcat(*rows), "#24292f").to_json().replace('"currentColor"', '"#24292f"')
+    spec = json.dumps(styled(joined, "#24292f")).replace('"currentColor"', '"#24292f"')
     return vl_convert.vegalite_to_png(spec.replace('"transparent"', '"white"'), scale=1, allowed_base_urls=[])
 
 
-def styled(chart: Any, ink: str) -> Any:
-    import altair
-
-    return chart.configure(
-        background="transparent",
-        font="sans-serif",
-        axis=altair.AxisConfig(
-            labelColor=ink, titleColor=ink, gridColor=ink, domainColor=ink, tickColor=ink, gridOpacity=0.15,
-            domainOpacity=0.4, tickOpacity=0.4, labelFontSize=11, titleFontSize=11, titleFontWeight="normal",
-        ),
-        axisY=altair.AxisConfig(tickCount=5),
-        title=altair.TitleConfig(color=ink),
-        view=altair.ViewConfig(stroke=None),
-    )  # fmt: skip
+def styled(chart: Mapping[str, Any], ink: str) -> dict[str, Any]:
+    axis = {
+        "labelColor": ink, "titleColor": ink, "gridColor": ink, "domainColor": ink, "tickColor": ink,
+        "gridOpacity": 0.15, "domainOpacity": 0.4, "tickOpacity": 0.4, "labelFontSize": 11, "titleFontSize": 11,
+        "titleFontWeight": "normal",
+    }  # fmt: skip
+    config = {
+        "background": "transparent",
+        "font": "sans-serif",
+        "axis": axis,
+        "axisY": {"tickCount": 5},
+        "title": {"color": ink},
+        "view": {"stroke": None},
+    }
+    return {**chart, "config": config}
 
 
 # The flow picture: two columns of nodes as high as their customers, and a ribbon for each pair.

@@ -68,7 +68,8 @@ def report_asset() -> dg.AssetsDefinition:
 
 def write(store: ExportStore, report: Report) -> dict[str, Any]:
     """The file, and what its materialisation shows."""
-    page = report_page.render(report)
+    charts = report_pictures.share_charts(report)
+    page = report_page.render(report, charts)
     path = store.write_report(report.month, FILE, page)
     metadata: dict[str, Any] = {
         "path": dg.MetadataValue.path(path),
@@ -76,7 +77,7 @@ def write(store: ExportStore, report: Report) -> dict[str, Any]:
         "version": report.version,
         "audits_not_passed": sum(audit.verdict != "passed" for audit in report.audits),
     }
-    picture = report_pictures.png(report_pictures.share_charts(report))
+    picture = report_pictures.png(charts)
     if len(picture) < LARGEST_PICTURE_BYTES:
         metadata["shares"] = dg.MetadataValue.md(
             f"![shares](data:image/png;base64,{base64.b64encode(picture).decode()})"

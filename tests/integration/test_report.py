@@ -16,8 +16,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import altair
 import dagster as dg
 import pytest
+from jsonschema import ValidationError
 
 from segmentation_assets import report_page, report_pictures
 from segmentation_assets.dbt_project import rules
@@ -101,7 +103,8 @@ def query(reported: Reported, sql: str) -> list[dict[str, Any]]:
 
 def rendered(pipeline: Pipeline, month: date = NEWEST) -> bytes:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
-        return report_page.render(read_report(session, rules(), month))
+        report = read_report(session, rules(), month)
+    return report_page.render(report, report_pictures.share_charts(report))
 
 
 def test_every_section_is_there_with_its_heading(page: ET.Element) -> None:
@@ -215,6 +218,18 @@ def test_it_holds_nothing_personal_and_fetches_nothing(reported: Reported) -> No
     assert not re.search(r"https?:|//|url\(|@import|data:", text)
     assert not {element.tag for element in page.iter()} & {"script", "link", "img", "iframe", "object", "image", "use"}
     assert not [key for element in page.iter() for key in element.attrib if key.startswith("on") or "href" in key]
+
+
+def test_altair_finds_nothing_wrong_with_the_charts(reported: Reported) -> None:
+    """They are drawn without being checked, which takes longer than drawing them."""
+    with DuckDBWarehouse(path=str(reported.file)).session(read_only=True) as session:
+        report = read_report(session, rules(), NEWEST)
+    for charts in (report_pictures.share_charts(report), report_pictures.value_charts(report)):
+        assert charts
+        for chart in charts.values():
+            altair.LayerChart.from_dict(report_pictures.styled(chart, "#000000"))
+            with pytest.raises(ValidationError):
+                altair.LayerChart.from_dict({**chart, "layer": [{"mark": "no such mark"}]})
 
 
 def test_the_materialisations_say_where_how_large_and_show_a_picture(reported: Reported) -> None:
