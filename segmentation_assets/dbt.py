@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, cast
 
 import dagster as dg
+import yaml
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
 from dagster_dbt.core.dbt_event_iterator import (
@@ -45,6 +46,10 @@ from segmentation_assets.months_of_runs import rollup_vars
 from segmentation_assets.warehouse import Warehouse
 
 _END = object()
+
+
+class DbtRunError(Exception):
+    """What dbt said of a model or a project that failed."""
 
 
 class _EventStream:
@@ -170,7 +175,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
         with warehouse.exclusive(), environment(), _indirect_selection(selected.indirect_selection or "buildable"):
-            from dbt.adapters.factory import FACTORY, reset_adapters
+            from dbt.adapters.factory import reset_adapters
 
             reset_adapters()
             process = _DbtThread(arguments, manifest_path().with_name("partial_parse.msgpack"))
@@ -192,13 +197,46 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             finally:
                 process.stdout.closed = True
                 process.wait()
-                for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
-                    adapter.cleanup_connections()
-                    close = getattr(type(adapter.connections), "close_all_connections", None)
-                    if close is not None:
-                        close()
-                reset_adapters()
+                _close_connections()
                 _prune(artifacts.parent)
+
+
+def run_models(warehouse: Warehouse, select: Sequence[str], variables: Mapping[str, object], artifacts: Path) -> None:
+    """`dbt run` of models with vars that change what the project is, outside of any Dagster asset.
+
+    Parsed into the folder `artifacts`, so that the manifest of the definitions stays as it is; a second call with the
+    same vars and folder finds it parsed. Raises DbtRunError.
+    """
+    from dbt.adapters.factory import reset_adapters
+    from dbt.cli.main import dbtRunner
+
+    arguments = [
+        "--no-use-colors", "--log-level", "none", "run", *project_arguments(artifacts),
+        "--vars", yaml.safe_dump(dict(variables), sort_keys=True), "--select", *select,
+    ]  # fmt: skip
+    with warehouse.exclusive(), environment():
+        reset_adapters()
+        try:
+            result = dbtRunner().invoke(arguments)
+        finally:
+            _close_connections()
+    if result.exception is not None:
+        raise DbtRunError(str(result.exception).strip())
+    if not result.success:
+        failed = [one for one in cast("Any", result.result).results if str(one.status) == "error"]
+        raise DbtRunError("\n".join(str(one.message).strip() for one in failed) or "a model failed")
+
+
+def _close_connections() -> None:
+    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own."""
+    from dbt.adapters.factory import FACTORY, reset_adapters
+
+    for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
+        adapter.cleanup_connections()
+        close = getattr(type(adapter.connections), "close_all_connections", None)
+        if close is not None:
+            close()
+    reset_adapters()
 
 
 def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
