@@ -92,17 +92,18 @@ def compute(
     with warehouse.exclusive():
         with warehouse.session(read_only=True) as session:
             schema_version.check(session)
-            months = _asked(session, first, last, *names.split())
+            months = asked_months(session, first, last, *names.split())
         with _scratch(warehouse) as prefix:
             try:
                 _compute(warehouse, prefix, changed, months)
             except DbtRunError as error:
-                raise WhatIfError(f"dbt could not compute it: {error}") from error
+                raise WhatIfError(f"dbt could not compute it: {' '.join(str(error).split())}") from error
             with warehouse.session(read_only=True) as session:
                 return [_compare(session, prefix, changed, month) for month in months]
 
 
-def _asked(session: Session, first: str, last: str, first_name: str, last_name: str) -> list[date]:
+def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> list[date]:
+    """All months from `first` to `last`, as `compute` takes them. Raises WhatIfError and MonthError."""
     if not all(table_exists(session, schema, table) for schema, table in NEEDED):
         raise WhatIfError("Nothing has been published yet: run `make run` first.")
     rows = session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
@@ -159,8 +160,6 @@ def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence
     silver, gold = f"{prefix}{SILVER}", f"{prefix}{GOLD}"
     variables = {
         **changed.dbt_vars(),
-        "uses_shipped_segments": False,
-        "schema_prefix": prefix,
         "first_month": str(months[0]),
         "last_month": str(months[-1]),
         "run_date": str(date.today()),
@@ -185,13 +184,13 @@ def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence
                 contacted = f"select snapshot_month, campaign, customer_id from {GOLD}.audience_{campaign.name}"
                 _view(session, f"{gold}.audience_{campaign.name}", contacted)
     with tempfile.TemporaryDirectory(prefix="what_if_") as folder:
-        run_models(warehouse, [*candidate, "segment_audits"], variables, Path(folder))
+        run_models(warehouse, [*candidate, "segment_audits"], variables, prefix, Path(folder))
         # From here on every asked month counts as published, whether the gate would let it pass or not: the audiences
         # of a month that it holds back are wanted too. The audits above were measured before.
         with warehouse.session() as session:
             session.execute(f"drop view {gold}.customer_segment_history")
             _view(session, f"{gold}.customer_segment_history", f"select * from {silver}.segment_assignments")
-        run_models(warehouse, ["audience_candidates", "audience_waterfall"], variables, Path(folder))
+        run_models(warehouse, ["audience_candidates", "audience_waterfall"], variables, prefix, Path(folder))
 
 
 def _view(session: Session, name: str, sql: str) -> None:
