@@ -22,12 +22,12 @@ from segmentation_assets.dbt import DbtRunError, run_models
 from segmentation_assets.dbt_project import project_dir, rules
 from segmentation_assets.export_audience import table_exists
 from segmentation_assets.partitions import as_of_date, months_between, parse_month
-from segmentation_assets.restatements import NEEDED
 from segmentation_assets.rules import Rules
 from segmentation_assets.warehouse import GOLD, SILVER, DuckDBWarehouse, Session, Warehouse
 from segmentation_assets.what_if_changes import WhatIfError, changed_rules
 
 NOT_PUBLISHED, NOT_COMPUTED = "Not in the published month", "Not in the what-if"
+NEEDED = ((SILVER, "customer_period_spend"), (GOLD, "customer_segment_history"), (GOLD, "segment_publications"))
 # silver and gold of one what-if are named by when it began, so that what a killed one left is known by its name.
 SCHEMA = re.compile(r"what_if_(\d{14})_[0-9a-f]{6}_(?:silver|gold)")
 # Nothing keeps two what-ifs apart on Snowflake, and none takes this long.
