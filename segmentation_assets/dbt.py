@@ -222,7 +222,7 @@ def run_models(
         finally:
             _close_connections()
     if result.exception is not None:
-        raise DbtRunError(str(result.exception).strip())
+        raise DbtRunError(str(result.exception).strip() or repr(result.exception)) from result.exception
     if not result.success:
         failed = [one for one in cast("Any", result.result).results if str(one.status) == "error"]
         raise DbtRunError("\n".join(str(one.message).strip() for one in failed) or "a model failed")
