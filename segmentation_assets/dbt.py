@@ -221,6 +221,8 @@ def run_models(
             result = dbtRunner(manifest=_renamed_manifest(schema_prefix)).invoke(arguments)
         finally:
             _close_connections()
+    if result.exception is not None and not isinstance(result.exception, Exception):
+        raise result.exception  # an interrupt, which dbt hands back like an error of its own
     if result.exception is not None:
         raise DbtRunError(str(result.exception).strip() or repr(result.exception)) from result.exception
     if not result.success:
