@@ -16,7 +16,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(SOURCE)
 endif
 
-.PHONY: help run test test-snowflake ui month backfill restate why accept bench cost lint clean
+.PHONY: help run test test-snowflake ui month backfill restate why what-if accept bench cost lint clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ restate: $(SETUP) ## Recompute every published month whose facts changed since, 
 
 why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 MONTH=2025-11-01
 	@$(BIN)/segmentation why "$(CUSTOMER)" "$(MONTH)"
+
+what-if: $(SETUP) ## Months with changed rules, nothing published: SET="Declining.spend_change_pct=-25" [MONTH= | FROM= TO=] [RULES=]
+	@$(BIN)/segmentation what-if --set "$(SET)" --rules "$(RULES)" --month "$(MONTH)" --first "$(FROM)" --last "$(TO)"
 
 accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [SEGMENT=]
 	@$(BIN)/segmentation accept "$(MONTH)" "$(AUDIT)" --segment "$(SEGMENT)" --who "$(WHO)" --why "$(WHY)"

@@ -103,16 +103,16 @@ AUDITS: tuple[Audit, ...] = (
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
 
 
-def month_audits(session: Session, first: date, last: date) -> list[dict[str, Any]]:
-    """segment_audits of the months, with `accepted` where a person accepted the failure as measured."""
+def month_audits(session: Session, first: date, last: date, silver: str = SILVER) -> list[dict[str, Any]]:
+    """segment_audits of the months in the schema `silver`, with who accepted a failure as it was measured."""
     return session.rows(
         f"""
         select
             audits.snapshot_month, audits.audit, audits.customer_segment, audits.measured, audits.lower_bound,
             audits.upper_bound, audits.failed_rows, audits.severity, audits.passed,
             overrides.accepted_by, overrides.reason
-        from {SILVER}.segment_audits as audits
-        left join {SILVER}.segment_audit_overrides as overrides
+        from {silver}.segment_audits as audits
+        left join {silver}.segment_audit_overrides as overrides
             on audits.snapshot_month = overrides.snapshot_month
             and audits.audit = overrides.audit
             and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')

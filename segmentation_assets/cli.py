@@ -56,17 +56,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accept.set_defaults(run=accept_audit)
     restate = commands.add_parser("restate", help="recompute the months whose facts changed, and those after them")
     restate.set_defaults(run=restate_months)
+    what_if = commands.add_parser("what-if", help="published months under changed rules; publishes nothing")
+    what_if.add_argument("--set", default="", help="Declining.spend_change_pct=-25,churn_prevention.cap=500")
+    what_if.add_argument("--rules", default="", help="a YAML file whose rules are taken instead of today's")
+    what_if.add_argument("--month", default="", help="the newest published one if not given")
+    what_if.add_argument("--first", default="")
+    what_if.add_argument("--last", default="")
+    what_if.set_defaults(run=show_what_if)
     commands.add_parser("ui", help="Dagster on loopback").set_defaults(run=serve)
     given = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.run
     from segmentation_assets.overrides import OverrideError
     from segmentation_assets.restatements import RestatementError
     from segmentation_assets.rules import RulesError
+    from segmentation_assets.what_if_changes import WhatIfError
     from segmentation_assets.why import WhyError
 
+    told = (
+        MonthError, SourceError, WarehouseError, RulesError, OverrideError, RestatementError, WhatIfError, WhyError,
+    )  # fmt: skip
     try:
         return command(given)
-    except (MonthError, SourceError, WarehouseError, RulesError, OverrideError, RestatementError, WhyError) as error:
+    except told as error:
         errors.print(f"[red]error:[/red] {error}", markup=True, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
@@ -255,6 +266,28 @@ def restate_months(given: argparse.Namespace) -> int:
     if left is not None and left.changed:
         errors.print(f"\nFacts and rollup still differ: {restatements.months(left.changed)}. {restatements.LOST_FACTS}")
     return 1 if left is not None else code
+
+
+def show_what_if(given: argparse.Namespace) -> int:
+    from segmentation_assets import what_if, what_if_tables
+    from segmentation_assets.what_if_changes import WhatIfError
+
+    if given.month and (given.first or given.last):
+        raise WhatIfError(f"MONTH is {given.month!r}, and FROM or TO is given too; give one month or a range.")
+    started = time.monotonic()
+    console.print("Computing published months with changed rules, beside what is published ...", soft_wrap=True)
+    months = what_if.compute(
+        warehouse(), given.set, given.rules, given.month or given.first, given.month or given.last,
+        names="MONTH MONTH" if given.month else "FROM TO",
+    )  # fmt: skip
+    console.print()
+    console.print(what_if_tables.render(months))
+    console.print(
+        f"Done in {time.monotonic() - started:.0f} s; nothing was published or changed. Next: write the change into"
+        " dbt_models/dbt_project.yml (or the file of SEGMENTATION_RULES) and run [bold]make month MONTH=...[/bold]",
+        soft_wrap=True,
+    )
+    return 0
 
 
 def serve(given: argparse.Namespace) -> int:

@@ -47,6 +47,10 @@ from segmentation_assets.warehouse import Warehouse
 _END = object()
 
 
+class DbtRunError(Exception):
+    """What dbt said of a model or a project that failed."""
+
+
 class _EventStream:
     """What DbtCliInvocation reads as a process's stdout: one JSON line per event, while the build goes on."""
 
@@ -170,7 +174,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
         with warehouse.exclusive(), environment(), _indirect_selection(selected.indirect_selection or "buildable"):
-            from dbt.adapters.factory import FACTORY, reset_adapters
+            from dbt.adapters.factory import reset_adapters
 
             reset_adapters()
             process = _DbtThread(arguments, manifest_path().with_name("partial_parse.msgpack"))
@@ -192,13 +196,64 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             finally:
                 process.stdout.closed = True
                 process.wait()
-                for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
-                    adapter.cleanup_connections()
-                    close = getattr(type(adapter.connections), "close_all_connections", None)
-                    if close is not None:
-                        close()
-                reset_adapters()
+                _close_connections()
                 _prune(artifacts.parent)
+
+
+def run_models(
+    warehouse: Warehouse, select: Sequence[str], variables: Mapping[str, object], schema_prefix: str, artifacts: Path
+) -> None:
+    """`dbt run` of models with other rules, in schemas of other names, and outside of any Dagster asset.
+
+    `schema_prefix` is put in front of the schema of every model, never of a source. `variables` replace those of the
+    project as far as they are named. Raises DbtRunError.
+    """
+    from dbt.adapters.factory import reset_adapters
+    from dbt.cli.main import dbtRunner
+
+    arguments = [
+        "--no-use-colors", "--no-write-json", "--log-level", "none", "run", *project_arguments(artifacts),
+        *vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
+    ]  # fmt: skip
+    with warehouse.exclusive(), environment():
+        reset_adapters()
+        try:
+            result = dbtRunner(manifest=_renamed_manifest(schema_prefix)).invoke(arguments)
+        finally:
+            _close_connections()
+    if result.exception is not None and not isinstance(result.exception, Exception):
+        raise result.exception  # an interrupt, which dbt hands back like an error of its own
+    if result.exception is not None:
+        raise DbtRunError(str(result.exception).strip() or repr(result.exception)) from result.exception
+    if not result.success:
+        failed = [one for one in cast("Any", result.result).results if str(one.status) == "error"]
+        raise DbtRunError("\n".join(str(one.message).strip() for one in failed) or "a model failed")
+
+
+def _renamed_manifest(schema_prefix: str) -> Any:
+    """What parsing with the var schema_prefix would give, without the 5-10 s that it takes: vars become SQL only when a
+    model is compiled, but its schema is written down when it is parsed.
+    """
+    from dbt.contracts.graph.manifest import Manifest
+
+    manifest = Manifest.from_msgpack(manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    for node in cast("Any", manifest.nodes).values():
+        node.schema = f"{schema_prefix}{node.schema}"
+        node.relation_name = None  # what the old schema was written into; dbt makes names of the parts
+    manifest.build_flat_graph()
+    return manifest
+
+
+def _close_connections() -> None:
+    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own."""
+    from dbt.adapters.factory import FACTORY, reset_adapters
+
+    for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
+        adapter.cleanup_connections()
+        close = getattr(type(adapter.connections), "close_all_connections", None)
+        if close is not None:
+            close()
+    reset_adapters()
 
 
 def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:

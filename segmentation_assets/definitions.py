@@ -21,6 +21,7 @@ from segmentation_assets.restatements import restatement_sensor
 from segmentation_assets.run_locks import dead_runs_sensor, in_process_with_lock
 from segmentation_assets.schedules import monthly_job, monthly_schedule
 from segmentation_assets.warehouse import warehouse
+from segmentation_assets.what_if_job import what_if_job
 
 # Features of the pinned Dagster that it calls preview or beta; a user can act on none of these lines.
 for _message in (
@@ -49,7 +50,7 @@ def build_defs(
             [*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset(), report_asset()]
         ),
         asset_checks=[audit_checks()],
-        jobs=[job],
+        jobs=[job, what_if_job()],
         schedules=[monthly_schedule(job, provided["warehouse"])],
         sensors=[
             alert_sensor(),

@@ -55,6 +55,8 @@ grant usage on database segmentation to role segmentation_marketing;
 grant usage, create table, create view on schema segmentation.gold to role segmentation_pipeline;
 grant usage, create table, create view on schema segmentation.silver to role segmentation_pipeline;
 grant usage, create table on schema segmentation.test_failures to role segmentation_pipeline;
+-- A what-if computes in schemas of its own, which nobody else may read and which it drops in the end.
+grant create schema on database segmentation to role segmentation_pipeline;
 grant select on all tables in schema segmentation.gold to role segmentation_pipeline;
 grant select on future tables in schema segmentation.gold to role segmentation_pipeline;
 

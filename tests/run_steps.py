@@ -4,6 +4,7 @@ It loads the graph, then reads steps from its input, one JSON object a line, and
 it did:
     {"do": "run", "first": ..., "last": ..., "selection": ..., "variables": {...}, "network_seconds": ...}
     {"do": "execute", "sql": ...}    a statement on the warehouse
+    {"do": "what if", "changes": ..., "first": ..., "last": ...}    its tables
 `selection` is one of SELECTIONS or a list of asset keys, `variables` hold for that step only.
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segmentation_assets import audits
+from segmentation_assets import audits, what_if, what_if_tables
 from segmentation_assets.checks import CANDIDATE
 from segmentation_assets.dbt import InProcessDbt
 from segmentation_assets.definitions import build_defs
@@ -103,11 +104,19 @@ def published() -> list[list[str]]:
     return [[str(value) for value in row.values()] for row in rows]
 
 
+def tables_of_what_if(months: list[what_if.Month]) -> list[str]:
+    names = ("segments", "migrations", "audiences")
+    return [*(what_if_tables.markdown(months, name) for name in names), what_if_tables.markdown_notes(months)]
+
+
 def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
     if step["do"] == "execute":
         with warehouse().session() as session:
             session.execute(step["sql"])
         return {}
+    if step["do"] == "what if":
+        months = what_if.compute(warehouse(), step["changes"], "", step["first"], step["last"])
+        return {"tables": tables_of_what_if(months)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in step.get("variables", {}).items():
             patch.setenv(name, value)

@@ -26,12 +26,13 @@ import sqlglot
 from pytest_httpserver import HTTPServer
 from sqlglot import exp
 
-from segmentation_assets import dbt_project
+from segmentation_assets import dbt_project, what_if
 from segmentation_assets.assets import star_schema
 from segmentation_assets.sources.snowflake_load import copy_tables
+from segmentation_assets.warehouse import DuckDBWarehouse
 from tests import snowflake_account
 from tests.lost_connection import CuttingProxy, cutting_proxy
-from tests.run_steps import MARK
+from tests.run_steps import MARK, tables_of_what_if
 from tests.snowflake_account import ON_AN_ACCOUNT, environment, session_on
 from tests.snowflake_portfolio import FIRST_MONTH, LAST_MONTH, SECOND_MONTH, thresholds_among_customers
 from tests.warehouse_fixture import CANDIDATE, Pipeline
@@ -40,6 +41,8 @@ ROOT = Path(__file__).parents[2]
 RUN_SECONDS = 3600 if ON_AN_ACCOUNT else 600
 SECRET = "correct-horse-battery"
 LAST_DAYS_ARE_MISSING = "delete from gold.fct_transactions where transaction_date >= '2025-10-22'"
+# Bounds, and the categories too, so that the facts are read anew; and a cooldown, which looks back at published lists.
+WHAT_IF = "Declining.spend_change_pct=-10,category_groups.travel=Travel,core_retention.cooldown_months=1"
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # When, by which run, and the engine's own hash of the content.
 DIFFERS = {"published_at", "run_id", "content_hash"}
@@ -54,6 +57,7 @@ class Run:
     target_path: Path
     logins_refused: int
     proxy: CuttingProxy | None
+    what_if_on_duckdb: list[str]
 
 
 def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
@@ -64,6 +68,7 @@ def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
     wrong = {**elsewhere, "SNOWFLAKE_PORT": str(login_port), "SNOWFLAKE_PASSWORD": SECRET}
     asked = {
         "backfill": {**last, "first": str(FIRST_MONTH)},
+        "what if": {**last, "do": "what if", "first": str(SECOND_MONTH), "changes": WHAT_IF},
         "wrong password": {**last, "variables": wrong},
         "rerun": {**second, "selection": "models"},
         "facts lost": {"do": "execute", "sql": LAST_DAYS_ARE_MISSING},
@@ -147,14 +152,15 @@ def run(
         process.stdin.flush()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SEGMENTATION_DUCKDB_PATH", str(duckdb_file))
-            same_steps_on_duckdb(pipeline)
+            what_if_on_duckdb = same_steps_on_duckdb(pipeline)
         out, _ = process.communicate(timeout=RUN_SECONDS)
         said = duckdb_file.with_name("said.log").read_text() + out
         told = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
         assert len(told) == len(asked), said[-6000:]
         assert not [step["error"] for step in told if "error" in step]
         target_path = duckdb_file.parent / "snowflake"
-        yield Run(dict(zip(asked, told, strict=True)), said, target_path, len(refusing_server.log), proxy)
+        refused = len(refusing_server.log)
+        yield Run(dict(zip(asked, told, strict=True)), said, target_path, refused, proxy, what_if_on_duckdb)
 
 
 def is_cut_at(sql: str) -> bool:
@@ -162,7 +168,9 @@ def is_cut_at(sql: str) -> bool:
     return re.match(r"\s*insert into \S*customer_segment_history\b", sql, re.IGNORECASE) is not None
 
 
-def same_steps_on_duckdb(pipeline: Pipeline) -> None:
+def same_steps_on_duckdb(pipeline: Pipeline) -> list[str]:
+    """The tables of the what-if."""
+    tables: list[str] = []
     for first, last, select in (
         (FIRST_MONTH, LAST_MONTH, None),
         (SECOND_MONTH, SECOND_MONTH, f"{CANDIDATE} config.group:segments_published"),
@@ -171,11 +179,17 @@ def same_steps_on_duckdb(pipeline: Pipeline) -> None:
         if select == CANDIDATE:
             pipeline.execute(LAST_DAYS_ARE_MISSING)
         # The day the job passes: it decides which facts are of the future.
-        months = {"first_month": str(first), "last_month": str(last), "run_date": str(date.today())}
+        variables = {"first_month": str(first), "last_month": str(last), "run_date": str(date.today())}
         succeeded, said = pipeline.dbt(
-            first, last, select=select, arguments=[*NO_TESTS, *dbt_project.vars_arguments(months)]
+            first, last, select=select, arguments=[*NO_TESTS, *dbt_project.vars_arguments(variables)]
         )
         assert succeeded, said
+        if select is None:
+            months = what_if.compute(
+                DuckDBWarehouse(path=str(pipeline.path)), WHAT_IF, "", str(SECOND_MONTH), str(LAST_MONTH)
+            )
+            tables = tables_of_what_if(months)
+    return tables
 
 
 # Sources
@@ -282,6 +296,17 @@ def test_every_table_is_the_same_on_both_engines(account: dict[str, str], run: R
             "select count(*) from gold.audience_core_retention where treatment_group = 'holdout'"
         ).fetchone() or (0,)
         assert held_out > 0
+
+
+def test_a_what_if_shows_the_same_on_both_engines_and_leaves_nothing(account: dict[str, str], run: Run) -> None:
+    assert run.told["what if"]["tables"] == run.what_if_on_duckdb
+    assert "| Stable Mid-Spenders | Declining |" in run.what_if_on_duckdb[1]
+    with session_on(account, account["SNOWFLAKE_DATABASE"]) as session:
+        schemas = [
+            row["name"] for row in session.rows("select lower(schema_name) as name from information_schema.schemata")
+        ]
+    assert "gold" in schemas
+    assert not [name for name in schemas if name.startswith("what_if")]
 
 
 # What was sent
