@@ -26,7 +26,7 @@ from segmentation_assets.partitions import (
 )
 from segmentation_assets.sources import SourceError, portfolio_size, source
 from segmentation_assets.terminal import console, errors, segments_table
-from segmentation_assets.warehouse import GOLD, WarehouseError, warehouse
+from segmentation_assets.warehouse import GOLD, DuckDBWarehouse, WarehouseError, warehouse
 
 MONTHS_OF_A_FIRST_RUN = 12
 NO_SPACE = "No space left on device"
@@ -56,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accept.set_defaults(run=accept_audit)
     restate = commands.add_parser("restate", help="recompute the months whose facts changed, and those after them")
     restate.set_defaults(run=restate_months)
+    snapshot = commands.add_parser("snapshot", help="copy the published tables to a DuckDB file for readers")
+    snapshot.add_argument("to")
+    snapshot.set_defaults(run=take_snapshot)
     commands.add_parser("ui", help="Dagster on loopback").set_defaults(run=serve)
     given = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.run
@@ -255,6 +258,17 @@ def restate_months(given: argparse.Namespace) -> int:
     if left is not None and left.changed:
         errors.print(f"\nFacts and rollup still differ: {restatements.months(left.changed)}. {restatements.LOST_FACTS}")
     return 1 if left is not None else code
+
+
+def take_snapshot(given: argparse.Namespace) -> int:
+    from segmentation_assets import snapshot
+
+    found, to = warehouse(), Path(given.to).expanduser().absolute()
+    if not isinstance(found, DuckDBWarehouse):
+        raise WarehouseError("SEGMENTATION_TARGET is 'snowflake', where everybody may read while a run writes.")
+    copied = snapshot.take(found, to)
+    console.print(f"{copied} tables and views are in {to}. Open it read-only; a reader keeps the file it has opened.")
+    return 0
 
 
 def serve(given: argparse.Namespace) -> int:
