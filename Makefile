@@ -64,7 +64,7 @@ test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.snowflake_account
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/integration/test_snowflake.py
 
-soak: $(SETUP) ## Kill runs at chosen and random moments, 20 backfills at once; about half an hour: [KILLS=32] [BACKFILLS=20]
+soak: $(SETUP) ## Kill runs at chosen and random moments, 20 backfills at once: [KILLS=32] [BACKFILLS=20]
 	@$(BIN)/python -W ignore -m tests.soak $(if $(KILLS),--kills $(KILLS)) $(if $(BACKFILLS),--backfills $(BACKFILLS))
 
 lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL

@@ -135,8 +135,13 @@ def daemon(folder: Path) -> Iterator[dg.DagsterInstance]:
         with cli.dagster_instance(home) as instance, (folder / "daemon.log").open("w") as log:
             dagster_daemon = ["-W", "ignore", "-m", "dagster._daemon", "run", "-m", "segmentation_assets.definitions"]
             process: subprocess.Popen[Any] = subprocess.Popen(
-                [sys.executable, *dagster_daemon], cwd=CHECKOUT, env=settings(**own), stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, *dagster_daemon],
+                cwd=CHECKOUT,
+                env=settings(**own),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
             try:
                 yield instance
             finally:

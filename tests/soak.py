@@ -1,10 +1,10 @@
-"""`make soak`: runs killed at chosen and at random moments.
+"""`make soak`: runs killed at chosen and at random moments, and twenty backfills asked for at once.
 
 Every kill starts from a copy of the same published months, whose facts have changed since. What a reader finds after
 it, what a power-off would have left, and what the next run makes of it are compared with an undisturbed run, row by row
 and byte by byte. The seed is fixed, so that the same moments come again; those in seconds depend on the machine.
 
-    python -m tests.soak [--kills 32] [--seed 7]
+    python -m tests.soak [--kills 32] [--backfills 20] [--seed 7]
 """
 
 import argparse
@@ -36,6 +36,7 @@ from tests.crashes import (
     tables,
     torn_exports,
 )
+from tests.load import Load, at_once
 
 STATEMENTS, TOUCHES, METADATA, BUILDS = 480, 262, 28, 5  # counted in a run of one month
 RUN_SECONDS = 20.0
@@ -167,22 +168,53 @@ def crashes(kills: int, seed: int) -> Tally:
     return tally
 
 
+def load(backfills: int) -> Load:
+    print(f"\n{backfills} backfills and the month that is due, at once in a Dagster daemon ...", flush=True)
+    with tempfile.TemporaryDirectory() as scratch, started_runs() as runs:
+        return at_once(runs, Path(scratch), backfills)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=32)
+    parser.add_argument("--backfills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
-    tally = crashes(given.kills, given.seed)
+    wrong: list[str] = []
+    table: list[tuple[str, object]] = []
+    if given.kills:
+        tally = crashes(given.kills, given.seed)
+        wrong += tally.wrong
+        table += [
+            ("Faults injected (kill -9)", tally.injected),
+            ("Survived by the next run", tally.survived),
+            ("Rows lost", tally.lost),
+            ("Rows doubled", tally.doubled),
+            ("Half months or files read", tally.half_read),
+            ("Power-offs opened", tally.powered_off),
+        ]
+    if given.backfills:
+        done = load(given.backfills)
+        runs = done.statuses["SUCCESS"]
+        wrong += [
+            *done.damage.words,
+            *([f"runs ended as {dict(done.statuses)}"] if runs != given.backfills + 1 else []),
+        ]
+        wrong += [f"{done.overlapping} runs overlapped"] if done.overlapping else []
+        wrong += [f"{month} has version {version}" for month, version in done.versions if version != 1]
+        table += [
+            ("Runs asked for at once", given.backfills + 1),
+            ("Ended green", runs),
+            ("Overlapped", done.overlapping),
+            ("Rows lost under load", done.damage.lost),
+            ("Rows doubled under load", done.damage.doubled),
+        ]
     print()
-    for words in tally.wrong:
+    for words in wrong:
         print(f"WRONG: {words}")
-    print(f"| Faults injected (kill -9)       | {tally.injected:5} |")
-    print(f"| Survived by the next run        | {tally.survived:5} |")
-    print(f"| Rows lost                       | {tally.lost:5} |")
-    print(f"| Rows doubled                    | {tally.doubled:5} |")
-    print(f"| Half months or files read       | {tally.half_read:5} |")
-    print(f"| Power-offs opened               | {tally.powered_off:5} |")
-    return 1 if tally.wrong else 0
+    for name, value in table:
+        print(f"| {name:27} | {value:5} |")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":
