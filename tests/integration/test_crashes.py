@@ -5,12 +5,16 @@ cleaned up after the killed one; rows lost or doubled by the second attempt; an 
 undisturbed run; a database that does not open after a power-off. `make soak` kills far more, each on a fresh copy.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
+from segmentation_assets.warehouse import DuckDBWarehouse, WarehouseError
 from tests.crashes import (
     FILE,
     KILLED,
@@ -44,6 +48,16 @@ KILLS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # Of the log that DuckDB has not yet written into its file: what a power-off may have kept.
 KEPT = (1.0, 0.9, 0.3)
+# A file with one month, and beside it a log with the next: the process ends without closing either.
+TWO_MONTHS = """
+import duckdb, os, sys
+connection = duckdb.connect(sys.argv[1])
+connection.execute("create table published as select 1 as month, unnest(range(10000)) as customer")
+connection.execute("checkpoint")
+for month in (2, 3):
+    connection.execute(f"insert into published select {month}, customer from published where month = 1")
+os._exit(0)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +103,22 @@ def test_the_comparison_sees_a_lost_row_a_doubled_row_and_half_a_month(found: Po
     assert neither_old_nor_new(fewer, found.old.tables, found.new.tables) != []
     out_of_step = {**found.old.tables, history: found.new.tables[history]}
     assert neither_old_nor_new(out_of_step, found.old.tables, found.new.tables) != []
+
+
+def test_a_log_that_is_damaged_and_not_cut_short_is_told_with_what_saves_the_months(tmp_path: Path) -> None:
+    """Blocks that the file system promised and never wrote: DuckDB opens the file without its log only."""
+    path = tmp_path / FILE
+    subprocess.run([sys.executable, "-c", TWO_MONTHS, str(path)], check=True)
+    (log,) = logs_of(path)
+    with log.open("r+b") as file:
+        file.seek(log.stat().st_size // 4)
+        file.write(bytes(4096))
+    warehouse = DuckDBWarehouse(path=str(path))
+    with (
+        pytest.raises(WarehouseError, match=r"Move segmentation\.duckdb\.wal away, not the database"),
+        warehouse.session(),
+    ):
+        pass
+    log.rename(tmp_path / "damaged.wal")
+    with duckdb.connect(str(path)) as connection:
+        assert connection.execute("select month, count(*) from published group by all").fetchall() == [(1, 10000)]
