@@ -4,8 +4,8 @@ It loads the graph once, then reads one JSON object a line and runs each in a ch
     {"folder": ..., "first": ..., "last": ..., "fault": {...} | null, "seconds": ... | null, "command": true | false}
 `folder` holds the DuckDB file, DAGSTER_HOME and the exports. `fault` names the moment at which the child kills its
 whole group; `seconds` lets this process do it after so long. With `command` the child is `segmentation month`; else it
-is the same job without dbt's tests, which write nothing and take as long as everything else. The answer is a line with
-the child's exit code (-9 where it was killed) and how long it took.
+is the same job without dbt's tests, which write nothing but their failures and take as long as everything else. The
+answer is a line with the child's exit code (-9 where it was killed) and how long it took.
 
 A fault is caused from outside the product: the wrappers below pass everything on, and end the process at one call.
 """
