@@ -16,7 +16,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(SOURCE)
 endif
 
-.PHONY: help run test test-snowflake ui month backfill restate why what-if accept bench cost lint clean
+.PHONY: help run test test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ what-if: $(SETUP) ## Months with changed rules, nothing published: SET="Declinin
 accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [SEGMENT=]
 	@$(BIN)/segmentation accept "$(MONTH)" "$(AUDIT)" --segment "$(SEGMENT)" --who "$(WHO)" --why "$(WHY)"
 
+snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO=/shared/segments.duckdb
+	@$(BIN)/segmentation snapshot "$(TO)"
+
 ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run
 	@$(BIN)/segmentation ui
 
@@ -63,6 +66,9 @@ test: $(SETUP) ## Lint, types, unit and integration tests: what CI runs
 test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.snowflake_account
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/integration/test_snowflake.py
+
+soak: $(SETUP) ## Kill runs at chosen and random moments, 20 backfills at once: [KILLS=32] [BACKFILLS=20]
+	@$(BIN)/python -W ignore -m tests.soak $(if $(KILLS),--kills $(KILLS)) $(if $(BACKFILLS),--backfills $(BACKFILLS))
 
 lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL
 	@$(BIN)/ruff format --check .

@@ -26,7 +26,7 @@ from segmentation_assets.partitions import (
 )
 from segmentation_assets.sources import SourceError, portfolio_size, source
 from segmentation_assets.terminal import console, errors, segments_table
-from segmentation_assets.warehouse import GOLD, WarehouseError, warehouse
+from segmentation_assets.warehouse import GOLD, DuckDBWarehouse, WarehouseError, warehouse
 
 MONTHS_OF_A_FIRST_RUN = 12
 NO_SPACE = "No space left on device"
@@ -63,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what_if.add_argument("--first", default="")
     what_if.add_argument("--last", default="")
     what_if.set_defaults(run=show_what_if)
+    snapshot = commands.add_parser("snapshot", help="copy the published tables to a DuckDB file for readers")
+    snapshot.add_argument("to")
+    snapshot.set_defaults(run=take_snapshot)
     commands.add_parser("ui", help="Dagster on loopback").set_defaults(run=serve)
     given = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.run
@@ -287,6 +290,17 @@ def show_what_if(given: argparse.Namespace) -> int:
         " dbt_models/dbt_project.yml (or the file of SEGMENTATION_RULES) and run [bold]make month MONTH=...[/bold]",
         soft_wrap=True,
     )
+    return 0
+
+
+def take_snapshot(given: argparse.Namespace) -> int:
+    from segmentation_assets import snapshot
+
+    found, to = warehouse(), Path(given.to).expanduser().absolute()
+    if not isinstance(found, DuckDBWarehouse):
+        raise WarehouseError("SEGMENTATION_TARGET is 'snowflake', where everybody may read while a run writes.")
+    copied = snapshot.take(found, to)
+    console.print(f"{copied} tables and views are in {to}. Open it read-only; a reader keeps the file it has opened.")
     return 0
 
 

@@ -118,6 +118,12 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                 told = str(error).splitlines()[0]
                 if "Could not set lock" not in told:
                     advice = "Name another file, or move this one away and let the pipeline make it anew."
+                    if "replaying WAL" in told:
+                        # Its last blocks never reached the disk. What stands in the file itself is whole.
+                        advice = (
+                            f"Move {path.name}.wal away, not the database, which is whole without it: as it was before"
+                            " the build that was cut off. Then run the same months again."
+                        )
                 elif time.monotonic() > given_up_at:
                     advice = "Close the other process."
                 else:
