@@ -94,7 +94,9 @@ def dagster_home() -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not settings.exists():
-            shutil.copy(Path(__file__).with_name("dagster.yaml"), settings)
+            # Aside first: half a file, left by a kill, would be read as Dagster's defaults from then on.
+            aside = Path(shutil.copy(Path(__file__).with_name("dagster.yaml"), home / f"dagster.yaml.{os.getpid()}"))
+            aside.replace(settings)
         with tempfile.TemporaryFile(dir=home):
             pass
     except OSError as error:
