@@ -21,7 +21,8 @@ from segmentation_assets.asset_columns import LINEAGE, SCHEMA
 from segmentation_assets.dbt_project import rules
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.warehouse import DuckDBWarehouse
-from tests.ui.published import MONTHS, NEWEST, Published, publish
+from tests.ui.published import MONTHS, NEWEST, Published
+from tests.warehouse_fixture import Pipeline
 
 EXPORTS = [f"activation/export_{campaign.name}" for campaign in rules().campaigns]
 REPORT = "activation/segment_report"
@@ -34,15 +35,15 @@ WHOLE = ["gold/customer_segments", "gold/customer_360_profile", "gold/segment_ru
 class Shown:
     """The definitions, and the newest materialisation of every asset and month."""
 
-    def __init__(self, published: Published) -> None:
-        self.published = published
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
         self.specs = {spec.key.to_user_string(): spec for spec in build_defs().resolve_all_asset_specs()}
 
     @cached_property
     def materialized(self) -> dict[str, dict[str | None, Mapping[str, Any]]]:
         found: dict[str, dict[str | None, Mapping[str, Any]]] = {}
         for name, spec in self.specs.items():
-            records = self.published.instance.fetch_materializations(spec.key, limit=50, ascending=True).records
+            records = self.pipeline.instance.fetch_materializations(spec.key, limit=50, ascending=True).records
             if records:
                 found[name] = {
                     record.asset_materialization.partition: record.asset_materialization.metadata
@@ -55,15 +56,16 @@ class Shown:
         return self.materialized[name][str(month)]
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        with DuckDBWarehouse(path=str(self.published.pipeline.path)).session(read_only=True) as session:
+        with DuckDBWarehouse(path=str(self.pipeline.path)).session(read_only=True) as session:
             return session.rows(sql)
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    published = publish(tmp_path_factory.mktemp("ui"))
-    yield Shown(published)
-    published.instance.dispose()
+def shown(published: Published) -> Iterator[Shown]:
+    with pytest.MonkeyPatch.context() as patch:
+        pipeline = published.pipeline(patch)
+        yield Shown(pipeline)
+        pipeline.instance.dispose()
 
 
 def value(metadata: Mapping[str, Any], key: str) -> Any:
@@ -169,7 +171,7 @@ def test_rows_are_those_of_the_month(shown: Shown) -> None:
             )
             assert value(shown.month(name, month), "dagster/row_count") == row["n"], f"{name} of {month}"
     history = [value(shown.month("gold/customer_segment_history", month), "dagster/row_count") for month in MONTHS]
-    assert history == sorted(set(history)), "the portfolio grows, so three months have three sizes"
+    assert history == sorted(set(history)), "the portfolio grows, so each month has a size of its own"
     for name in WHOLE:
         (row,) = shown.rows(f"select count(*) as n from {name.replace('/', '.')}")
         assert value(shown.month(name), "dagster/row_count") == row["n"], name
@@ -177,7 +179,7 @@ def test_rows_are_those_of_the_month(shown: Shown) -> None:
 
 def test_the_log_is_counted_when_it_is_written(shown: Shown) -> None:
     for name in FILLED_LATER:
-        records = shown.published.instance.fetch_observations(shown.specs[name].key, limit=10).records
+        records = shown.pipeline.instance.fetch_observations(shown.specs[name].key, limit=10).records
         observed = [record.asset_observation for record in records if record.asset_observation]
         found = {event.partition: value(event.metadata, "dagster/row_count") for event in observed}
         for month in MONTHS:
@@ -288,7 +290,7 @@ def test_an_audience_shows_objective_actions_size_and_waterfall(shown: Shown, ca
 
 
 def test_outcomes_carry_the_audience_months_that_fell_due(shown: Shown) -> None:
-    """No audience month before these three was published, so none of their windows has closed."""
+    """No audience month before these was published, so none of their windows has closed."""
     for month in MONTHS:
         assert value(shown.month("gold/campaign_outcomes", month), "dagster/row_count") == 0
 
@@ -309,11 +311,9 @@ def test_nothing_personal_is_shown(shown: Shown) -> None:
     assert not re.search(r"[\w.+-]+@[\w-]+\.\w+", told)
 
 
-def test_a_run_of_one_month_says_the_same_as_a_range(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, given in shown.published.environment.items():
-        monkeypatch.setenv(name, given)
+def test_a_run_of_one_month_says_the_same_as_a_range(shown: Shown) -> None:
     before = shown.month("gold/segment_summary"), shown.month("gold/hero_metrics")
-    run = shown.published.pipeline.run(NEWEST, select=["gold/segment_summary", "gold/hero_metrics"])
+    run = shown.pipeline.run(NEWEST, select=["gold/segment_summary", "gold/hero_metrics"])
     assert run.success
     again = {
         event.asset_key.to_user_string(): event.materialization.metadata
