@@ -20,7 +20,8 @@ from tests.integration.conftest import CANDIDATE_ASSETS
 from tests.ui.published import NEWEST, Published
 from tests.ui.service import LOCATION, service
 
-pytestmark = pytest.mark.browser
+# Without a browser nothing is published for it.
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("browser")]
 # A first page loads 4 MB of script, on a machine that does much else.
 PAGE_MILLISECONDS, RUN_MILLISECONDS = 30_000, 120_000
 EMPTY_PICTURE_BYTES = 8_000
@@ -48,8 +49,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def address(browser: Browser, published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    del browser  # without one nothing is started
+def address(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with service(tmp_path_factory.mktemp("service"), published.environment) as address:
         yield address
 
