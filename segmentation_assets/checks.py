@@ -92,8 +92,8 @@ def measured(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Numbers that Dagster draws over the months: the newest month's value, per segment where there are any."""
     newest = max((row["snapshot_month"] for row in rows), default=None)
     return {
-        "measured" if row["customer_segment"] is None else f"measured: {row['customer_segment']}": float(
-            row["measured"]
+        "measured" if row["customer_segment"] is None else f"measured: {row['customer_segment']}": round(
+            float(row["measured"]), 6
         )
         for row in rows
         if row["snapshot_month"] == newest and row["measured"] is not None

@@ -286,7 +286,9 @@ def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stream(invocation: DbtCliInvocation, *, column_lineage: bool = True) -> Iterator[DbtDagsterEventType]:
+def stream(
+    invocation: DbtCliInvocation, *, column_lineage: bool = True, row_counts: bool = True
+) -> Iterator[DbtDagsterEventType]:
     """The build's events as they happen, with the metadata of `.fetch_row_counts().fetch_column_metadata()`.
 
     Those two spin in a loop while they wait for dbt, which in one process takes the interpreter away from it: a build
@@ -294,7 +296,7 @@ def stream(invocation: DbtCliInvocation, *, column_lineage: bool = True) -> Iter
     """
     for event in invocation.stream():
         if isinstance(event, (dg.Output, dg.AssetMaterialization)):
-            rows = _fetch_row_count_metadata(invocation, event) or {}
+            rows = (_fetch_row_count_metadata(invocation, event) if row_counts else None) or {}
             columns = _column_metadata(invocation, event, with_lineage=column_lineage)
             yield event.with_metadata({**event.metadata, **rows, **columns})
         else:
@@ -310,9 +312,14 @@ def _column_metadata(
     if not with_lineage:
         return fetch(False)
 
-    model = _get_dbt_resource_props_from_event(invocation, event)
+    model = model_of(invocation, event)
     compiled = invocation.target_path.joinpath("compiled", model["package_name"], model["original_file_path"])
     return dict(known_lineage(manifest_path().with_name("lineage"), model["name"], compiled, fetch))
+
+
+def model_of(invocation: DbtCliInvocation, event: dg.Output[Any] | dg.AssetMaterialization) -> Mapping[str, Any]:
+    """The manifest's entry of the model that an event is about."""
+    return _get_dbt_resource_props_from_event(invocation, event)
 
 
 def build_rows(invocation: DbtCliInvocation) -> Callable[[str], list[dict[str, Any]]]:

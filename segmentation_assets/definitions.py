@@ -29,6 +29,7 @@ for _message in (
     "Parameter `backfill_policy`",
     "Parameter `pool`",
     "Class `(CodeReferencesMetadataValue|LocalFileCodeReference)`",
+    "Function `with_source_code_references`",
 ):
     warnings.filterwarnings("ignore", message=_message, category=dg.PreviewWarning)
     warnings.filterwarnings("ignore", message=_message, category=dg.BetaWarning)
@@ -47,7 +48,12 @@ def build_defs(
     }
     return dg.Definitions(
         assets=with_freshness(
-            [*star_schema_assets(), *dbt_asset_definitions(), *export_assets(), outcomes_asset(), report_asset()]
+            [
+                *dbt_asset_definitions(),
+                *dg.with_source_code_references(
+                    [*star_schema_assets(), *export_assets(), outcomes_asset(), report_asset()]
+                ),
+            ]
         ),
         asset_checks=[audit_checks()],
         jobs=[job, what_if_job()],

@@ -14,8 +14,11 @@ from segmentation_assets.warehouse import GOLD, SILVER
 # The assets that carry it, and the table each counts.
 TABLES: Mapping[str, str] = {
     "segment_assignments": f"{SILVER}.segment_assignments",
+    "customer_segment_history": f"{GOLD}.customer_segment_history",
     "segment_summary": f"{GOLD}.customer_segment_history",
 }
+# A picture takes longer than the numbers in it, and is kept with every event.
+PICTURED = ("segment_assignments", "segment_summary")
 
 
 def shares(rows_of: Callable[[str], list[dict[str, Any]]], table: str, first: date, last: date) -> list[dict[str, Any]]:
@@ -49,8 +52,9 @@ def attach(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Sequence[d
             "customers": int(sum(row["customers"] for row in segments)),
             "spend_last_90_days": float(sum(row["spend_last_90_days"] for row in segments)),
             "recalculation_seconds": round(seconds, 2),
-            "shares_against_bands": pictures.shares_against_bands(segments),
         }
+        if key.path[-1] in PICTURED:
+            metadata["shares_against_bands"] = pictures.shares_against_bands(segments)
         for row in segments:
             metadata[f"customers: {row['customer_segment']}"] = int(row["customers"])
             metadata[f"share_pct: {row['customer_segment']}"] = round(float(row["share_pct"]), 4)

@@ -4,15 +4,16 @@ Whom they name is read in export_audience.py, what they hold is in export_files.
 Logs, metadata and errors carry counts only, never an address.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from segmentation_assets import export_files
+from segmentation_assets import asset_columns, asset_tags, export_files
 from segmentation_assets.dbt_project import rules
-from segmentation_assets.export_audience import read_audience, refuse_unpublished
+from segmentation_assets.export_audience import COLUMNS, read_audience, refuse_unpublished
 from segmentation_assets.export_files import Baseline
 from segmentation_assets.export_store import MANIFEST, ExportError, ExportStore
 from segmentation_assets.partitions import monthly_partitions, months_between
@@ -29,6 +30,7 @@ def export_assets() -> list[dg.AssetsDefinition]:
 
 def export_asset(campaign: Campaign) -> dg.AssetsDefinition:
     key = dg.AssetKey([GROUP, f"export_{campaign.name}"])
+    columns = asset_columns.of_files(f"audience_{campaign.name}", (*COLUMNS, *campaign.shows))
 
     @dg.asset(
         key=key,
@@ -45,7 +47,13 @@ def export_asset(campaign: Campaign) -> dg.AssetsDefinition:
                 "One folder per month: manifest.json names the files of the current version.",
             ]
         ),
-        metadata={"segment": campaign.segment},
+        tags=asset_tags.tags(GROUP, COLUMNS),
+        metadata={
+            "segment": campaign.segment,
+            "objective": campaign.objective,
+            "actions": "; ".join(campaign.actions),
+            asset_columns.SCHEMA: columns[asset_columns.SCHEMA],
+        },
         check_specs=[
             dg.AssetCheckSpec(
                 CHECK,
@@ -75,7 +83,7 @@ def export_asset(campaign: Campaign) -> dg.AssetsDefinition:
             told[months[-1]]["stale_months"] = ", ".join(map(str, stale))
             context.log.warning(f"added.csv and removed.csv of {stale_words(stale)}")
         for month, metadata in told.items():
-            context.add_asset_metadata(metadata, asset_key=key, partition_key=str(month))
+            context.add_asset_metadata({**metadata, **columns}, asset_key=key, partition_key=str(month))
         empty = [str(month) for month, metadata in told.items() if not metadata["dagster/row_count"]]
         yield dg.MaterializeResult(asset_key=key, check_results=[reach(key, empty)])
 
@@ -101,6 +109,7 @@ def export_month(session: Session, store: ExportStore, campaign: Campaign, month
 
     Raises ExportError where the audience is not there or not that of the published month.
     """
+    started = time.monotonic()
     audience = read_audience(session, campaign, month)
     replaced = store.manifest(campaign.name, month)
     baseline = last_export(store, campaign.name, month)
@@ -109,6 +118,7 @@ def export_month(session: Session, store: ExportStore, campaign: Campaign, month
     store.write(campaign.name, month, {name: file.content for name, file in files.items()}, manifest)
     return {
         "dagster/row_count": len(audience.rows),
+        "Execution Duration": round(time.monotonic() - started, 3),
         "added": files[export_files.ADDED].rows,
         "removed": files[export_files.REMOVED].rows,
         "suppressed_since": audience.suppressed_since,

@@ -1,14 +1,16 @@
 """What each campaign did: the spend of those it was sent to against those held back, 90 days on."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
+from segmentation_assets import asset_columns, asset_tags
 from segmentation_assets.dbt_project import rules
 from segmentation_assets.outcome_statistics import SPLIT_P_VALUE, Group, compare, split_p_value
-from segmentation_assets.partitions import month_after, monthly_partitions
+from segmentation_assets.partitions import as_of_date, month_after, monthly_partitions, months_between
 from segmentation_assets.warehouse import GOLD, Session, Warehouse
 
 KEY = dg.AssetKey([GOLD, "campaign_outcomes"])
@@ -47,6 +49,21 @@ COLUMNS = (
     ),
 )
 NAMES = tuple(name for name, _, _ in COLUMNS)
+SCHEMA = dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text in COLUMNS])
+READS = "campaign_outcome_groups"
+_SAMPLES = ("mean_spend", "stddev_spend", "customers")
+# Column of campaign_outcome_groups it is worked out from; the planned share is in the rules.
+LINEAGE = dg.TableColumnLineage(
+    {
+        name: [dg.TableColumnDep(dg.AssetKey([GOLD, READS]), column) for column in columns]
+        for name, columns in {
+            **{name: (name,) for name in ("snapshot_month", "campaign", "window_start", "window_end")},
+            **dict.fromkeys(("target_customers", "holdout_customers", "sample_ratio_p_value"), ("customers",)),
+            **dict.fromkeys(("target_mean_spend", "holdout_mean_spend", "spend_difference"), ("mean_spend",)),
+            **dict.fromkeys(("difference_lower_95", "difference_upper_95", "p_value"), _SAMPLES),
+        }.items()
+    }
+)
 
 
 def outcomes_asset() -> dg.AssetsDefinition:
@@ -55,14 +72,16 @@ def outcomes_asset() -> dg.AssetsDefinition:
         group_name="activation",
         partitions_def=monthly_partitions(),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[dg.AssetKey([GOLD, "campaign_outcome_groups"])],
+        deps=[dg.AssetKey([GOLD, READS])],
         kinds={"python", "table"},
         owners=["team:customer-analytics"],
         description="One row per audience month and campaign: what target and holdout spent in the 90 days from the"
         " as-of date, and whether the difference is more than chance. A run makes the audience months whose window has"
         " closed by then: usually the one three months back.",
+        tags=asset_tags.tags(GOLD, NAMES),
         metadata={
-            "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text in COLUMNS])
+            asset_columns.SCHEMA: SCHEMA,
+            asset_columns.TABLE_NAME: asset_columns.table_name(READS, KEY.path[-1]),
         },
         check_specs=[
             dg.AssetCheckSpec(
@@ -81,17 +100,38 @@ def outcomes_asset() -> dg.AssetsDefinition:
         keys = context.partition_key_range
         first, last = month_after(date.fromisoformat(keys.start), -MONTHS_BACK), date.fromisoformat(keys.end)
         planned = {campaign.name: float(campaign.holdout_pct) for campaign in rules().campaigns}
+        started = time.monotonic()
         with warehouse.session() as session:
             rows = outcomes(groups(session, first, last), planned)
             replace_months(session, first, last, rows)
+        seconds = round(time.monotonic() - started, 3)
+        for month in months_between(date.fromisoformat(keys.start), last):
+            context.add_asset_metadata(newly_due(rows, month), asset_key=KEY, partition_key=str(month))
         months = sorted({str(row["snapshot_month"]) for row in rows})
         yield dg.MaterializeResult(
             asset_key=KEY,
-            metadata={"audience_months": ", ".join(months) or "none is due yet", "outcomes": outcome_table(rows)},
+            metadata={
+                "audience_months": ", ".join(months) or "none is due yet",
+                "outcomes": outcome_table(rows),
+                "Execution Duration": seconds,
+                asset_columns.SCHEMA: SCHEMA,
+                asset_columns.LINEAGE: LINEAGE,
+            },
             check_results=[split_check(rows)],
         )
 
     return campaign_outcomes
+
+
+def newly_due(rows: Sequence[Mapping[str, Any]], month: date) -> dict[str, Any]:
+    """Numbers of the audience months whose window has closed in `month`, to be drawn over the months of the runs."""
+    due = [row for row in rows if month < row["window_end"] <= as_of_date(month)]
+    differences = {
+        f"spend_difference: {row['campaign']}": round(row["spend_difference"], 2)
+        for row in due
+        if row["spend_difference"] is not None
+    }
+    return {"dagster/row_count": len(due), **differences}
 
 
 def groups(session: Session, first: date, last: date) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ What it says is in report_data.py, how it looks in report_page.py and report_pic
 """
 
 import base64
+import time
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from segmentation_assets import report_page, report_pictures
+from segmentation_assets import asset_tags, report_page, report_pictures
 from segmentation_assets.dbt_project import rules
 from segmentation_assets.export_store import ExportError, ExportStore
 from segmentation_assets.partitions import monthly_partitions, months_between
@@ -41,6 +42,7 @@ def report_asset() -> dg.AssetsDefinition:
         deps=[dg.AssetKey(key) for key in READS],
         kinds={"python", "html"},
         owners=["team:customer-analytics"],
+        tags=asset_tags.tags(GROUP, ()),
         description="One HTML file per month: headline numbers, shares against their bands, migration, value,"
         " audiences, campaign outcomes, audits and definitions. It opens offline and holds no personal data:"
         " reports/<month>/segment_report.html beside the exports.",
@@ -68,6 +70,7 @@ def report_asset() -> dg.AssetsDefinition:
 
 def write(store: ExportStore, report: Report) -> dict[str, Any]:
     """The file, and what its materialisation shows."""
+    started = time.monotonic()
     charts = report_pictures.share_charts(report)
     page = report_page.render(report, charts)
     path = store.write_report(report.month, FILE, page)
@@ -75,6 +78,7 @@ def write(store: ExportStore, report: Report) -> dict[str, Any]:
         "path": dg.MetadataValue.path(path),
         "bytes": len(page),
         "version": report.version,
+        "customers": report.totals.customers,
         "audits_not_passed": sum(audit.verdict != "passed" for audit in report.audits),
     }
     picture = report_pictures.png(charts)
@@ -82,4 +86,5 @@ def write(store: ExportStore, report: Report) -> dict[str, Any]:
         metadata["shares"] = dg.MetadataValue.md(
             f"![shares](data:image/png;base64,{base64.b64encode(picture).decode()})"
         )
+    metadata["Execution Duration"] = round(time.monotonic() - started, 3)
     return metadata

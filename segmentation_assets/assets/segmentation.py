@@ -5,17 +5,18 @@ warehouse.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from segmentation_assets import audits, distribution, schema_version
+from segmentation_assets import asset_columns, asset_numbers, asset_tags, audits, distribution, schema_version
 from segmentation_assets.assets.star_schema import check_source
-from segmentation_assets.dbt import InProcessDbt, build_rows, stream
+from segmentation_assets.dbt import InProcessDbt, build_rows, model_of, stream
 from segmentation_assets.dbt_project import manifest_path, project_dir, rules
 from segmentation_assets.months_of_runs import months_of_run
 from segmentation_assets.partitions import monthly_partitions, months_between
@@ -31,9 +32,11 @@ class SegmentationTranslator(DagsterDbtTranslator):
 
     def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
-        campaign = self.get_resource_props(manifest, unique_id)["config"].get("meta", {}).get("campaign")
+        model = self.get_resource_props(manifest, unique_id)
+        campaign = model["config"].get("meta", {}).get("campaign")
         return spec.replace_attributes(
             owners=spec.owners or OWNERS,
+            tags={**spec.tags, **asset_tags.tags(model["schema"], model["columns"])},
             description="\n\n".join([*campaign_words(campaign), spec.description or ""]),
             metadata={**spec.metadata, **campaign_metadata(campaign)},
         )
@@ -162,15 +165,63 @@ def asked_months(context: dg.AssetExecutionContext) -> tuple[date, date]:
 def build(
     context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: Warehouse, months: tuple[date, date]
 ) -> Iterator[Any]:
-    """The build's events as they happen, with the month's distribution on the assets that carry it."""
+    """The build's events as they happen, with what the tables hold on the assets they are about."""
     started = time.monotonic()
     with dbt.build(context, warehouse, months, translator()) as invocation:
-        for event in stream(invocation, column_lineage=dbt.column_lineage):
-            key = context.asset_key_for_output(event.output_name) if isinstance(event, dg.Output) else None
-            if key is not None and key.path[-1] in distribution.TABLES:
-                rows = distribution.shares(build_rows(invocation), distribution.TABLES[key.path[-1]], *months)
+        rows_of = build_rows(invocation)
+        numbers = MaterializationNumbers(context, rows_of, months)
+        for event in stream(invocation, column_lineage=dbt.column_lineage, row_counts=False):
+            if not isinstance(event, dg.Output):
+                yield event
+                continue
+            key = context.asset_key_for_output(event.output_name)
+            if key.path[-1] in distribution.TABLES:
+                rows = distribution.shares(rows_of, distribution.TABLES[key.path[-1]], *months)
                 distribution.attach(context, key, rows, time.monotonic() - started)
-            yield event
+            yield numbers.put_on(event, key, model_of(invocation, event))
+            yield from numbers.filled_by(key)
+
+
+class MaterializationNumbers:
+    """Puts the numbers of a step's tables on their materialisations, those of a month on the month's own."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, rows_of: asset_numbers.RowsOf, months: tuple[date, date]
+    ) -> None:
+        self._context, self._rows_of, self._months = context, rows_of, months
+        self._empty: dict[dg.AssetKey, asset_numbers.Model] = {}  # until another model fills them
+
+    @cached_property
+    def _waterfalls(self) -> Mapping[tuple[str, date], Mapping[str, int]]:
+        return asset_numbers.waterfalls(self._rows_of, *self._months)
+
+    def put_on(self, event: dg.Output[Any], key: dg.AssetKey, model: asset_numbers.Model) -> dg.Output[Any]:
+        told: dict[str, Any] = dict(event.metadata)
+        columns = told.get(asset_columns.SCHEMA)
+        if isinstance(columns, dg.TableSchemaMetadataValue):
+            told[asset_columns.SCHEMA] = asset_columns.described(columns.schema, model)
+        if asset_numbers.filled_by(model):
+            self._empty[key] = model
+            return event.with_metadata(told)
+        if asset_numbers.month_column(model) is None:
+            return event.with_metadata({**told, **asset_numbers.of_table(model, self._rows_of)})
+        found = asset_numbers.of_months(model, self._rows_of, *self._months)
+        # Of the asset itself: the views have checks of months, which gives their definition partitions.
+        if self._context.assets_def.specs_by_key[key].partitions_def is None:
+            return event.with_metadata({**told, **asset_numbers.of_range(found)})
+        campaign = model["config"]["meta"].get("campaign")
+        for month, numbers in found.items():
+            waterfall = self._waterfalls[campaign, month] if campaign else None
+            sizes = asset_numbers.of_audience(waterfall) if waterfall else {}
+            self._context.add_asset_metadata({**numbers, **sizes}, asset_key=key, partition_key=str(month))
+        return event.with_metadata(told)
+
+    def filled_by(self, filler: dg.AssetKey) -> Iterator[dg.AssetObservation]:
+        """Of tables that `filler` has filled since they were materialised; Dagster wants parents told first."""
+        for key, model in self._empty.items():
+            if asset_numbers.filled_by(model) == filler.path[-1]:
+                for month, numbers in asset_numbers.of_months(model, self._rows_of, *self._months).items():
+                    yield dg.AssetObservation(key, partition=str(month), metadata=numbers)
 
 
 def refuse_broken_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:

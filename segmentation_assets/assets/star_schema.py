@@ -1,6 +1,7 @@
 """The star schema: external assets in a warehouse that has one, or the assets that fill it for the demo sources."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
@@ -8,7 +9,7 @@ from datetime import date
 import dagster as dg
 import duckdb
 
-from segmentation_assets import sources
+from segmentation_assets import asset_columns, asset_tags, sources
 from segmentation_assets.partitions import as_of_date, last_closed_month, month_after
 from segmentation_assets.sources import contract
 from segmentation_assets.warehouse import DuckDBSession, Session, SnowflakeSession, Warehouse, source_schema, target
@@ -30,7 +31,7 @@ DEMO_SOURCES = {
 
 def specs() -> list[dg.AssetSpec]:
     """Keys as dagster-dbt gives its sources, so that lineage joins up."""
-    kinds = {"table"} if sources.source() == "warehouse" else {"python", target()}
+    kinds = {"table", target()} if sources.source() == "warehouse" else {"python", target()}
     return [
         dg.AssetSpec(
             ["star_schema", name],
@@ -38,6 +39,8 @@ def specs() -> list[dg.AssetSpec]:
             group_name=GROUP,
             kinds=kinds,
             owners=["team:customer-analytics"],
+            tags=asset_tags.tags("star_schema", contract.CONTRACT[name]),
+            metadata=asset_columns.of_source(name),
         )
         for name, grain in TABLES.items()
     ]
@@ -51,13 +54,39 @@ def star_schema_assets() -> list[dg.AssetsDefinition | dg.AssetSpec]:
     def star_schema(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.MaterializeResult]:
+        started = time.monotonic()
         with warehouse.session() as session:
             context.log.info(fill(session))
+            seconds = round(time.monotonic() - started, 2)
+            columns = columns_of(session)
+            counts = ", ".join(f"(select count(*) from {source_schema()}.{table}) as {table}" for table in TABLES)
+            rows = session.rows(f"select {counts}")[0]
             for table in TABLES:
-                rows = session.rows(f"select count(*) as n from {source_schema()}.{table}")[0]["n"]
-                yield dg.MaterializeResult(asset_key=["star_schema", table], metadata={"dagster/row_count": rows})
+                yield dg.MaterializeResult(
+                    asset_key=["star_schema", table],
+                    metadata={
+                        "dagster/row_count": rows[table],
+                        "Execution Duration": seconds,
+                        asset_columns.SCHEMA: asset_columns.described(
+                            columns[table], asset_columns.manifest_entries()[table]
+                        ),
+                    },
+                )
 
     return [star_schema]
+
+
+def columns_of(session: Session) -> dict[str, dg.TableSchema]:
+    """Names and types of the star schema's tables, as they were made."""
+    found: dict[str, list[dg.TableColumn]] = {table: [] for table in TABLES}
+    for row in session.rows(
+        "select lower(table_name) as table_name, lower(column_name) as column_name, data_type"
+        " from information_schema.columns where lower(table_schema) = lower(?) order by ordinal_position",
+        (source_schema(),),
+    ):
+        if row["table_name"] in found:
+            found[row["table_name"]].append(dg.TableColumn(row["column_name"], row["data_type"]))
+    return {table: dg.TableSchema(columns) for table, columns in found.items()}
 
 
 def fill(session: Session) -> str:
