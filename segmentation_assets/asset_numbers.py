@@ -20,7 +20,7 @@ from segmentation_assets.warehouse import SILVER
 ROWS = "dagster/row_count"
 MONTH = "snapshot_month"
 # In the order of the macro audience_steps; tests/ui/test_metadata.py holds the two together.
-WATERFALL = (
+WATERFALL: tuple[str, ...] = (
     "in_segment",
     "meets_criteria",
     "deliverable_email",
@@ -91,7 +91,7 @@ def waterfalls(rows_of: RowsOf, first: date, last: date) -> dict[tuple[str, date
         f" where snapshot_month >= cast('{first}' as date) and snapshot_month <= cast('{last}' as date)"
         " group by 1, 2, 3, 4"
     )
-    told = {
+    told: dict[tuple[str, date], dict[str, int]] = {
         (campaign.name, month): dict.fromkeys(WATERFALL, 0)
         for campaign in rules().campaigns
         for month in months_between(first, last)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -46,15 +46,10 @@ def build_defs(
         "exports": ExportStore(export_uri()),
         **(resources or {}),
     }
+    own = dg.with_source_code_references([*star_schema_assets(), *export_assets(), outcomes_asset(), report_asset()])
     return dg.Definitions(
-        assets=with_freshness(
-            [
-                *dbt_asset_definitions(),
-                *dg.with_source_code_references(
-                    [*star_schema_assets(), *export_assets(), outcomes_asset(), report_asset()]
-                ),
-            ]
-        ),
+        # Dagster types what it gives back more widely than what it takes.
+        assets=with_freshness([*dbt_asset_definitions(), *cast("list[dg.AssetsDefinition | dg.AssetSpec]", own)]),
         asset_checks=[audit_checks()],
         jobs=[job, what_if_job()],
         schedules=[monthly_schedule(job, provided["warehouse"])],
