@@ -15,6 +15,7 @@ import dagster as dg
 
 from segmentation_assets import alert_words, catch_up
 from segmentation_assets.alert_outbox import Alert, Outbox
+from segmentation_assets.checks import SHARED_VERDICT
 from segmentation_assets.months_of_runs import FINISHED, months_of_run
 
 # Longer than the clocks of two machines differ, and than a run's last write takes to be seen.
@@ -76,6 +77,8 @@ def evaluations(events: Sequence[dg.DagsterEvent]) -> list[dg.AssetCheckEvaluati
     for event in events:
         if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
+            if SHARED_VERDICT in evaluation.metadata:
+                continue
             last[evaluation.asset_check_key, evaluation.partition] = evaluation
     by_month = {check for check, month in last if month is not None}
     return [evaluation for (check, month), evaluation in last.items() if month is not None or check not in by_month]

@@ -11,6 +11,8 @@ from segmentation_assets import audits, pictures
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.warehouse import GOLD, Session, Warehouse
 
+# On the evaluation of a month that has no verdict of its own, only that of the range it was tested in.
+SHARED_VERDICT = "verdict_of_the_range"
 CANDIDATE = dg.AssetKey(["silver", "segment_assignments"])
 
 
@@ -115,13 +117,33 @@ def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows:
             description="\n".join(audits.failure_sentence(row) for row in failures) or audit.meaning,
             partition=month,
         )
-        event = dg.DagsterEvent(
-            event_type_value="ASSET_CHECK_EVALUATION",
-            job_name=context.job_name,
-            event_specific_data=evaluation,
-            message=f"{audit.name} of {month}",
+        record(context, evaluation)
+
+
+def record_on_months(context: dg.OpExecutionContext, result: dg.AssetCheckResult, months: Sequence[date]) -> None:
+    """Shows what a dbt test said of a range on each of its months: it ran over all of them, and says of none alone."""
+    assert result.asset_key is not None and result.check_name is not None
+    for month in months:
+        evaluation = dg.AssetCheckEvaluation(
+            asset_key=result.asset_key,
+            check_name=result.check_name,
+            passed=result.passed,
+            severity=result.severity,
+            description=f"One verdict on {months[0]} to {months[-1]}.",
+            partition=str(month),
+            metadata={SHARED_VERDICT: True},
         )
-        context.instance.report_dagster_event(event, run_id=context.run_id)
+        record(context, evaluation)
+
+
+def record(context: dg.OpExecutionContext, evaluation: dg.AssetCheckEvaluation) -> None:
+    event = dg.DagsterEvent(
+        event_type_value="ASSET_CHECK_EVALUATION",
+        job_name=context.job_name,
+        event_specific_data=evaluation,
+        message=f"{evaluation.check_name} of {evaluation.partition}",
+    )
+    context.instance.report_dagster_event(event, run_id=context.run_id)
 
 
 def month_shares(session: Session, first: date, last: date) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from segmentation_assets import asset_columns, asset_numbers, asset_tags, audits, distribution, schema_version
+from segmentation_assets import asset_columns, asset_numbers, asset_tags, audits, checks, distribution, schema_version
 from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt import InProcessDbt, build_rows, model_of, stream
 from segmentation_assets.dbt_project import manifest_path, project_dir, rules
@@ -173,6 +173,8 @@ def build(
         for event in stream(invocation, column_lineage=dbt.column_lineage, row_counts=False):
             if not isinstance(event, dg.Output):
                 yield event
+                if isinstance(event, dg.AssetCheckResult) and months[0] < months[1] and is_of_months(context, event):
+                    checks.record_on_months(context.op_execution_context, event, months_between(*months))
                 continue
             key = context.asset_key_for_output(event.output_name)
             if key.path[-1] in distribution.TABLES:
@@ -180,6 +182,12 @@ def build(
                 distribution.attach(context, key, rows, time.monotonic() - started)
             yield numbers.put_on(event, key, model_of(invocation, event))
             yield from numbers.filled_by(key)
+
+
+def is_of_months(context: dg.AssetExecutionContext, result: dg.AssetCheckResult) -> bool:
+    assert result.asset_key is not None and result.check_name is not None
+    key = dg.AssetCheckKey(result.asset_key, result.check_name)
+    return context.assets_def.get_spec_for_check_key(key).partitions_def is not None
 
 
 class MaterializationNumbers:

@@ -79,9 +79,11 @@ def refusal(result: dg.ExecuteInProcessResult) -> str:
     return event.step_failure_data.user_failure_data.description or ""
 
 
-def recorded_verdicts(instance: dg.DagsterInstance, audit: str) -> dict[str | None, str]:
+def recorded_verdicts(
+    instance: dg.DagsterInstance, check: str, asset: str = "silver/segment_assignments"
+) -> dict[str | None, str]:
     """Per month, the newest verdict in Dagster's own log: PLANNED, SUCCEEDED or FAILED. Under None: of a run."""
-    key = dg.AssetCheckKey(dg.AssetKey(["silver", "segment_assignments"]), audit)
+    key = dg.AssetCheckKey(dg.AssetKey(asset.split("/")), check)
     records = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
     return {record.partition: record.status.value for record in sorted(records, key=lambda record: record.id)}
 
