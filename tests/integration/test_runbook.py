@@ -130,3 +130,80 @@ def test_a_query_is_snowflake_sql_too(query: str) -> None:
     (statement,) = sqlglot.parse(query, dialect="snowflake")
     assert statement is not None
     assert not re.search(r"\bfilter\s*\(|\border by all\b|\bgroup by all\b", query)
+
+
+NOVEMBER_ONLY = "where snapshot_month = '2025-11-01'"
+ONE_OF_THE_MONTH = f"(select min(customer_id) from silver.segment_assignments {NOVEMBER_ONLY})"
+# A check, and a fault it is there for.
+FAULTS = {
+    "every_customer_is_assigned_once": (
+        f"delete from silver.segment_assignments {NOVEMBER_ONLY} and customer_id = {ONE_OF_THE_MONTH}"
+    ),
+    "every_fact_is_loaded_once": (
+        "insert into gold.fct_transactions from gold.fct_transactions where transaction_date = '2025-11-10' limit 1"
+    ),
+    "every_fact_has_a_date": (
+        "update gold.fct_transactions set transaction_date = null where transaction_date = '2025-11-10'"
+    ),
+    "every_customer_version_has_its_own_key": "insert into gold.dim_customer from gold.dim_customer limit 1",
+    "every_customer_version_is_complete": "update gold.dim_customer set valid_from = null",
+    "no_customer_version_ends_before_it_begins": "update gold.dim_customer set valid_to = valid_from - 1",
+    "every_category_has_its_own_key": "insert into gold.dim_merchant_category from gold.dim_merchant_category limit 1",
+    "every_day_is_in_the_calendar_once": "insert into gold.dim_date from gold.dim_date limit 1",
+    "every_assignment_is_complete": "update silver.segment_assignments set customer_segment = null",
+    "one_assignment_per_customer_and_month": (
+        "insert into silver.segment_assignments from silver.segment_assignments limit 1"
+    ),
+    "nothing_on_or_after_the_as_of_date_counts": (
+        "update silver.transaction_window_metrics set last_transaction_date = as_of_date"
+    ),
+    "percentages_exist_exactly_where_their_base_is_positive": (
+        "update silver.segment_assignments set travel_spend_pct = null"
+    ),
+    "every_accepted_month_has_a_reason": "update gold.segment_publications set audits_verdict = 'accepted'",
+    "one_row_per_month_and_version": "insert into gold.segment_publications from gold.segment_publications limit 1",
+    "published_rows_match_the_log": "update gold.segment_publications set customers = 1",
+    "one_published_segment_per_customer_and_month": (
+        f"insert into gold.customer_segment_history from gold.customer_segment_history {NOVEMBER_ONLY} limit 1"
+    ),
+    "published_numbers_agree_with_each_other": "update gold.customer_segment_history set avg_monthly_spend = -1",
+    "every_published_customer_is_in_dim_customer": "delete from gold.dim_customer",
+    "customer_segments_is_the_newest_published_month": (
+        f"delete from gold.customer_segments where customer_id = {ONE_OF_THE_MONTH}"
+    ),
+    "unique_customer_segments_customer_id": "insert into gold.customer_segments from gold.customer_segments limit 1",
+    "the_explained_winner_is_the_published_segment": (
+        "update gold.customer_segment_history set customer_segment = 'Declining'"
+    ),
+    "unique_customer_360_profile_customer_id": (
+        "insert into gold.customer_360_profile from gold.customer_360_profile limit 1"
+    ),
+    "unique_combination_of_columns_audience_candidates_snapshot_month__campaign__customer_id": (
+        f"insert into silver.audience_candidates from silver.audience_candidates {NOVEMBER_ONLY} limit 1"
+    ),
+    "audience_ranks_run_from_one_audience_churn_prevention_": (
+        "update gold.audience_churn_prevention set audience_rank = audience_rank + 1"
+    ),
+    "audience_addresses_are_deliverable_audience_churn_prevention_": (
+        "update gold.audience_churn_prevention set email = ' ' || email"
+    ),
+    "audience_addresses_are_unique_audience_churn_prevention_": (
+        "update gold.audience_churn_prevention set email = 'same@example.org'"
+    ),
+    "audience_holds_nobody_suppressed_audience_churn_prevention_": (
+        "insert into gold.marketing_suppressions by name select distinct customer_id"
+        " from gold.audience_churn_prevention"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_query_finds_the_fault_and_nothing_before_it(whole: Pipeline, name: str) -> None:
+    (heading,) = entries_of(name)
+    (query,) = re.findall(r"```sql\n(.*?)```", ENTRIES[heading], re.DOTALL)
+    with whole.connection() as connection:
+        connection.execute("begin transaction")
+        assert connection.execute(query).fetchall() == []
+        connection.execute(FAULTS[name])
+        assert connection.execute(query).fetchall() != []
+        connection.execute("rollback")
