@@ -71,7 +71,8 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
             f"Publication{of_months(months)}, its audiences and their files; what was published before stays as it is."
         )
     else:
-        blocks = f"Whatever the run would have made from {asset.to_user_string()}; what was published before stays."
+        # A table of schema gold holds the new month by the time it is tested.
+        blocks = f"Whatever the run would have made from {asset.to_user_string()}, which itself is written already."
     description = evaluation.description or ""
     advice = audit.advice if audit else f"Look at the failed rows of {name}, mend the data, run the month again."
     return alert(
@@ -124,7 +125,7 @@ def failed_run(run_id: str, job: str, months: str, reason: str, *, tried_again: 
             ("What", f"run {run_id[:8]} of {job}"),
             ("Month", months),
             ("Why", reason or "The run ended without saying why: its process was killed, or never started."),
-            ("Blocks", "What the run had yet to make; what was published before stays as it is."),
+            ("Blocks", "What the run had yet to make. Every table is whole: of the new month or as it was."),
             (
                 "What to do",
                 "Nothing yet: Dagster runs it again by itself."
