@@ -83,11 +83,11 @@ def at_touch(under: str, nth: int = 1) -> None:
 
 
 def at_metadata(nth: int = 1) -> None:
-    """Before the nth time a model's rows and columns are asked for."""
+    """Before the nth time that the columns of a model are asked for; its rows are counted after them."""
     from segmentation_assets import dbt
 
     countdown = Countdown(nth)
-    dbt._fetch_row_count_metadata = _told(dbt._fetch_row_count_metadata, countdown)
+    dbt._column_metadata = _told(dbt._column_metadata, countdown)
 
 
 def at_close(nth: int = 1, milliseconds: float = 0) -> None:
