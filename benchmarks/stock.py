@@ -57,13 +57,27 @@ class StockDbt(InProcessDbt):
             reset_adapters()
 
 
-def stock_stream(invocation: DbtCliInvocation, *, column_lineage: bool) -> Iterator[object]:
-    del column_lineage  # always there
+def stock_stream(invocation: DbtCliInvocation, *, column_lineage: bool, row_counts: bool) -> Iterator[object]:
+    del column_lineage, row_counts  # always there
     yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
 
 
 segmentation.stream = stock_stream  # pyright: ignore[reportAttributeAccessIssue]
-# The distribution asks through our build's connection; the stock one has none while its process has the file.
+
+
+class NoNumbers(segmentation.MaterializationNumbers):
+    """Ours ask through our build's connection; the stock one has none while its process has the file."""
+
+    def put_on(self, event: dg.Output[object], key: dg.AssetKey, model: object) -> dg.Output[object]:
+        del key, model
+        return event
+
+    def filled_by(self, filler: dg.AssetKey) -> Iterator[dg.AssetObservation]:
+        del filler
+        yield from ()
+
+
+segmentation.MaterializationNumbers = NoNumbers  # pyright: ignore[reportAttributeAccessIssue]
 segmentation.distribution.TABLES = {}
 
 

@@ -4,13 +4,13 @@ The star schema is described in models/staging/sources.yml, and a campaign's fil
 What dbt makes gets the same from dagster-dbt, but for the words that a materialisation's columns carry.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import dagster as dg
+from dagster_dbt.dbt_manifest import validate_manifest
 
 from segmentation_assets.dbt_project import manifest_path, project_dir
 from segmentation_assets.sources.contract import CONTRACT, WORDS
@@ -23,7 +23,7 @@ Entry = Mapping[str, Any]  # of a model or a source, in dbt's manifest
 @cache
 def manifest_entries() -> Mapping[str, Entry]:
     """The manifest's models and sources by their name."""
-    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    manifest = validate_manifest(manifest_path())  # read once, by dagster-dbt too
     models = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
     return models | {source["name"]: source for source in manifest["sources"].values()}
 

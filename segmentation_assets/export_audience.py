@@ -11,7 +11,7 @@ from segmentation_assets.export_files import Audience
 from segmentation_assets.export_store import ExportError
 from segmentation_assets.rule_values import METRICS
 from segmentation_assets.rules import Campaign
-from segmentation_assets.warehouse import GOLD, SILVER, Session, source_schema
+from segmentation_assets.warehouse import GOLD, SILVER, Session, source_schema, table_exists
 
 COLUMNS = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "first_name", "last_name")
 # information_schema's name of a type, on either engine, up to its first parenthesis.
@@ -165,12 +165,3 @@ def audits_passed(rows: Sequence[Mapping[str, Any]], verdict: str) -> list[str]:
         return sorted(audit.name for audit in sure.get(verdict, []))
     failed = {row["audit"] for row in rows if not row["passed"]}
     return sorted({row["audit"] for row in rows} - failed)
-
-
-def table_exists(session: Session, schema: str, table: str) -> bool:
-    rows = session.rows(
-        "select count(*) as n from information_schema.tables"
-        " where lower(table_schema) = lower(?) and lower(table_name) = ?",
-        (schema, table),
-    )
-    return bool(rows[0]["n"])

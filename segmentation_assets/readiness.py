@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 
 from segmentation_assets import audits, sources
 from segmentation_assets.dbt_project import project_dir, rules
-from segmentation_assets.export_audience import table_exists
 from segmentation_assets.partitions import as_of_date
 from segmentation_assets.warehouse import (
     GOLD,
@@ -25,6 +24,7 @@ from segmentation_assets.warehouse import (
     Session,
     Warehouse,
     source_schema,
+    table_exists,
 )
 
 ARRIVAL = "facts_reach_the_end_of_the_month"

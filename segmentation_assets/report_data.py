@@ -9,11 +9,10 @@ from datetime import date
 from typing import Any
 
 from segmentation_assets import audits
-from segmentation_assets.export_audience import table_exists
 from segmentation_assets.outcome_statistics import SPLIT_P_VALUE
 from segmentation_assets.partitions import as_of_date, month_after
 from segmentation_assets.rules import Campaign, Rules
-from segmentation_assets.warehouse import GOLD, Session
+from segmentation_assets.warehouse import GOLD, Session, table_exists
 
 TOTAL = "All customers"
 MONTHS_SHOWN = 12

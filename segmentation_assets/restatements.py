@@ -13,11 +13,10 @@ from typing import Any
 
 import dagster as dg
 
-from segmentation_assets.export_audience import table_exists
 from segmentation_assets.months_of_runs import FINISHED, tags_of_months
 from segmentation_assets.partitions import month_after
 from segmentation_assets.readiness import WarehouseBusyError, glance
-from segmentation_assets.warehouse import GOLD, SILVER, Session, Warehouse
+from segmentation_assets.warehouse import GOLD, SILVER, Session, Warehouse, table_exists
 
 NEEDED = ((SILVER, "stg_transactions"), (SILVER, "customer_period_spend"), (GOLD, "customer_segment_history"))
 SENSOR = "restate"

@@ -165,3 +165,12 @@ Warehouse = DuckDBWarehouse | SnowflakeWarehouse
 
 def warehouse() -> Warehouse:
     return DuckDBWarehouse(path=str(duckdb_path())) if target() == "duckdb" else SnowflakeWarehouse()
+
+
+def table_exists(session: Session, schema: str, table: str) -> bool:
+    rows = session.rows(
+        "select count(*) as n from information_schema.tables"
+        " where lower(table_schema) = lower(?) and lower(table_name) = ?",
+        (schema, table),
+    )
+    return bool(rows[0]["n"])

@@ -20,10 +20,9 @@ from typing import Any
 from segmentation_assets import audits, schema_version
 from segmentation_assets.dbt import DbtRunError, run_models
 from segmentation_assets.dbt_project import project_dir, rules
-from segmentation_assets.export_audience import table_exists
 from segmentation_assets.partitions import as_of_date, months_between, parse_month
 from segmentation_assets.rules import Rules
-from segmentation_assets.warehouse import GOLD, SILVER, DuckDBWarehouse, Session, Warehouse
+from segmentation_assets.warehouse import GOLD, SILVER, DuckDBWarehouse, Session, Warehouse, table_exists
 from segmentation_assets.what_if_changes import WhatIfError, changed_rules
 
 NOT_PUBLISHED, NOT_COMPUTED = "Not in the published month", "Not in the what-if"
