@@ -86,7 +86,7 @@ class Pipeline:
                 callbacks=[listen],
             ).invoke(
                 [
-                    "--log-level", "none", command, *dbt_project.project_arguments(self.path.parent / "dbt"),
+                    "--log-level", "none", *command.split(), *dbt_project.project_arguments(self.path.parent / "dbt"),
                     *dbt_project.vars_arguments({**months, **(variables or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]
