@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
                 " its event log lies in it."
             )
         return cls(str(Path(home, "history", "runs")), inst_data)
+
+    @cached_property
+    def supports_asset_checks(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Asked before every check result is stored; the answer changes only with `dagster instance migrate`."""
+        return super().supports_asset_checks
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Any]:

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from segmentation_assets import audits
 from segmentation_assets.export_files import Audience
@@ -13,16 +11,19 @@ from segmentation_assets.rule_values import METRICS
 from segmentation_assets.rules import Campaign
 from segmentation_assets.warehouse import GOLD, SILVER, Session, source_schema, table_exists
 
+if TYPE_CHECKING:
+    import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
+
 COLUMNS = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "first_name", "last_name")
-# information_schema's name of a type, on either engine, up to its first parenthesis.
+# Arrow's alias of information_schema's name of a type, on either engine, up to its first parenthesis.
 ARROW_TYPES = {
-    "date": pa.date32(),
-    "bigint": pa.int64(),
-    "boolean": pa.bool_(),
-    "double": pa.float64(),
-    "float": pa.float64(),
-    "varchar": pa.string(),
-    "text": pa.string(),
+    "date": "date32",
+    "bigint": "int64",
+    "boolean": "bool",
+    "double": "float64",
+    "float": "float64",
+    "varchar": "string",
+    "text": "string",
 }
 
 
@@ -80,8 +81,10 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
     )
 
 
-def audience_schema(session: Session, campaign: Campaign) -> pa.Schema:
+def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":
     """The exported columns as the audience has them; a metric the campaign showed once, but not now, is left out."""
+    import pyarrow as pa
+
     found = session.rows(
         "select column_name, data_type, numeric_precision, numeric_scale from information_schema.columns"
         " where lower(table_schema) = ? and lower(table_name) = ? order by ordinal_position",
@@ -97,12 +100,14 @@ def audience_schema(session: Session, campaign: Campaign) -> pa.Schema:
     return pa.schema([(column, types[column]) for column in (*COLUMNS, *campaign.shows)])
 
 
-def arrow_type(column: Mapping[str, Any]) -> pa.DataType:
+def arrow_type(column: Mapping[str, Any]) -> "pa.DataType":
+    import pyarrow as pa
+
     name = column["data_type"].lower().partition("(")[0]
     if name in ("decimal", "number"):
         scale = int(column["numeric_scale"])
         return pa.decimal128(int(column["numeric_precision"]), scale) if scale else pa.int64()
-    return ARROW_TYPES.get(name, pa.string())
+    return pa.type_for_alias(ARROW_TYPES.get(name, "string"))
 
 
 def refuse_another_version(session: Session, campaign: Campaign, month: date, waterfall: Mapping[str, int]) -> None:

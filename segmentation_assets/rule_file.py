@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+# libyaml's, ten times as fast, wherever PyYAML was built with it.
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def read_keys(path: Path) -> tuple[dict[Any, Any] | None, list[str]]:
     """The file's top-level keys and what is wrong with it, one line each; no keys when it cannot be read."""
@@ -20,8 +23,9 @@ def read_keys(path: Path) -> tuple[dict[Any, Any] | None, list[str]]:
         line = error.object.count(b"\n", 0, error.start) + 1
         return None, [f"{path}: line {line}: is not UTF-8; save the file as UTF-8"]
     try:
-        tree = yaml.compose(content, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(content)
+        loader = LOADER(content)
+        tree = loader.get_single_node()
+        values = None if tree is None else loader.construct_document(tree)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1}: " if mark else ""
