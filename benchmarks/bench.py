@@ -5,6 +5,7 @@ on the machine, so the machine, its load before the start and the date are print
 """
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -35,6 +36,8 @@ def main() -> int:
         print(json.dumps(SCENARIOS[given.scenario]()))
         return 0
     FOLDER.mkdir(parents=True, exist_ok=True)
+    # As set-up leaves it: where PYTHONDONTWRITEBYTECODE is set, an edited file would be compiled by every process.
+    compileall.compile_dir(ROOT / "segmentation_assets", quiet=1)
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     failed = False
     for name in given.only or SCENARIOS:

@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from functools import cache
 from typing import Any
 
-import duckdb
 import yaml
 from filelock import FileLock, Timeout
 
@@ -44,6 +43,8 @@ def glance(warehouse: Warehouse) -> Iterator[Session | None]:
         with warehouse.session(read_only=True) as session:
             yield session
         return
+    import duckdb
+
     try:
         with FileLock(f"{warehouse.path}.lock", is_singleton=True, thread_local=False).acquire(timeout=0):
             connection = duckdb.connect(warehouse.path, read_only=True)

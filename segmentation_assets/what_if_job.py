@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from segmentation_assets import what_if, what_if_tables
+from segmentation_assets import what_if
 from segmentation_assets.alert_events import NO_ALERTS
 from segmentation_assets.partitions import MonthError
 from segmentation_assets.rules import RulesError
@@ -32,6 +32,8 @@ def what_if_job() -> dg.JobDefinition:
     def recompute_with_changed_rules(
         context: dg.OpExecutionContext, config: WhatIfConfig, warehouse: dg.ResourceParam[Warehouse]
     ) -> None:
+        from segmentation_assets import what_if_tables
+
         try:
             months = what_if.compute(
                 warehouse, config.set, config.rules, config.first_month, config.last_month,

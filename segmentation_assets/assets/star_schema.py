@@ -5,14 +5,17 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
+from typing import TYPE_CHECKING
 
 import dagster as dg
-import duckdb
 
 from segmentation_assets import asset_columns, asset_tags, sources
 from segmentation_assets.partitions import as_of_date, last_closed_month, month_after
 from segmentation_assets.sources import contract
 from segmentation_assets.warehouse import DuckDBSession, Session, SnowflakeSession, Warehouse, source_schema, target
+
+if TYPE_CHECKING:
+    import duckdb
 
 GROUP = "star_schema"
 HISTORY_MONTHS = 24
@@ -97,6 +100,8 @@ def fill(session: Session) -> str:
     if isinstance(session, DuckDBSession):
         _build(session.connection)
     elif isinstance(session, SnowflakeSession):
+        import duckdb
+
         from segmentation_assets.sources.snowflake_load import copy_tables
 
         # In a file, not in memory: 50,000 customers are 13.5 million facts.
@@ -107,7 +112,7 @@ def fill(session: Session) -> str:
     return f"Filled the star schema ({wanted})."
 
 
-def _build(connection: duckdb.DuckDBPyConnection) -> None:
+def _build(connection: "duckdb.DuckDBPyConnection") -> None:
     if sources.source() == "synthetic":
         from segmentation_assets.sources import synthetic
 

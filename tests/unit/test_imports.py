@@ -7,7 +7,7 @@ import sys
 import pytest
 
 HEAVY = (
-    "altair", "apprise", "dagster_snowflake", "dbt.adapters.snowflake", "numpy", "pandas", "pyarrow", "scipy",
+    "altair", "apprise", "dagster_snowflake", "dbt.adapters.snowflake", "duckdb", "numpy", "pandas", "pyarrow", "scipy",
     "snowflake.connector", "statsmodels", "vl_convert",
 )  # fmt: skip
 
