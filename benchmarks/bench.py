@@ -75,9 +75,10 @@ def show(name: str, figures: dict[str, Any]) -> None:
             unit = " s" if key.endswith("_s") else " GiB" if "gib" in key else ""
             table.add_row(key, f"{value:,}" if isinstance(value, int) else f"{value:.2f}{unit}")
     Console().print(table)
-    if "models" in figures:
-        slowest = sorted(figures["models"].items(), key=lambda item: -item[1])
-        print("  " + ", ".join(f"{model} {taken:.2f} s" for model, taken in slowest))
+    parts = figures.get("models") or figures.get("steps") or {}
+    if parts:
+        slowest = sorted(parts.items(), key=lambda item: -item[1])
+        print("  " + ", ".join(f"{part} {taken:.2f} s" for part, taken in slowest))
 
 
 if __name__ == "__main__":

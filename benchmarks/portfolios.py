@@ -12,8 +12,8 @@ from segmentation_assets.sources import synthetic
 
 FOLDER = (Path("data") / "bench").absolute()
 LAST_MONTH = date(2026, 10, 1)
-# A month of history before the synthetic ones has as many facts as 135 million over 120 months give.
-FACTS_PER_MONTH = 1_125_000
+# A month of history before the synthetic ones: with those, 120 months are 135 million facts.
+FACTS_PER_MONTH = 1_267_000
 
 
 def portfolio(customers: int, months: int = 24) -> Path:
@@ -57,7 +57,7 @@ def prepend(connection: duckdb.DuckDBPyConnection, first: date, months: int) -> 
                 replace (
                     -(cast(? as bigint) * 10000000 + needed.time * base.n + base.place + 1) as transaction_key,
                     least(
-                        cast(? as date) + (transaction_date - cast(? as date)), last_day(cast(? as date))
+                        cast(? as date) + cast(transaction_date - cast(? as date) as integer), last_day(cast(? as date))
                     ) as transaction_date
                 )
             from base, needed
@@ -82,5 +82,6 @@ def prepend(connection: duckdb.DuckDBPyConnection, first: date, months: int) -> 
 def working_copy(path: Path, name: str) -> Path:
     """A scenario writes to a copy of its own, so that every scenario starts from the same file."""
     copy = FOLDER / f"{name}.work"
+    copy.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, copy)
     return copy
