@@ -17,7 +17,7 @@ from segmentation_assets.assets import segmentation
 from segmentation_assets.dbt import InProcessDbt
 from segmentation_assets.dbt_project import environment, project_dir, vars_arguments
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.warehouse import Warehouse, target
+from segmentation_assets.warehouse import DuckDBWarehouse, Warehouse, duckdb_path, target
 
 
 class StockDbt(InProcessDbt):
@@ -83,4 +83,4 @@ segmentation.distribution.TABLES = {}
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return build_defs({"dbt": StockDbt()})
+    return build_defs({"dbt": StockDbt(), "warehouse": DuckDBWarehouse(path=str(duckdb_path()), keep_open=False)})

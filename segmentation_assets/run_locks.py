@@ -6,6 +6,7 @@ takes a suspended laptop or a long statement for a death; a lock does neither. I
 a run that names another one is left to Dagster's `max_runtime_seconds`.
 """
 
+import gc
 import socket
 import time
 from collections.abc import Iterator
@@ -62,7 +63,12 @@ class LockHoldingExecutor(dg.Executor):
         instance, run_id = plan_context.instance, plan_context.dagster_run.run_id
         with held(instance, run_id):
             instance.add_run_tags(run_id, {MACHINE: machine()})
-            yield from self.inner.execute(plan_context, execution_plan)
+            # What was loaded until now stays: having the garbage collector walk it all again took 1.2 s of a run of 25.
+            gc.freeze()
+            try:
+                yield from self.inner.execute(plan_context, execution_plan)
+            finally:
+                gc.unfreeze()
 
 
 @dg.executor(name="in_process", config_schema=cast("Any", dg.in_process_executor.config_schema))

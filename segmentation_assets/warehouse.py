@@ -4,12 +4,13 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import dagster as dg
 from filelock import FileLock, Timeout
+from pydantic import PrivateAttr
 
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.snowflake import SnowflakeSession, SnowflakeWarehouse
@@ -90,6 +91,25 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
     """A DuckDB file. One process at a time may have it open for writing."""
 
     path: str
+    keep_open: bool = True  # a whole run long; not where a process that the run starts opens it, as the stock dbt does
+    _kept: Any = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DuckDBWarehouse"]:
+        """Open once for all steps of a run and for dbt: what they write goes from the log into the file at its end."""
+        del context
+        import duckdb
+
+        with ExitStack() as stack:
+            if self.keep_open and Path(self.path).exists():
+                # What is in the way is for the step that needs the file: it waits, or says in its own words what to do.
+                with suppress(WarehouseError, duckdb.Error):
+                    stack.enter_context(self.exclusive())
+                    self._kept = stack.enter_context(closing(duckdb.connect(self.path)))
+            try:
+                yield self
+            finally:
+                self._kept = None
 
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[DuckDBSession]:
@@ -99,7 +119,7 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                 f"There is no DuckDB file at {path}: run `make run` first, or correct SEGMENTATION_DUCKDB_PATH."
             )
         with self.exclusive():
-            connection = self._connect(path, read_only)
+            connection = self._kept.cursor() if self._kept is not None else self._connect(path, read_only)
             try:
                 connection.execute("set TimeZone = 'UTC'")
                 yield DuckDBSession(connection)
