@@ -40,6 +40,7 @@ def last_months(number: int) -> tuple[date, date]:
 class Models:
     seconds: float  # from the first model's start to the last one's end, two at a time as profiles.yml says
     each: dict[str, float]  # of every model, the other one's share of the cores included
+    statements: float  # in DuckDB, of both threads together: the rest of `each` is dbt's own
 
 
 def build(database: Path, first: date, last: date) -> Models:
@@ -54,9 +55,15 @@ def build(database: Path, first: date, last: date) -> Models:
     os.environ["SEGMENTATION_DUCKDB_PATH"] = str(database)
     manifest = Manifest.from_msgpack(dbt.manifest_path().with_name("partial_parse.msgpack").read_bytes())
     manifest.build_flat_graph()
+    statements: list[float] = []
+
+    def on_event(event: Any) -> None:
+        if event.info.name == "SQLQueryStatus":
+            statements.append(event.data.elapsed)
+
     with dbt.environment():
         reset_adapters()
-        result = dbtRunner(manifest=manifest).invoke(
+        result = dbtRunner(manifest=manifest, callbacks=[on_event]).invoke(
             [
                 "--log-level", "none", "run", *dbt.project_arguments(FOLDER / "target"),
                 *dbt.vars_arguments({"first_month": str(first), "last_month": str(last)}),
@@ -68,7 +75,11 @@ def build(database: Path, first: date, last: date) -> Models:
         raise SystemExit(f"the build failed: {result.exception}")
     nodes: list[Any] = list(result.result.results)  # pyright: ignore
     times = [moment for node in nodes for step in node.timing for moment in (step.started_at, step.completed_at)]
-    return Models((max(times) - min(times)).total_seconds(), {node.node.name: node.execution_time for node in nodes})
+    return Models(
+        (max(times) - min(times)).total_seconds(),
+        {node.node.name: node.execution_time for node in nodes},
+        sum(statements),
+    )
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -102,7 +113,7 @@ def monthly_models() -> Figures:
     build(database, LAST_MONTH, LAST_MONTH)  # warm
     peak = peak_gib()
     rounds: list[dict[str, float]] = []
-    models = Models(0, {})
+    models = Models(0, {}, 0)
     for _ in range(ROUNDS):
         models = build(database, LAST_MONTH, LAST_MONTH)
         with duckdb.connect(str(database)) as connection:
@@ -126,6 +137,8 @@ def monthly_models() -> Figures:
             for other in ("by_hand", "pandas", "polars")
         },
         "peak_gib": peak,
+        "statements_of_the_last_s": models.statements,
+        "all_of_the_last_s": sum(models.each.values()),
         "models": models.each,
     }
 
