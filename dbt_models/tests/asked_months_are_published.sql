@@ -1,7 +1,13 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_segment_history'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'customer_segment_history'}},
+        'description':
+            "Makes a run that could not publish what it was asked for a failed run. The gate leaves such a month "
+            "out without a sound, so that the other months of a range go on; for the same reason this test waits "
+            "until all else is built.",
+    },
+) }}
 
--- Makes a run that could not publish what it was asked for a failed run. The gate leaves such a month out without a
--- sound, so that the other months of a range go on; for the same reason this test waits until all else is built.
 -- depends_on: {{ ref('customer_segments') }}
 -- depends_on: {{ ref('segment_summary') }}
 -- depends_on: {{ ref('segment_transitions') }}

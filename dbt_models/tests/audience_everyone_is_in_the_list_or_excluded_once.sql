@@ -1,7 +1,12 @@
-{{ config(meta={'dagster': {'ref': {'name': 'audience_exclusions'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'audience_exclusions'}},
+        'description':
+            "Catches a member of a campaign's segment who is neither in its list nor among the excluded, or is "
+            "both: sums can be right while the people are not.",
+    },
+) }}
 
--- Catches a member of a campaign's segment who is neither in its list nor among the excluded, or is both: sums can be
--- right while the people are not.
 with members as (
 
     {%- for campaign in var('campaigns') %}

@@ -1,6 +1,12 @@
-{{ config(meta={'dagster': {'ref': {'name': 'campaign_outcome_groups'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'campaign_outcome_groups'}},
+        'description':
+            "Catches an outcome that was computed of an earlier version of its list: its groups then have other "
+            "sizes.",
+    },
+) }}
 
--- Catches an outcome that was computed of an earlier version of its list: its groups then have other sizes.
 with sizes as (
 
     {%- for campaign in var('campaigns') %}

@@ -1,7 +1,13 @@
-{{ config(meta={'dagster': {'ref': {'name': 'audience_waterfall'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'audience_waterfall'}},
+        'description':
+            "Catches a customer who is counted twice or not at all between the segment and the list: each step's "
+            "loss is the number of its exclusions, the first step is the published segment, and the last two are "
+            "the published list.",
+    },
+) }}
 
--- Catches a customer who is counted twice or not at all between the segment and the list: each step's loss is the
--- number of its exclusions, the first step is the published segment, and the last two are the published list.
 with steps as (
 
     select

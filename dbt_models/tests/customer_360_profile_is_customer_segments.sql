@@ -1,6 +1,12 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_360_profile'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'customer_360_profile'}},
+        'description':
+            "Catches customers of the newest published month without a profile or with another segment there, and "
+            "profiles of nobody.",
+    },
+) }}
 
--- Customers of the newest published month without a profile or with another segment there, and profiles of nobody.
 with customers as (
 
     select

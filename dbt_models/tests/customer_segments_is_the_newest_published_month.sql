@@ -1,7 +1,12 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_segments'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'customer_segments'}},
+        'description':
+            "Catches customers of the newest month that are missing from customer_segments or differ there, and "
+            "rows of an older month left in it.",
+    },
+) }}
 
--- Customers of the newest month that are missing from customer_segments or differ there, and rows of an older month
--- left in it.
 with newest as (
 
     select

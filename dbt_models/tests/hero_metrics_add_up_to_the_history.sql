@@ -1,6 +1,11 @@
-{{ config(meta={'dagster': {'ref': {'name': 'hero_metrics'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'hero_metrics'}},
+        'description':
+            "The total row is that of the published history, and so is the sum of the segments.",
+    },
+) }}
 
--- The total row is the history's, and so is the sum of the segments.
 with history as (
 
     select

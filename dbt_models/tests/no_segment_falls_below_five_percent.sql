@@ -1,10 +1,14 @@
 {{ config(
     enabled=var('uses_shipped_segments', true) | as_bool,
-    meta={'dagster': {'ref': {'name': 'customer_segment_history'}}},
+    meta={
+        'dagster': {'ref': {'name': 'customer_segment_history'}},
+        'description':
+            "Every one of the five segments holds at least 5 % of a published month's customers, an absent one 0 "
+            "%. The audit of the same rule takes its segments and its bound from the vars; here both are written "
+            "out.",
+    },
 ) }}
 
--- The audit of the same rule takes its segments and its bound from the vars; here both are written out. Counting from
--- a list of the five makes an absent segment a 0 that fails.
 -- depends_on: {{ ref('segment_publications') }}
 with history as (
 

@@ -1,7 +1,12 @@
-{{ config(meta={'dagster': {'ref': {'name': 'customer_segment_history'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'customer_segment_history'}},
+        'description':
+            "As many customers are published as segment_publications says. The log is written beside the rows it "
+            "describes; a month without a log row, or with another count, was written past it.",
+    },
+) }}
 
--- The log is written beside the rows it describes; a month without a log row, or with another count, was written past
--- it.
 with published as (
 
     select

@@ -1,7 +1,12 @@
-{{ config(meta={'dagster': {'ref': {'name': 'segment_restatements'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'segment_restatements'}},
+        'description':
+            "The customers of a restated version are those that the log counted when it was published. A version "
+            "without any row is one that was published before this table was there.",
+    },
+) }}
 
--- The customers of a version are those that the log counted when it was published. A version without any row is one
--- that was published before this table was there.
 with restated as (
 
     select

@@ -1,6 +1,11 @@
-{{ config(meta={'dagster': {'ref': {'name': 'segment_summary'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'segment_summary'}},
+        'description':
+            "Customers, total value and shares of a month add up to those of the published history.",
+    },
+) }}
 
--- Half a millionth of a percent of tolerance: five shares in double add up to 100 but for their last digits.
 with summary as (
 
     select
@@ -38,4 +43,5 @@ full outer join summary on history.snapshot_month = summary.snapshot_month
 where
     coalesce(history.customers, -1) <> coalesce(summary.customers, -1)
     or history.total_lifetime_value <> summary.total_lifetime_value
+    -- Five shares in double add up to 100 but for their last digits.
     or abs(summary.share_pct - 100) > 0.0000005

@@ -1,6 +1,12 @@
-{{ config(meta={'dagster': {'ref': {'name': 'segment_transitions'}}}) }}
+{{ config(
+    meta={
+        'dagster': {'ref': {'name': 'segment_transitions'}},
+        'description':
+            "Whoever is published in a month came from somewhere, and whoever was published the month before went "
+            "somewhere.",
+    },
+) }}
 
--- Whoever is published in a month came from somewhere, and whoever was published the month before went somewhere.
 with history as (
 
     select

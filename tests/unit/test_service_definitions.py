@@ -1,9 +1,10 @@
 """What runs by itself once the service is started.
 
 Locks out: a sensor that nobody switches on; a published table without the coarse alarm, or one that calls a month
-published on time stale.
+published on time stale; a check whose name alone has to say what it looks for.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
+from segmentation_assets.dbt_project import manifest_path
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.freshness import DEADLINE, WITHIN
 from segmentation_assets.partitions import TIME_ZONE, monthly_partitions
@@ -48,3 +50,15 @@ def test_the_alarm_counts_what_was_published_from_the_1st_on(month: int, hours: 
     assert DEADLINE == "0 0 3 * *"
     assert deadline - first == timedelta(hours=hours)
     assert deadline - WITHIN <= datetime(2026, month, 1, 2, tzinfo=zone).astimezone(UTC)
+
+
+def test_every_check_says_what_it_looks_for(repository: dg.RepositoryDefinition) -> None:
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    dbts_own = {
+        node["name"]
+        for node in manifest["nodes"].values()
+        if (node.get("test_metadata") or {}).get("name") in ("unique", "not_null", "accepted_values", "relationships")
+    }
+    specs = {spec.key: spec for assets in repository.assets_defs_by_key.values() for spec in assets.check_specs}
+    assert len(specs) > 150
+    assert [spec.name for spec in specs.values() if not spec.description and spec.name not in dbts_own] == []

@@ -1,7 +1,11 @@
-{#- Catches two members behind one mailbox, who would get the message twice; capitals and blanks do not tell them
-    apart. Failing rows name the customer, never the address. -#}
 {% test audience_addresses_are_unique(model) %}
-{{ config(where='__asked_months__') }}
+{{ config(
+    where='__asked_months__',
+    meta={'description':
+        "Catches two members behind one mailbox, who would get the message twice; capitals and blanks do not tell "
+        "them apart. Failing rows name the customer, never the address."
+    },
+) }}
 with members as (
 
     select

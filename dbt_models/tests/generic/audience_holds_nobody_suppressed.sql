@@ -1,7 +1,12 @@
-{#- Catches a list made before a suppression arrived: make its month again before it is used. Whoever has the address of
-    a suppressed customer counts as suppressed too. Failing rows name the customer, never the address. -#}
 {% test audience_holds_nobody_suppressed(model) %}
-{{ config(where='__asked_months__') }}
+{{ config(
+    where='__asked_months__',
+    meta={'description':
+        "Catches a list made before a suppression arrived: make its month again before it is used. Whoever has the "
+        "address of a suppressed customer counts as suppressed too. Failing rows name the customer, never the "
+        "address."
+    },
+) }}
 with suppressed as (
 
     {{ suppressed_customers() }}

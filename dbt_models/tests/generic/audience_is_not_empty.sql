@@ -1,7 +1,11 @@
-{#- Catches a published month in which nobody is left: criteria nobody meets, or a source that lost its addresses. A
-    warning, as a small portfolio may have nobody to write to. -#}
 {% test audience_is_not_empty(model) %}
-{{ config(severity='warn') }}
+{{ config(
+    severity='warn',
+    meta={'description':
+        "Catches a published month in which nobody is left: criteria nobody meets, or a source that lost its "
+        "addresses. A warning, as a small portfolio may have nobody to write to."
+    },
+) }}
 with published as (
 
     select distinct snapshot_month

@@ -1,6 +1,10 @@
-{#- Catches a list longer than the campaign pays for, and one of a campaign the rules do not know. -#}
 {% test audience_is_within_its_cap(model) %}
-{{ config(where='__asked_months__') }}
+{{ config(
+    where='__asked_months__',
+    meta={'description':
+        "Catches a list longer than the campaign pays for, and one of a campaign the rules do not know."
+    },
+) }}
 select
     snapshot_month,
     campaign,

@@ -1,7 +1,11 @@
-{#- Catches a member of another segment, or one who misses a criterion: a list left behind when its month was published
-    anew. The published history decides, not the metrics the list shows. -#}
 {% test audience_members_meet_the_rules(model) %}
-{{ config(where='__asked_months__') }}
+{{ config(
+    where='__asked_months__',
+    meta={'description':
+        "Catches a member of another segment, or one who misses a criterion: a list left behind when its month was "
+        "published anew. The published history decides, not the metrics the list shows."
+    },
+) }}
 with members as (
 
     select

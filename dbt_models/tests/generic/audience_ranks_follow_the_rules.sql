@@ -1,6 +1,11 @@
-{#- Catches a list in another order than its campaign asks for: with a cap, the wrong customers are then in it. -#}
 {% test audience_ranks_follow_the_rules(model) %}
-{{ config(where='__asked_months__') }}
+{{ config(
+    where='__asked_months__',
+    meta={'description':
+        "Catches a list in another order than its campaign asks for: with a cap, the wrong customers are then in "
+        "it."
+    },
+) }}
 with members as (
 
     select

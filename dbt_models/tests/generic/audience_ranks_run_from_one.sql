@@ -1,6 +1,11 @@
-{#- Catches a gap, a rank given twice and a list that does not begin at 1: rows lost or added after the ranking. -#}
 {% test audience_ranks_run_from_one(model) %}
-{{ config(where='__asked_months__') }}
+{{ config(
+    where='__asked_months__',
+    meta={'description':
+        "Catches a gap, a rank given twice and a list that does not begin at 1: rows lost or added after the "
+        "ranking."
+    },
+) }}
 select
     snapshot_month,
     count(*) as customers,

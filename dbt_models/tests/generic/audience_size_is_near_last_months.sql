@@ -1,7 +1,12 @@
-{#- Catches a list half or one and a half times as long as the month before: half is where a campaign's budget and its
-    reading stop being comparable. Not asked of a month whose predecessor was not published; a warning. -#}
 {% test audience_size_is_near_last_months(model) %}
-{{ config(severity='warn') }}
+{{ config(
+    severity='warn',
+    meta={'description':
+        "Catches a list half or one and a half times as long as the month before: half is where a campaign's "
+        "budget and its reading stop being comparable. Not asked of a month whose predecessor was not published; a "
+        "warning."
+    },
+) }}
 with published as (
 
     select distinct snapshot_month
