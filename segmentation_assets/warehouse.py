@@ -142,7 +142,7 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                         # Its last blocks never reached the disk. What stands in the file itself is whole.
                         advice = (
                             f"Move {path.name}.wal away, not the database, which is whole without it: as it was before"
-                            " the build that was cut off. Then run the same months again."
+                            " the run that was cut off. Then run the same months again."
                         )
                 elif time.monotonic() > given_up_at:
                     advice = "Close the other process."
