@@ -81,6 +81,15 @@ segmentation.MaterializationNumbers = NoNumbers  # pyright: ignore[reportAttribu
 segmentation.distribution.TABLES = {}
 
 
+class OpenedByTheStep(DuckDBWarehouse):
+    """Ours is open a whole run long, and the process of the stock dbt could not open it then."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[DuckDBWarehouse]:
+        del context
+        yield self
+
+
 @dg.definitions
 def defs() -> dg.Definitions:
-    return build_defs({"dbt": StockDbt(), "warehouse": DuckDBWarehouse(path=str(duckdb_path()), keep_open=False)})
+    return build_defs({"dbt": StockDbt(), "warehouse": OpenedByTheStep(path=str(duckdb_path()))})

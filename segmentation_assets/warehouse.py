@@ -91,7 +91,6 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
     """A DuckDB file. One process at a time may have it open for writing."""
 
     path: str
-    keep_open: bool = True  # a whole run long; not where a process that the run starts opens it, as the stock dbt does
     _kept: Any = PrivateAttr(default=None)
 
     @contextmanager
@@ -101,7 +100,7 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
         import duckdb
 
         with ExitStack() as stack:
-            if self.keep_open and Path(self.path).exists():
+            if Path(self.path).exists():
                 # What is in the way is for the step that needs the file: it waits, or says in its own words what to do.
                 with suppress(WarehouseError, duckdb.Error):
                     stack.enter_context(self.exclusive())
