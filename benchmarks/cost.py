@@ -108,7 +108,9 @@ def compiled(path: Path, first: date, last: date, *arguments: str) -> dict[str, 
     """What dbt would run, of the models that are tables: a view is not read, and what others take in is in them."""
     folder = dbt(path, "compile", first, last, *arguments)
     nodes = json.loads((folder.parent / "manifest.json").read_text())["nodes"].values()
-    tables = {node["name"] for node in nodes if node["config"].get("materialized") in ("incremental", "table")}
+    tables = {
+        node["name"] for node in nodes if node["config"].get("materialized") in ("incremental", "log_table", "table")
+    }
     return {file.stem: file.read_text() for file in folder.rglob("models/**/*.sql") if file.stem in tables}
 
 

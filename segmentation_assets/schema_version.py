@@ -33,7 +33,7 @@ def published_columns() -> dict[str, set[str]]:
         f"{node['schema']}.{node['alias']}": set(node["columns"])
         for node in nodes.values()
         if node["resource_type"] == "model"
-        and node["config"]["materialized"] == "incremental"
+        and node["config"]["materialized"] in ("incremental", "log_table")
         and node["config"]["contract"]["enforced"]
         and node["config"]["on_schema_change"] == "fail"
     }

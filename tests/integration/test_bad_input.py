@@ -6,6 +6,7 @@ Settings that are mistyped, and files that are no database, are in test_cli.py.
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -62,6 +63,42 @@ def database(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(
+            "alter table silver.category_shares add column extra integer",
+            r"out of sync.*Target columns not in source: \[.*extra",
+            id="one too many",
+        ),
+        pytest.param(
+            "alter table silver.category_shares drop column travel_spend_pct",
+            r"out of sync.*Source columns not in target: \[.*travel_spend_pct",
+            id="one too few",
+        ),
+        pytest.param(
+            "alter table silver.category_shares alter travel_spend_pct type decimal(9, 4)",
+            r"out of sync.*New column types: \[.*travel_spend_pct",
+            id="of another type",
+        ),
+        pytest.param(
+            "alter table gold.segment_publications drop column content_hash",
+            r"segment_publications.*content_hash",
+            id="a log with one too few",
+        ),
+    ],
+)
+def test_plain_dbt_names_the_column_that_is_in_the_way(november: Path, tmp_path: Path, change: str, told: str) -> None:
+    shutil.copy(november, tmp_path / "segmentation.duckdb")
+    with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
+        pipeline.execute(change)
+        before = published(pipeline.path)
+        succeeded, said = pipeline.dbt(NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
+        assert not succeeded
+        assert re.search(told, " ".join(said), re.DOTALL), said
+        assert published(pipeline.path) == before
+
+
+@pytest.mark.parametrize(
     ("breakage", "month", "given", "told"),
     [
         pytest.param(
@@ -87,6 +124,11 @@ def database(folder: Path) -> Path:
             "alter table gold.segment_summary add column median_value double", "2025-11-01", {},
             OTHER_VERSION + "gold.segment_summary has the unknown column median_value. Nothing was computed. Use the",
             id="a newer database",
+        ),
+        pytest.param(
+            "alter table gold.segment_publications drop column content_hash", "2025-11-01", {},
+            OTHER_VERSION + "gold.segment_publications lacks column content_hash. Nothing was computed. Use the",
+            id="an older log",
         ),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@ what-if changes; schemas that a failed or killed one leaves; a mistyped change t
 somebody's what-if; an address in what it shows.
 """
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -256,18 +257,19 @@ def test_nothing_that_anybody_reads_is_changed(before: Pipeline, audiences_file:
     assert not [name for name in there if name.startswith("what_if")]
 
 
-def manifests() -> dict[str, bytes]:
+def manifest_files() -> dict[str, str]:
+    """The parsed project under today's rules, by digest. What lies beside it may be of tests that run meanwhile."""
     return {
-        str(path): path.read_bytes()
-        for path in dbt_project.manifest_path().parent.parent.rglob("*")
-        if path.suffix in (".json", ".msgpack")
+        path.name: hashlib.md5(path.read_bytes()).hexdigest()
+        for path in dbt_project.manifest_path().parent.iterdir()
+        if path.is_file()
     }
 
 
 def test_a_change_that_changes_nothing_moves_nobody(before: Pipeline) -> None:
-    kept = manifests()
+    kept = manifest_files()
     months = computed(before, TODAYS_RULES, SEPTEMBER, NOVEMBER)
-    assert manifests() == kept
+    assert manifest_files() == kept
     assert kept
     assert [month.month for month in months] == list(MONTHS)
     for month in months:

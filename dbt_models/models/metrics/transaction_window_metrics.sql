@@ -1,22 +1,162 @@
-with customer_windows as (
+with months as (
 
-    select * from {{ ref('customer_windows') }}
+    {{ asked_months() }}
+
+),
+
+periods as (
+
+    select
+        customer_id,
+        period_start,
+        transaction_count,
+        spend,
+        travel_spend,
+        necessities_spend,
+        first_transaction_date,
+        last_transaction_date
+    from {{ ref('customer_period_spend') }}
+    where period_start < {{ last_as_of_date() }}
+
+),
+
+versions as (
+
+    select
+        customer_id,
+        customer_key,
+        valid_from,
+        valid_to
+    from {{ ref('stg_customers') }}
+    where valid_from <= {{ last_as_of_date() }}
+
+),
+
+-- A closed account has no version valid at the as-of date; it keeps the last that began before.
+population as (
+
+    select
+        months.snapshot_month,
+        months.as_of_date,
+        versions.customer_id,
+        versions.customer_key
+    from months
+    inner join versions on months.as_of_date >= versions.valid_from
+    qualify
+        row_number() over (
+            partition by months.snapshot_month, versions.customer_id
+            order by versions.valid_from desc, versions.valid_to desc nulls first, versions.customer_key desc
+        ) = 1
+        and min(versions.valid_from) over (partition by months.snapshot_month, versions.customer_id) < months.as_of_date
+
+),
+
+-- Which periods make up each month's windows. The list is tiny, so that the periods meet it in a hash join.
+window_periods as (
+
+    select
+        months.snapshot_month,
+        period_starts.period_start,
+        period_starts.period_start >= months.last_90_days_start as is_last_90_days
+    from (select distinct period_start from periods) as period_starts
+    inner join months
+        on
+            period_starts.period_start >= months.prior_90_days_start
+            and period_starts.period_start < months.as_of_date
+
+),
+
+windows as (
+
+    select
+        periods.customer_id,
+        window_periods.snapshot_month,
+        sum(case when window_periods.is_last_90_days then periods.spend else 0 end) as spend_last_90_days,
+        sum(case when window_periods.is_last_90_days then 0 else periods.spend end) as spend_prior_90_days,
+        sum(case when window_periods.is_last_90_days then periods.travel_spend else 0 end) as travel_spend_last_90_days,
+        sum(
+            case when window_periods.is_last_90_days then periods.necessities_spend else 0 end
+        ) as necessities_spend_last_90_days
+    from periods
+    inner join window_periods on periods.period_start = window_periods.period_start
+    group by periods.customer_id, window_periods.snapshot_month
+
+),
+
+-- What each month adds to a lifetime: a period enters with the first asked month that has seen it.
+lifetime_steps as (
+
+    select
+        customer_id,
+        greatest({{ month_start('period_start') }}, {{ date_literal(asked_month_list()[0]) }}) as snapshot_month,
+        sum(transaction_count) as transaction_count,
+        sum(spend) as spend,
+        sum(travel_spend) as travel_spend,
+        sum(necessities_spend) as necessities_spend,
+        min(first_transaction_date) as first_transaction_date,
+        max(last_transaction_date) as last_transaction_date
+    from periods
+    group by 1, 2
 
 )
+{%- set one_month = asked_month_list() | length == 1 %}
+{%- if not one_month %},
+
+-- Every customer in every asked month, in the population yet or not: facts may be older than the first version.
+customer_months as (
+
+    select
+        months.snapshot_month,
+        customers.customer_id
+    from months
+    cross join (select distinct customer_id from versions) as customers
+
+),
+
+{% set running = "over (partition by customer_months.customer_id order by customer_months.snapshot_month"
+    ~ " rows between unbounded preceding and current row)" %}
+running_totals as (
+
+    select
+        customer_months.snapshot_month,
+        customer_months.customer_id,
+        sum(lifetime_steps.transaction_count) {{ running }} as transaction_count,
+        sum(lifetime_steps.spend) {{ running }} as spend,
+        sum(lifetime_steps.travel_spend) {{ running }} as travel_spend,
+        sum(lifetime_steps.necessities_spend) {{ running }} as necessities_spend,
+        min(lifetime_steps.first_transaction_date) {{ running }} as first_transaction_date,
+        max(lifetime_steps.last_transaction_date) {{ running }} as last_transaction_date
+    from customer_months
+    left join lifetime_steps
+        on
+            customer_months.customer_id = lifetime_steps.customer_id
+            and customer_months.snapshot_month = lifetime_steps.snapshot_month
+
+)
+{%- endif %}
 
 select
-    snapshot_month,
-    as_of_date,
-    customer_id,
-    customer_key,
-    total_transactions,
-    lifetime_value,
-    first_transaction_date,
-    last_transaction_date,
-    spend_last_90_days,
-    spend_prior_90_days,
-    travel_spend_last_90_days,
-    necessities_spend_last_90_days,
-    lifetime_travel_spend,
-    lifetime_necessities_spend
-from customer_windows
+    population.snapshot_month,
+    population.as_of_date,
+    population.customer_id,
+    population.customer_key,
+    cast(coalesce(lifetimes.transaction_count, 0) as bigint) as total_transactions,
+    cast(coalesce(lifetimes.spend, 0) as decimal(18, 2)) as lifetime_value,
+    lifetimes.first_transaction_date,
+    lifetimes.last_transaction_date,
+    cast(coalesce(windows.spend_last_90_days, 0) as decimal(18, 2)) as spend_last_90_days,
+    cast(coalesce(windows.spend_prior_90_days, 0) as decimal(18, 2)) as spend_prior_90_days,
+    cast(coalesce(windows.travel_spend_last_90_days, 0) as decimal(18, 2)) as travel_spend_last_90_days,
+    cast(coalesce(windows.necessities_spend_last_90_days, 0) as decimal(18, 2)) as necessities_spend_last_90_days,
+    cast(coalesce(lifetimes.travel_spend, 0) as decimal(18, 2)) as lifetime_travel_spend,
+    cast(coalesce(lifetimes.necessities_spend, 0) as decimal(18, 2)) as lifetime_necessities_spend
+from population
+-- The steps of one month alone are its lifetimes.
+left join {{ 'lifetime_steps' if one_month else 'running_totals' }} as lifetimes
+    on
+        population.customer_id = lifetimes.customer_id
+        and population.snapshot_month = lifetimes.snapshot_month
+left join windows
+    on
+        population.customer_id = windows.customer_id
+        and population.snapshot_month = windows.snapshot_month

@@ -1,4 +1,4 @@
-{{ config(group='segments_candidate', schema='silver', incremental_strategy='append', full_refresh=false) }}
+{{ config(materialized='log_table', group='segments_candidate', schema='silver') }}
 
 -- This model only sees to it that the table exists. Its rows are written by a person who accepts a failed audit
 -- (`make accept`), and hold for the measured value that was seen: another value has to be accepted again.

@@ -1,4 +1,4 @@
-{{ config(incremental_strategy='append', full_refresh=false) }}
+{{ config(materialized='log_table') }}
 
 -- This model only sees to it that the log exists. Its rows are written by customer_segment_history, in the very
 -- transaction that publishes the month they describe (macros/publication.sql). A full refresh keeps the log.

@@ -1,15 +1,63 @@
 {{ config(materialized='ephemeral') }}
 
--- Whether the facts are all there, and all in the rollup.
+-- Whether the facts are all there, and all in the rollup: they are read once more, apart from it. The categories are
+-- looked up afresh, so that a category that changed its group since the rollup shows as a difference.
 with months as (
 
     {{ asked_months() }}
 
 ),
 
+transactions as (
+
+    select
+        category_key,
+        transaction_date,
+        amount
+    from {{ ref('stg_transactions') }}
+    where transaction_date >= {{ first_reconciled_day() }}
+
+),
+
+by_day_and_category as (
+
+    select
+        transaction_date,
+        category_key,
+        count(*) as transaction_count,
+        sum(amount) as spend
+    from transactions
+    group by transaction_date, category_key
+
+),
+
+categories as (
+
+    select
+        category_key,
+        category_group
+    from {{ ref('stg_merchant_categories') }}
+
+),
+
 facts as (
 
-    select * from {{ ref('facts_by_day') }}
+    select
+        by_day_and_category.transaction_date,
+        sum(by_day_and_category.transaction_count) as transaction_count,
+        sum(by_day_and_category.spend) as spend,
+        sum(
+            case when categories.category_group = 'travel' then by_day_and_category.spend else 0 end
+        ) as travel_spend,
+        sum(
+            case when categories.category_group = 'necessities' then by_day_and_category.spend else 0 end
+        ) as necessities_spend,
+        sum(
+            case when categories.category_key is null then by_day_and_category.spend else 0 end
+        ) as unknown_category_spend
+    from by_day_and_category
+    left join categories on by_day_and_category.category_key = categories.category_key
+    group by by_day_and_category.transaction_date
 
 ),
 

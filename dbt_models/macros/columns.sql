@@ -1,0 +1,18 @@
+{#- Has an incremental model's working table the columns of the table it goes into? Asked in one statement for both.
+    Only where it has not, dbt-core looks at one table after the other, as it would every time, and says which column
+    it is. -#}
+{% macro duckdb__check_for_schema_changes(source_relation, target_relation) %}
+    {% set columns = run_query(
+        "select source.column_name, source.column_type, source.column_type = target.column_type"
+        ~ " from (describe " ~ source_relation ~ ") as source"
+        ~ " full outer join (describe " ~ target_relation ~ ") as target on source.column_name = target.column_name"
+    ) %}
+    {% set source_columns = [] %}
+    {% for name, type, is_same in columns %}
+        {% if not is_same %}
+            {{ return(dbt.default__check_for_schema_changes(source_relation, target_relation)) }}
+        {% endif %}
+        {% do source_columns.append(api.Column.create(name, type)) %}
+    {% endfor %}
+    {{ return({'schema_changed': false, 'source_columns': source_columns}) }}
+{% endmacro %}
