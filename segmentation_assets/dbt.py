@@ -169,7 +169,8 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             **rollup_vars(context.run.tags),
         }
         arguments = [
-            "--no-use-colors", "--log-level", "none", "build",
+            # Results come as events. Written to files as well, with the manifest, they take a quarter of a second more.
+            "--no-use-colors", "--no-write-json", "--log-level", "none", "build",
             *project_arguments(artifacts), *vars_arguments(month_vars),
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
@@ -368,7 +369,7 @@ def _indirect_selection(mode: str) -> Iterator[None]:
 
 
 def _prune(runs: Path, keep: int = 20) -> None:
-    """Artifacts are 1.4 MB a build; the last twenty are enough to read a failed one."""
+    """The SQL of the last twenty builds is enough to read a failed one."""
     if runs.is_dir():
         for old in sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime)[:-keep]:
             shutil.rmtree(old, ignore_errors=True)

@@ -172,7 +172,7 @@ def test_after_a_run_only_lists_and_exports_hold_addresses(home: Home) -> None:
     assert "gold.audience_core_retention" in tables_with_addresses(home, known)
     # It looks at the event log, the run's own log, and what dbt left behind.
     looked_at = {path.name for path in searched(home)}
-    assert {"last-run.log", "run_results.json", "manifest.json"} <= looked_at
+    assert {"last-run.log", "audience_core_retention.sql", "manifest.json"} <= looked_at
     sqlite = [path for path in searched(home) if path.read_bytes().startswith(b"SQLite format 3")]
     assert any(b"audience_addresses_are_unique" in line for path in sqlite for line in rows_of(path))
     assert_only_lists_and_exports_hold_addresses(home)
