@@ -1,10 +1,9 @@
 {#- The campaigns of dbt_project.yml as SQL: who may be in a list, in which order, and the list itself. -#}
 
 {#- An audience is this call and nothing else: {{ audience('premium_rewards') }} in audience_premium_rewards.sql.
-    A published list says who was contacted, so a full refresh keeps it; a metric added to `shows` is NULL in the
-    months before. -#}
+    A metric added to `shows` is NULL in the months before. -#}
 {% macro audience(campaign_name) %}
-    {{- config(full_refresh=false, on_schema_change='append_new_columns', meta={'campaign': campaign_name}) -}}
+    {{- config(on_schema_change='append_new_columns', meta={'campaign': campaign_name}) -}}
     {%- set campaign = campaign_named(campaign_name) -%}
 with candidates as (
 

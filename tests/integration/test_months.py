@@ -1,8 +1,8 @@
 """The order in which months are computed leaves no trace.
 
-Locks out: a month that depends on which months were computed before it, a rerun that repeats or keeps rows, facts
-that arrive after their month was passed over and are never rolled up, a rollup of yesterday's category groups, and a
-window that cuts a period.
+Locks out: a month that depends on which months were computed before it, a rerun that repeats or keeps rows, a full
+refresh of one month that loses the others, facts that arrive after their month was passed over and are never rolled up,
+a rollup of yesterday's category groups, and a window that cuts a period.
 """
 
 import random
@@ -104,6 +104,14 @@ def test_one_by_one_in_any_order_or_in_one_run_and_again(pipeline: Pipeline, sou
     shutil.copy(backfilled, pipeline.path)
     build(pipeline, MONTHS[0], MONTHS[-1])
     assert_same_tables(tables(pipeline.path, SECOND_PASS), one_by_one)
+
+
+def test_a_full_refresh_of_a_month_loses_no_other(pipeline: Pipeline, backfilled: Path) -> None:
+    shutil.copy(backfilled, pipeline.path)
+    before = tables(pipeline.path, SECOND_PASS)
+    succeeded, said = pipeline.dbt(MONTHS[-1], arguments=(*NO_TESTS, "--full-refresh"))
+    assert succeeded, said
+    assert_same_tables(tables(pipeline.path, SECOND_PASS), before)
 
 
 def test_a_customer_who_left_the_source_leaves_the_month_that_is_made_anew(

@@ -1,5 +1,4 @@
 {{ config(
-    full_refresh=false,
     meta={'replaces': 'months_in_batch', 'logs_publication': true},
     post_hook="{{ log_unlogged_publications_sql() }}",
 ) }}

@@ -1,4 +1,4 @@
-{{ config(group='segments_candidate', schema='silver', full_refresh=false) }}
+{{ config(group='segments_candidate', schema='silver') }}
 
 with audits as (
 
