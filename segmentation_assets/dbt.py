@@ -45,6 +45,8 @@ from segmentation_assets.months_of_runs import rollup_vars
 from segmentation_assets.warehouse import Warehouse
 
 _END = object()
+# Results come as events. Written to files as well, with the manifest, they take a quarter of a second more.
+_EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 
 
 class DbtRunError(Exception):
@@ -169,9 +171,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             **rollup_vars(context.run.tags),
         }
         arguments = [
-            # Results come as events. Written to files as well, with the manifest, they take a quarter of a second more.
-            "--no-use-colors", "--no-write-json", "--log-level", "none", "build",
-            *project_arguments(artifacts), *vars_arguments(month_vars),
+            *_EVENTS_ONLY, "build", *project_arguments(artifacts), *vars_arguments(month_vars),
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
         with warehouse.exclusive(), environment(), _indirect_selection(selected.indirect_selection or "buildable"):
@@ -213,7 +213,7 @@ def run_models(
     from dbt.cli.main import dbtRunner
 
     arguments = [
-        "--no-use-colors", "--no-write-json", "--log-level", "none", "run", *project_arguments(artifacts),
+        *_EVENTS_ONLY, "run", *project_arguments(artifacts),
         *vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
     ]  # fmt: skip
     with warehouse.exclusive(), environment():
