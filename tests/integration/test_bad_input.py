@@ -66,18 +66,18 @@ def database(folder: Path) -> Path:
     ("change", "told"),
     [
         pytest.param(
-            "alter table silver.category_shares add column extra integer",
+            "alter table silver.transaction_window_metrics add column extra integer",
             r"out of sync.*Target columns not in source: \[.*extra",
             id="one too many",
         ),
         pytest.param(
-            "alter table silver.category_shares drop column travel_spend_pct",
-            r"out of sync.*Source columns not in target: \[.*travel_spend_pct",
+            "alter table silver.transaction_window_metrics drop column lifetime_value",
+            r"out of sync.*Source columns not in target: \[.*lifetime_value",
             id="one too few",
         ),
         pytest.param(
-            "alter table silver.category_shares alter travel_spend_pct type decimal(9, 4)",
-            r"out of sync.*New column types: \[.*travel_spend_pct",
+            "alter table silver.transaction_window_metrics alter lifetime_value type decimal(20, 2)",
+            r"out of sync.*New column types: \[.*lifetime_value",
             id="of another type",
         ),
         pytest.param(

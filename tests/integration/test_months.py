@@ -114,6 +114,19 @@ def test_a_full_refresh_of_a_month_loses_no_other(pipeline: Pipeline, backfilled
     assert_same_tables(tables(pipeline.path, SECOND_PASS), before)
 
 
+def test_shares_that_an_earlier_version_kept_in_a_table_stay_what_they_were(
+    pipeline: Pipeline, backfilled: Path
+) -> None:
+    shutil.copy(backfilled, pipeline.path)
+    before = pipeline.rows("from silver.category_shares order by all")
+    pipeline.execute("create table silver.kept as from silver.category_shares")
+    pipeline.execute("drop view silver.category_shares")
+    pipeline.execute("alter table silver.kept rename to category_shares")
+    build(pipeline, MONTHS[-1])
+    assert pipeline.rows("from silver.category_shares order by all") == before
+    assert {month for month, *_ in before} == set(MONTHS)
+
+
 def test_a_customer_who_left_the_source_leaves_the_month_that_is_made_anew(
     pipeline: Pipeline, backfilled: Path
 ) -> None:

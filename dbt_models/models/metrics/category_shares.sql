@@ -1,7 +1,8 @@
+{{ config(materialized='view') }}
+
 with window_metrics as (
 
     select * from {{ ref('transaction_window_metrics') }}
-    where {{ is_asked_month('snapshot_month') }}
 
 )
 
