@@ -23,11 +23,11 @@
     groups, or before a column was added, counts as lacking. The var rollup_from (YYYY-MM-01) names an earlier month
     from which on all are rolled up anew: `make restate` gives it where facts changed before the first published
     month. -#}
-{% macro in_rollup_months(column) %}
+{% macro in_rollup_months(column, batch=none) %}
     {% set asked = asked_month_list() %}
     {% set from = parse_month(var('rollup_from', none) or asked[0], 'rollup_from') %}
     {% set upper = month_after(asked[-1]) %}
-    {% set present = months_in_rollup(upper) if execute and is_incremental() else [] %}
+    {% set present = months_in_rollup(upper, batch) if execute and is_incremental() else [] %}
     {% if not present %}
         {{ return(column ~ " < " ~ date_literal(upper)) }}
     {% endif %}
@@ -43,11 +43,14 @@
     {{ return("(" ~ ranges | join(" or ") ~ ")") }}
 {% endmacro %}
 
-{% macro months_in_rollup(upper) %}
+{#- Months that the rollup has, without those of `batch`. -#}
+{% macro months_in_rollup(upper, batch=none) %}
     {% set rows = run_query(
-        "select distinct " ~ month_start('period_start') ~ " as month_start from " ~ this
-        ~ " where period_start < " ~ date_literal(upper)
-        ~ " and category_groups_hash = '" ~ category_groups_hash() ~ "' order by 1"
+        "select distinct " ~ month_start('period_start') ~ " as month_start from ("
+        ~ "select distinct period_start from " ~ this ~ " where period_start < " ~ date_literal(upper)
+        ~ " and category_groups_hash = '" ~ category_groups_hash() ~ "') as periods"
+        ~ (" except select " ~ month_start('period_start') ~ " from " ~ batch if batch else "")
+        ~ " order by 1"
     ) %}
     {% set months = [] %}
     {% for row in rows %}

@@ -40,10 +40,7 @@
     {% elif kind == 'rollup_months' %}
         {#- Asked anew after the batch was made: where another run rolled a month up meanwhile, it is no gap any more,
             but it is in the batch. -#}
-        {{ return(
-            "(" ~ in_rollup_months('period_start') ~ " or " ~ month_start('period_start')
-            ~ " in (select " ~ month_start('period_start') ~ " from " ~ batch ~ "))"
-        ) }}
+        {{ return(in_rollup_months('period_start', batch)) }}
     {% endif %}
     {% do exceptions.raise_compiler_error("meta.replaces of " ~ this.name ~ " is unknown: " ~ kind) %}
 {% endmacro %}
