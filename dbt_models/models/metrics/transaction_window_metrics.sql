@@ -1,3 +1,4 @@
+{% set asked = asked_month_list() %}
 with months as (
 
     {{ asked_months() }}
@@ -51,6 +52,30 @@ population as (
 
 ),
 
+{% if asked | length == 1 %}
+{%- set in_last_90_days = "period_start >= " ~ date_literal(days_before(month_after(asked[0]), 90)) %}
+{%- set in_prior_90_days = "period_start >= " ~ first_window_start() ~ " and not " ~ in_last_90_days %}
+-- One month alone needs each period once, for the lifetime and for the window it lies in.
+measures as (
+
+    select
+        {{ date_literal(asked[0]) }} as snapshot_month,
+        customer_id,
+        sum(transaction_count) as transaction_count,
+        sum(spend) as spend,
+        sum(travel_spend) as travel_spend,
+        sum(necessities_spend) as necessities_spend,
+        min(first_transaction_date) as first_transaction_date,
+        max(last_transaction_date) as last_transaction_date,
+        sum(case when {{ in_last_90_days }} then spend else 0 end) as spend_last_90_days,
+        sum(case when {{ in_prior_90_days }} then spend else 0 end) as spend_prior_90_days,
+        sum(case when {{ in_last_90_days }} then travel_spend else 0 end) as travel_spend_last_90_days,
+        sum(case when {{ in_last_90_days }} then necessities_spend else 0 end) as necessities_spend_last_90_days
+    from periods
+    group by customer_id
+
+)
+{%- else %}
 -- Which periods make up each month's windows. The list is tiny, so that the periods meet it in a hash join.
 window_periods as (
 
@@ -88,7 +113,7 @@ lifetime_steps as (
 
     select
         customer_id,
-        greatest({{ month_start('period_start') }}, {{ date_literal(asked_month_list()[0]) }}) as snapshot_month,
+        greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }}) as snapshot_month,
         sum(transaction_count) as transaction_count,
         sum(spend) as spend,
         sum(travel_spend) as travel_spend,
@@ -98,9 +123,7 @@ lifetime_steps as (
     from periods
     group by 1, 2
 
-)
-{%- set one_month = asked_month_list() | length == 1 %}
-{%- if not one_month %},
+),
 
 -- Every customer in every asked month, in the population yet or not: facts may be older than the first version.
 customer_months as (
@@ -132,6 +155,22 @@ running_totals as (
             customer_months.customer_id = lifetime_steps.customer_id
             and customer_months.snapshot_month = lifetime_steps.snapshot_month
 
+),
+
+measures as (
+
+    select
+        running_totals.*,
+        windows.spend_last_90_days,
+        windows.spend_prior_90_days,
+        windows.travel_spend_last_90_days,
+        windows.necessities_spend_last_90_days
+    from running_totals
+    left join windows
+        on
+            running_totals.snapshot_month = windows.snapshot_month
+            and running_totals.customer_id = windows.customer_id
+
 )
 {%- endif %}
 
@@ -140,23 +179,18 @@ select
     population.as_of_date,
     population.customer_id,
     population.customer_key,
-    cast(coalesce(lifetimes.transaction_count, 0) as bigint) as total_transactions,
-    cast(coalesce(lifetimes.spend, 0) as decimal(18, 2)) as lifetime_value,
-    lifetimes.first_transaction_date,
-    lifetimes.last_transaction_date,
-    cast(coalesce(windows.spend_last_90_days, 0) as decimal(18, 2)) as spend_last_90_days,
-    cast(coalesce(windows.spend_prior_90_days, 0) as decimal(18, 2)) as spend_prior_90_days,
-    cast(coalesce(windows.travel_spend_last_90_days, 0) as decimal(18, 2)) as travel_spend_last_90_days,
-    cast(coalesce(windows.necessities_spend_last_90_days, 0) as decimal(18, 2)) as necessities_spend_last_90_days,
-    cast(coalesce(lifetimes.travel_spend, 0) as decimal(18, 2)) as lifetime_travel_spend,
-    cast(coalesce(lifetimes.necessities_spend, 0) as decimal(18, 2)) as lifetime_necessities_spend
+    cast(coalesce(measures.transaction_count, 0) as bigint) as total_transactions,
+    cast(coalesce(measures.spend, 0) as decimal(18, 2)) as lifetime_value,
+    measures.first_transaction_date,
+    measures.last_transaction_date,
+    cast(coalesce(measures.spend_last_90_days, 0) as decimal(18, 2)) as spend_last_90_days,
+    cast(coalesce(measures.spend_prior_90_days, 0) as decimal(18, 2)) as spend_prior_90_days,
+    cast(coalesce(measures.travel_spend_last_90_days, 0) as decimal(18, 2)) as travel_spend_last_90_days,
+    cast(coalesce(measures.necessities_spend_last_90_days, 0) as decimal(18, 2)) as necessities_spend_last_90_days,
+    cast(coalesce(measures.travel_spend, 0) as decimal(18, 2)) as lifetime_travel_spend,
+    cast(coalesce(measures.necessities_spend, 0) as decimal(18, 2)) as lifetime_necessities_spend
 from population
--- The steps of one month alone are its lifetimes.
-left join {{ 'lifetime_steps' if one_month else 'running_totals' }} as lifetimes
+left join measures
     on
-        population.customer_id = lifetimes.customer_id
-        and population.snapshot_month = lifetimes.snapshot_month
-left join windows
-    on
-        population.customer_id = windows.customer_id
-        and population.snapshot_month = windows.snapshot_month
+        population.customer_id = measures.customer_id
+        and population.snapshot_month = measures.snapshot_month
