@@ -16,3 +16,17 @@
     {% endfor %}
     {{ return({'schema_changed': false, 'source_columns': source_columns}) }}
 {% endmacro %}
+
+{#- Does a query give the columns of its model's contract? dbt-core asks the database for both sides; the contract says
+    its types itself. Only where it says them in other words than DuckDB, or others, does dbt-core compare. -#}
+{% macro duckdb__get_assert_columns_equivalent(sql) %}
+    {% set given = {} %}
+    {% for column in get_column_schema_from_query(sql, config.get('sql_header', none)) %}
+        {% do given.update({column.name: column.dtype | lower}) %}
+    {% endfor %}
+    {% set wanted = {} %}
+    {% for name, column in model.columns.items() %}
+        {% do wanted.update({name: (column.data_type or '') | lower | replace(' ', '')}) %}
+    {% endfor %}
+    {% if given != wanted %}{{ dbt.assert_columns_equivalent(sql) }}{% endif %}
+{% endmacro %}

@@ -19,7 +19,7 @@
             {% do changed.append("comment on " ~ place ~ " is " ~ duckdb_escape_comment(comment)) %}
         {% endif %}
     {% endfor %}
-    {% if changed %}{% do run_query(changed | join(';\n')) %}{% endif %}
+    {% if changed %}{% call statement(auto_begin=false) %}{{ changed | join(';\n') }}{% endcall %}{% endif %}
 {% endmacro %}
 
 {#- The relation's own comment under an empty name, then each column's. -#}

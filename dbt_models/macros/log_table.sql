@@ -1,11 +1,13 @@
-{#- A table that another model, or a person, writes into: made empty where it is not there, and then left alone, by a
-    full refresh as well. A table of an earlier version lacks a column, and is refused with its name. -#}
+{#- A table whose rows stay: made where it is not there, a full refresh or not, and given the rows of the model's query,
+    of which there are none where another model, or a person, writes them. A table of an earlier version lacks a column,
+    and is refused with its name. -#}
 {% materialization log_table, default %}
     {% set table = this.incorporate(type='table') %}
-    {% set exists = load_cached_relation(this) is not none %}
     {% call statement('main') %}
-        {% if exists %}
-            select {{ model.columns | join(', ') }} from {{ table }} where 1 = 0
+        {% if load_cached_relation(this) %}
+            {% set columns = model.columns | join(', ') %}
+            insert into {{ table }} ({{ columns }})
+            select {{ columns }} from ({{ compiled_code }}) as new_rows
         {% else %}
             {{ create_table_as(False, table, compiled_code) }}
         {% endif %}

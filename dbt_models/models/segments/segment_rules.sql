@@ -1,4 +1,4 @@
-{{ config(group='segments_candidate', incremental_strategy='append') }}
+{{ config(materialized='log_table', group='segments_candidate') }}
 
 -- Every set of rules a month was ever computed under, so that a published month is explained by its own rules.
 with rules as (
@@ -37,6 +37,6 @@ select
     cast(operator as varchar) as operator,
     cast(bound as double) as bound
 from rules
-{% if is_incremental() %}
+{% if execute and load_relation(this) %}
 where '{{ rules_hash() }}' not in (select rules_hash from {{ this }})
 {% endif %}
