@@ -5,7 +5,7 @@
     {% set table = this.incorporate(type='table') %}
     {{ run_hooks(pre_hooks) }}
     {% call statement('main') %}
-        {% if existing %}drop {{ existing.type }} {{ existing }};{% endif %}
+        {% if existing %}drop {{ existing.type }} if exists {{ existing }};{% endif %}
         {{ create_table_as(False, table, compiled_code) }}
     {% endcall %}
     {% do persist_docs(table, model) %}

@@ -484,12 +484,12 @@ baseline as (
     select
         compared_with.snapshot_month,
         candidates.customer_segment,
-        sum(coalesce(known.share_pct, 0)) / nullif(cast(max(compared_with.months) as double), 0) as share_pct
+        sum(coalesce(known.share_pct, 0)) / nullif(cast(max(compared_with.months_before) as double), 0) as share_pct
     from (
         select
             snapshot_month,
             baseline_month,
-            count(*) over (partition by snapshot_month) as compared_with
+            count(*) over (partition by snapshot_month) as months_before
         from baseline_months
     ) as compared_with
     inner join candidates on compared_with.snapshot_month = candidates.snapshot_month
