@@ -18,7 +18,7 @@
 {% endmacro %}
 
 {#- Does a query give the columns of its model's contract? dbt-core asks the database for both sides; the contract says
-    its types itself. Only where it says them in other words than DuckDB, or others, does dbt-core compare. -#}
+    its types itself. dbt-core compares only where the two lists differ, be it in how a type is spelt. -#}
 {% macro duckdb__get_assert_columns_equivalent(sql) %}
     {% set given = {} %}
     {% for column in get_column_schema_from_query(sql, config.get('sql_header', none)) %}

@@ -1,6 +1,7 @@
 {#- A table whose rows stay: made where it is not there, a full refresh or not, and given the rows of the model's query,
-    of which there are none where another model, or a person, writes them. A table of an earlier version lacks a column,
-    and is refused with its name. -#}
+    of which there are none where another model, or a person, writes them. Its contract is checked when it is made; the
+    rows that come later take the table's types. A table of an earlier version lacks a column, and is refused with its
+    name. -#}
 {% materialization log_table, default %}
     {% set existing = load_cached_relation(this) %}
     {% set table = this.incorporate(type='table') %}

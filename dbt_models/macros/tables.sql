@@ -8,6 +8,7 @@
         {% if existing %}drop {{ existing.type }} if exists {{ existing }};{% endif %}
         {{ create_table_as(False, table, compiled_code) }}
     {% endcall %}
+    {% do apply_grants(table, config.get('grants'), should_revoke=should_revoke(existing, full_refresh_mode=True)) %}
     {% do persist_docs(table, model) %}
     {{ run_hooks(post_hooks) }}
     {% do adapter.commit() %}

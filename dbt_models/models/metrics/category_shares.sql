@@ -1,3 +1,4 @@
+-- A view: it holds nothing that the window metrics do not.
 {{ config(materialized='view') }}
 
 with window_metrics as (

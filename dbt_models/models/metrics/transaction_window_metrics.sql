@@ -53,26 +53,26 @@ population as (
 ),
 
 {% if asked | length == 1 %}
-{%- set in_last_90_days = "period_start >= " ~ date_literal(days_before(month_after(asked[0]), 90)) %}
-{%- set in_prior_90_days = "period_start >= " ~ first_window_start() ~ " and not " ~ in_last_90_days %}
+{%- set in_last_90_days = "periods.period_start >= " ~ date_literal(days_before(month_after(asked[0]), 90)) %}
+{%- set in_prior_90_days = "periods.period_start >= " ~ first_window_start() ~ " and not " ~ in_last_90_days %}
 -- One month alone needs each period once, for the lifetime and for the window it lies in.
 measures as (
 
     select
         {{ date_literal(asked[0]) }} as snapshot_month,
-        customer_id,
-        sum(transaction_count) as transaction_count,
-        sum(spend) as spend,
-        sum(travel_spend) as travel_spend,
-        sum(necessities_spend) as necessities_spend,
-        min(first_transaction_date) as first_transaction_date,
-        max(last_transaction_date) as last_transaction_date,
-        sum(case when {{ in_last_90_days }} then spend else 0 end) as spend_last_90_days,
-        sum(case when {{ in_prior_90_days }} then spend else 0 end) as spend_prior_90_days,
-        sum(case when {{ in_last_90_days }} then travel_spend else 0 end) as travel_spend_last_90_days,
-        sum(case when {{ in_last_90_days }} then necessities_spend else 0 end) as necessities_spend_last_90_days
+        periods.customer_id,
+        sum(periods.transaction_count) as transaction_count,
+        sum(periods.spend) as spend,
+        sum(periods.travel_spend) as travel_spend,
+        sum(periods.necessities_spend) as necessities_spend,
+        min(periods.first_transaction_date) as first_transaction_date,
+        max(periods.last_transaction_date) as last_transaction_date,
+        sum(case when {{ in_last_90_days }} then periods.spend else 0 end) as spend_last_90_days,
+        sum(case when {{ in_prior_90_days }} then periods.spend else 0 end) as spend_prior_90_days,
+        sum(case when {{ in_last_90_days }} then periods.travel_spend else 0 end) as travel_spend_last_90_days,
+        sum(case when {{ in_last_90_days }} then periods.necessities_spend else 0 end) as necessities_spend_last_90_days
     from periods
-    group by customer_id
+    group by periods.customer_id
 
 )
 {%- else %}
@@ -160,7 +160,14 @@ running_totals as (
 measures as (
 
     select
-        running_totals.*,
+        running_totals.snapshot_month,
+        running_totals.customer_id,
+        running_totals.transaction_count,
+        running_totals.spend,
+        running_totals.travel_spend,
+        running_totals.necessities_spend,
+        running_totals.first_transaction_date,
+        running_totals.last_transaction_date,
         windows.spend_last_90_days,
         windows.spend_prior_90_days,
         windows.travel_spend_last_90_days,

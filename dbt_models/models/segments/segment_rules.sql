@@ -37,6 +37,7 @@ select
     cast(operator as varchar) as operator,
     cast(bound as double) as bound
 from rules
-{% if execute and load_relation(this) %}
+{#- Not is_incremental(), which is false for whatever is no incremental model. -#}
+{% if execute and load_cached_relation(this) %}
 where '{{ rules_hash() }}' not in (select rules_hash from {{ this }})
 {% endif %}
