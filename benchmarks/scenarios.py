@@ -3,6 +3,7 @@
 A ratio is the median of the pairs' ratios: the two sides are timed in turn, so that both meet the same machine.
 """
 
+import gc
 import json
 import os
 import resource
@@ -55,6 +56,7 @@ def build(database: Path, first: date, last: date) -> Models:
     os.environ["SEGMENTATION_DUCKDB_PATH"] = str(database)
     manifest = Manifest.from_msgpack(dbt.manifest_path().with_name("partial_parse.msgpack").read_bytes())
     manifest.build_flat_graph()
+    gc.collect()  # what earlier rounds left is not for this one to clear up; a run freezes it, too (run_locks)
     statements: list[float] = []
 
     def on_event(event: Any) -> None:
