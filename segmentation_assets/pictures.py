@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -11,9 +12,8 @@ from segmentation_assets.dbt_project import rules
 
 def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadataValue:
     """The newest month's shares as dots over their expected bands, as an inline PNG well below 200 kB."""
-    # vl-convert takes a second to start: only where a picture is drawn.
+    # Altair and vl-convert take a second to start: only where a picture is drawn.
     import altair
-    import vl_convert
 
     newest = max((row["snapshot_month"] for row in shares), default=None)
     if newest is None:
@@ -37,5 +37,12 @@ def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadat
     dots = base.mark_circle(size=120, color="#0b4f8a").encode(x="share_pct:Q")
     labels = base.mark_text(dy=-14, fontSize=11).encode(x="share_pct:Q", text=altair.Text("share_pct:Q", format=".1f"))
     chart = (bands + dots + labels).properties(title=f"Segment shares, {newest}", width=420, height=altair.Step(36))
-    png = vl_convert.vegalite_to_png(chart.to_json(), scale=1.5)
-    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{base64.b64encode(png).decode()})")
+    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{png(chart.to_json())})")
+
+
+@lru_cache(maxsize=64)
+def png(chart: str) -> str:
+    """The chart (Vega-Lite as JSON) in base64. A month's candidate and what is published of it look the same."""
+    import vl_convert
+
+    return base64.b64encode(vl_convert.vegalite_to_png(chart, scale=1.5)).decode()
