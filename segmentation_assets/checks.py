@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any
 
 import dagster as dg
+from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from segmentation_assets import audits, pictures
 from segmentation_assets.partitions import monthly_partitions
@@ -107,24 +108,27 @@ def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows:
 
     Recorded under the run's own id: a runless evaluation of the same month can be stored only once for ever.
     """
+    evaluations = []
     for month, month_rows in groupby(rows, key=lambda row: str(row["snapshot_month"])):
         failures = [row for row in month_rows if not row["passed"] and row["accepted_by"] is None]
-        evaluation = dg.AssetCheckEvaluation(
-            asset_key=CANDIDATE,
-            check_name=audit.name,
-            passed=not failures,
-            severity=dg.AssetCheckSeverity.ERROR if audit.is_blocking else dg.AssetCheckSeverity.WARN,
-            description="\n".join(audits.failure_sentence(row) for row in failures) or audit.meaning,
-            partition=month,
+        evaluations.append(
+            dg.AssetCheckEvaluation(
+                asset_key=CANDIDATE,
+                check_name=audit.name,
+                passed=not failures,
+                severity=dg.AssetCheckSeverity.ERROR if audit.is_blocking else dg.AssetCheckSeverity.WARN,
+                description="\n".join(audits.failure_sentence(row) for row in failures) or audit.meaning,
+                partition=month,
+            )
         )
-        record(context, evaluation)
+    record(context, evaluations)
 
 
 def record_on_months(context: dg.OpExecutionContext, result: dg.AssetCheckResult, months: Sequence[date]) -> None:
     """Shows what a dbt test said of a range on each of its months: it ran over all of them, and says of none alone."""
     assert result.asset_key is not None and result.check_name is not None
-    for month in months:
-        evaluation = dg.AssetCheckEvaluation(
+    evaluations = [
+        dg.AssetCheckEvaluation(
             asset_key=result.asset_key,
             check_name=result.check_name,
             passed=result.passed,
@@ -133,17 +137,23 @@ def record_on_months(context: dg.OpExecutionContext, result: dg.AssetCheckResult
             partition=str(month),
             metadata={SHARED_VERDICT: True},
         )
-        record(context, evaluation)
+        for month in months
+    ]
+    record(context, evaluations)
 
 
-def record(context: dg.OpExecutionContext, evaluation: dg.AssetCheckEvaluation) -> None:
-    event = dg.DagsterEvent(
-        event_type_value="ASSET_CHECK_EVALUATION",
-        job_name=context.job_name,
-        event_specific_data=evaluation,
-        message=f"{evaluation.check_name} of {evaluation.partition}",
-    )
-    context.instance.report_dagster_event(event, run_id=context.run_id)
+def record(context: dg.OpExecutionContext, evaluations: Sequence[dg.AssetCheckEvaluation]) -> None:
+    """Stored as one batch, as Dagster stores the months of a materialization."""
+    batch = generate_event_batch_id()
+    for number, evaluation in enumerate(evaluations, start=1):
+        event = dg.DagsterEvent(
+            event_type_value="ASSET_CHECK_EVALUATION",
+            job_name=context.job_name,
+            event_specific_data=evaluation,
+            message=f"{evaluation.check_name} of {evaluation.partition}",
+        )
+        of_batch = DagsterEventBatchMetadata(batch, is_end=number == len(evaluations))
+        context.instance.report_dagster_event(event, run_id=context.run_id, batch_metadata=of_batch)
 
 
 def month_shares(session: Session, first: date, last: date) -> list[dict[str, Any]]:

@@ -1,10 +1,14 @@
-"""Dagster's event log in SQLite, without an engine and a checkpoint for every event.
+"""Dagster's event log in SQLite, without an engine, a checkpoint and several commits for every event.
 
 For each event it stores, Dagster makes a SQLAlchemy engine, compiles its statements, and closes the connection. When
 the last connection to a file is closed, SQLite copies its write-ahead log into the file, flushes both to the disk and
 deletes the log. Together that is most of what storing an event costs, and much of the time of a run. One engine per
 file, with its connection kept, leaves the checkpoint to SQLite's own rhythm (every 1,000 pages) and compiles a
-statement once. What is stored, and when it is safe on the disk, is as before.
+statement once.
+
+An event goes into two files, a check's result in three transactions, each of which SQLite flushes to the disk. Here it
+is one in each file; and what Dagster hands over as one batch (all that a run plans, all months of one asset or check)
+is stored as one. What is stored is as before, and it is safe on the disk when storing it returns.
 
 Named in dagster.yaml; it reaches into private members, so the version is pinned. Postgres needs none of this.
 """
@@ -12,20 +16,30 @@ Named in dagster.yaml; it reaches into private members, so the version is pinned
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import sqlalchemy
-from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
 
 # The index and the runs under way; the webserver reads a file per run.
 MOST_FILES = 8
+# Of a larger batch so many events are committed together: others may write in between.
+BATCH_SIZE = 200
+
+
+@contextmanager
+def _begun(engine: sqlalchemy.Engine) -> Iterator[sqlalchemy.Connection]:
+    with engine.connect() as connection, connection.begin():
+        yield connection
 
 
 class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
@@ -34,6 +48,8 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._kept: OrderedDict[str, tuple[int, sqlalchemy.Engine]] = OrderedDict()
         self._keeping = threading.Lock()
+        self._of_thread = threading.local()
+        self._has_index_columns: bool | None = None
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -51,6 +67,8 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
                 "DAGSTER_HOME is not set: it names the folder of the dagster.yaml that this instance was read from, and"
                 " its event log lies in it."
             )
+        # Unless it is set, Dagster stores the events of a batch one by one. It reads it whenever there is one.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
         return cls(str(Path(home, "history", "runs")), inst_data)
 
     @cached_property
@@ -58,11 +76,42 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
         """Asked before every check result is stored; the answer changes only with `dagster instance migrate`."""
         return super().supports_asset_checks
 
+    def _has_asset_key_index_cols_on_connection(self, conn: Any) -> bool:
+        """Asked before every asset event is stored; the answer changes only with `dagster instance migrate`."""
+        if self._has_index_columns is None:
+            self._has_index_columns = super()._has_asset_key_index_cols_on_connection(conn)
+        return self._has_index_columns
+
+    def store_event(self, event: EventLogEntry) -> None:
+        with self._one_transaction(event.run_id):
+            super().store_event(event)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        for run_id, events_of_run in groupby(events, key=lambda event: event.run_id):
+            with self._one_transaction(run_id):
+                for event in events_of_run:
+                    super().store_event(event)
+
+    @contextmanager
+    def _one_transaction(self, run_id: str) -> Iterator[None]:
+        """What this thread stores meanwhile is committed at its end: in the run's file, then in the index."""
+        with self._keeping:
+            index, run = self._engine(INDEX_SHARD_NAME), self._engine(run_id)
+        with self._db_lock, _begun(index) as in_index, _begun(run) as in_run:
+            self._of_thread.open = {INDEX_SHARD_NAME: in_index, run_id: in_run}
+            try:
+                yield
+            finally:
+                self._of_thread.open = {}
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Any]:
+        if already_open := getattr(self._of_thread, "open", {}):
+            yield already_open[shard]
+            return
         with self._keeping:
             engine = self._engine(shard)
-        with self._db_lock, engine.connect() as connection, connection.begin():
+        with self._db_lock, _begun(engine) as connection:
             yield connection
 
     def _engine(self, shard: str) -> sqlalchemy.Engine:

@@ -1,18 +1,26 @@
 """Dagster's event log with its files kept open stores what Dagster's own does, readable by it at any moment.
 
-Locks out: events lost with a killed process, a reader that waits for the writer, files that stay open for ever.
+Locks out: events lost with a killed process, half a batch, a reader that waits for the writer, files that stay open for
+ever.
 """
 
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._check import CheckError
+from dagster._core.events import StepMaterializationData
+from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 
 import segmentation_assets
@@ -103,3 +111,67 @@ def test_threads_store_side_by_side() -> None:
         ]:
             done.result()
         assert instance.event_log_storage.get_materialized_partitions(dg.AssetKey("seen")) == set(made)
+
+
+@dg.asset(partitions_def=dg.StaticPartitionsDefinition(list("abc")), backfill_policy=dg.BackfillPolicy.single_run())
+def letters() -> None: ...
+
+
+@dg.asset_check(asset=letters)
+def letters_are_read() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True, metadata={"letters": 3})
+
+
+def stored(home: Path) -> list[list[tuple[Any, ...]]]:
+    """What lies in the run's file and in the index, without ids and times."""
+    events = "select dagster_event_type, step_key, asset_key, partition from event_logs"
+    checks = "select asset_key, check_name, partition, execution_status from asset_check_executions"
+    assets = "select asset_key, last_materialization is not null, last_run_id is not null from asset_keys"
+    index = home / "history" / "runs" / "index.db"
+    (run,) = set(index.parent.glob("*.db")) - {index}
+    found = []
+    for path, query in ((run, events), (index, events), (index, checks), (index, assets)):
+        with closing(sqlite3.connect(path)) as connection:
+            found.append(connection.execute(query).fetchall())
+    return found
+
+
+def test_a_run_of_several_months_stores_what_dagsters_own_log_stores(home: Path) -> None:
+    def run() -> list[list[tuple[Any, ...]]]:
+        job = dg.define_asset_job("job", selection=dg.AssetSelection.all(), executor_def=dg.in_process_executor)
+        definitions = dg.Definitions(assets=[letters], asset_checks=[letters_are_read], jobs=[job])
+        tags = {"dagster/asset_partition_range_start": "a", "dagster/asset_partition_range_end": "c"}
+        with dg.DagsterInstance.get() as instance:
+            assert definitions.resolve_job_def("job").execute_in_process(instance=instance, tags=tags).success
+        return stored(home)
+
+    ours = run()
+    assert sorted(row[3] for row in ours[1] if row[0] == "ASSET_MATERIALIZATION") == ["a", "b", "c"]
+    assert {row[1] for row in ours[2]} == {"letters_are_read"}
+    shutil.rmtree(home / "history")
+    (home / "dagster.yaml").unlink()
+    assert run() == ours
+
+
+@pytest.mark.usefixtures("home")
+def test_a_batch_is_stored_whole_or_not_at_all() -> None:
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        seen = dg.AssetKey("seen")
+
+        def event(partition: str, run_id: str = "a-run") -> EventLogEntry:
+            return EventLogEntry(
+                error_info=None, level="info", user_message="", run_id=run_id, timestamp=1.0, job_name="job",
+                dagster_event=dg.DagsterEvent(
+                    event_type_value="ASSET_MATERIALIZATION", job_name="job",
+                    event_specific_data=StepMaterializationData(dg.AssetMaterialization(seen, partition=partition)),
+                ),
+            )  # fmt: skip
+
+        with pytest.raises(CheckError):
+            storage.store_event_batch([event("a"), event("b"), SimpleNamespace(run_id="a-run")])  # pyright: ignore
+        assert storage.get_materialized_partitions(seen) == set()
+        assert len(storage.get_logs_for_run("a-run")) == 0
+        storage.store_event_batch([event("a"), event("b"), event("c", "another-run")])
+        assert storage.get_materialized_partitions(seen) == {"a", "b", "c"}
+        assert [len(storage.get_logs_for_run(run_id)) for run_id in ("a-run", "another-run")] == [2, 1]
