@@ -61,7 +61,7 @@ ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run
 	@$(BIN)/segmentation ui
 
 test: $(SETUP) ## Lint, types, unit and integration tests: what CI runs
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 	@$(MAKE) --no-print-directory lint
 
 test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own

@@ -1,8 +1,10 @@
 """What every test needs: a star schema of its own making (SEGMENTATION_SOURCE=warehouse), no files, no telemetry."""
 
 import os
+from collections import Counter
 
 import hypothesis
+import pytest
 
 os.environ["SEGMENTATION_TARGET"] = "duckdb"
 os.environ["SEGMENTATION_SOURCE"] = "warehouse"
@@ -17,3 +19,9 @@ from tests.warehouse_fixture import pipeline  # noqa: F401 - a fixture is used b
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("desk", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests come first. They run whole jobs; begun last, one of them would keep one worker busy alone."""
+    tests_of = Counter(item.path for item in items)
+    items.sort(key=lambda item: (tests_of[item.path], item.path))  # stable: a file's own order stays
