@@ -12,7 +12,8 @@ with candidates as (
         campaign,
         customer_id,
         audience_rank,
-        treatment_group
+        treatment_group,
+        content_hash
     from {{ ref('audience_candidates') }}
     where
         campaign = {{ string_literal(campaign.name) }}
@@ -45,7 +46,8 @@ select
     {%- for metric in campaign.get('shows', []) %}
     {{ shown_metric(metric) }},
     {%- endfor %}
-    candidates.treatment_group
+    candidates.treatment_group,
+    candidates.content_hash
 from candidates
 inner join history
     on

@@ -81,6 +81,18 @@
     {{ return(adapter.get_relation(target.database, schema, model_name) if execute) }}
 {% endmacro %}
 
+{#- One row per published month: its newest version. Every table that is made from the history carries the content_hash
+    of the version it was made from: it is of the month as it is published now where the two are equal. -#}
+{% macro newest_versions() %}
+    select
+        snapshot_month,
+        version,
+        rules_hash,
+        content_hash
+    from {{ ref('segment_publications') }}
+    qualify row_number() over (partition by snapshot_month order by version desc) = 1
+{% endmacro %}
+
 {#- One log row per month of `batch` whose content, rules or verdict differ from its newest logged version: computing
     a month again without a change publishes nothing that consumers could notice, and so makes no version. -#}
 {% macro log_publications_sql(batch) %}
