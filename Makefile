@@ -71,10 +71,11 @@ test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (
 soak: $(SETUP) ## Kill runs at chosen and random moments, 20 backfills at once: [KILLS=32] [BACKFILLS=20]
 	@$(BIN)/python -W ignore -m tests.soak $(if $(KILLS),--kills $(KILLS)) $(if $(BACKFILLS),--backfills $(BACKFILLS))
 
-lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL
+lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright --level error
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m tests.lint_sql
 
 bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from segmentation_assets.snowflake import SETTINGS, SnowflakeWarehouse
-from segmentation_assets.warehouse import WarehouseError
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
 from tests.snowflake_account import session_on
 
 

@@ -55,7 +55,7 @@ def at_statement(matches: str = "", nth: int = 1, milliseconds: float | None = N
     """Before, or so long into, the nth statement that dbt sends and that matches. dbt sends several as one text: they
     are taken apart here, and executed one by one in the same transaction."""
     import duckdb
-    from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
+    from runner.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
     execute, pattern, countdown = DuckDBCursorWrapper.execute, re.compile(matches, re.S), Countdown(nth, milliseconds)
 
@@ -84,15 +84,15 @@ def at_touch(under: str, nth: int = 1) -> None:
 
 def at_metadata(nth: int = 1) -> None:
     """Before the nth time that the columns of a model are asked for; its rows are counted after them."""
-    from segmentation_assets import dbt
+    from segmentation_assets.dbt import runner
 
     countdown = Countdown(nth)
-    dbt._column_metadata = _told(dbt._column_metadata, countdown)
+    runner._column_metadata = _told(runner._column_metadata, countdown)
 
 
 def at_close(nth: int = 1, milliseconds: float = 0) -> None:
     """So long into the nth closing of the DuckDB file, when its log is written into it."""
-    from dbt.adapters.duckdb.environments.local import LocalEnvironment
+    from runner.adapters.duckdb.environments.local import LocalEnvironment
 
     LocalEnvironment.close = _told(LocalEnvironment.close, Countdown(nth, milliseconds))
 
@@ -121,10 +121,10 @@ def run(asked: dict[str, Any]) -> int:
     if asked.get("fault"):
         fault = dict(asked["fault"])
         FAULTS[fault.pop("at")](**fault)
-    from segmentation_assets import cli
+    from segmentation_assets.cli import commands
 
     if asked.get("command"):
-        return cli.main(["month", asked["first"]])
+        return commands.main(["month", asked["first"]])
     return run_without_tests(date.fromisoformat(asked["first"]), date.fromisoformat(asked["last"]))
 
 
@@ -134,10 +134,10 @@ def run_without_tests(first: date, last: date) -> int:
 
     import dagster as dg
 
-    from segmentation_assets import cli
+    from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
+    from segmentation_assets.cli import commands
     from segmentation_assets.definitions import build_defs
-    from segmentation_assets.months_of_runs import tags_of_months
-    from segmentation_assets.run_locks import MACHINE, fail_dead_runs, held, machine
+    from segmentation_assets.months import tags_of_months
 
     groups = dg.AssetSelection.groups
     part = dg.define_asset_job(
@@ -147,7 +147,7 @@ def run_without_tests(first: date, last: date) -> int:
     )
     definitions = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[part]))
     run_id = str(uuid.uuid4())
-    with cli.dagster_instance(cli.dagster_home()) as instance, held(instance, run_id):
+    with commands.dagster_instance(commands.dagster_home()) as instance, held(instance, run_id):
         fail_dead_runs(instance)
         result = definitions.resolve_job_def("part").execute_in_process(
             instance=instance,
@@ -196,12 +196,12 @@ def end_of(child: int, seconds: float | None) -> int:
 
 def main() -> None:
     # What a run would import: loaded once here, and there in every child.
-    import dbt.adapters.duckdb
-    import dbt.cli.main
-    import dbt.contracts.graph.manifest
-    import dbt.task.build  # noqa: F401
+    import runner.adapters.duckdb
+    import runner.cli.main
+    import runner.contracts.graph.manifest
+    import runner.task.build  # noqa: F401
 
-    from segmentation_assets import cli, dbt_project  # noqa: F401
+    from segmentation_assets.dbt import project as dbt_project
     from segmentation_assets.definitions import build_defs
 
     build_defs()

@@ -16,14 +16,16 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segmentation_assets import audits, what_if, what_if_tables
-from segmentation_assets.checks import CANDIDATE
-from segmentation_assets.dbt import InProcessDbt
+from segmentation_assets.assets.checks import CANDIDATE
+from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.schedules import monthly_segmentation
-from segmentation_assets.snowflake import SnowflakeWarehouse
-from segmentation_assets.warehouse import warehouse
+from segmentation_assets.publication import audits
+from segmentation_assets.warehouse.session import warehouse
+from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
+from segmentation_assets.what_if import compute as what_if
+from segmentation_assets.what_if import tables as what_if_tables
 
 MARK = "STEP "
 # Without the tests of the models, which the first run has shown to run.

@@ -17,7 +17,13 @@ import pytest
 import snowflake.connector
 
 from segmentation_assets.errors import WarehouseError
-from segmentation_assets.snowflake import REQUIRED, SETTINGS, SnowflakeSession, is_emulator, settings
+from segmentation_assets.warehouse.snowflake import (
+    REQUIRED,
+    SETTINGS,
+    SnowflakeSession,
+    is_emulator,
+    settings,
+)
 
 # Set by `make test-snowflake` only: tests that anybody runs never touch an account because its variables are set.
 ON_AN_ACCOUNT = os.environ.get("SEGMENTATION_TEST_SNOWFLAKE") == "account"

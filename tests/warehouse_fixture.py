@@ -12,10 +12,10 @@ import duckdb
 import pandas as pd
 import pytest
 
-from segmentation_assets import dbt_project
+from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.dbt import project as dbt_project
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.schedules import monthly_segmentation
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.portfolio import Portfolio
 
 CANDIDATE = "path:models/staging path:models/metrics config.group:segments_candidate"

@@ -21,9 +21,9 @@ import dagster as dg
 import pytest
 from pytest_httpserver import HTTPServer
 
-from segmentation_assets import alerts
-from segmentation_assets.alert_outbox import LONGEST_WAIT_SECONDS, Outbox
-from segmentation_assets.alert_receivers import receivers
+from segmentation_assets.alerts import sensor
+from segmentation_assets.alerts.outbox import LONGEST_WAIT_SECONDS, Outbox
+from segmentation_assets.alerts.receivers import receivers
 from segmentation_assets.definitions import build_defs
 from tests.integration.alert_receiver import Receiver
 from tests.integration.command_line import CHECKOUT
@@ -341,7 +341,7 @@ def test_a_wait_doubles_up_to_half_an_hour(service: Service, receiver: Receiver)
     receiver.mood = "refuses"
     failed_run(service.instance)
     outbox, clock = Outbox.load(service.instance), [0.0]
-    alerts.collect(outbox)
+    sensor.collect(outbox)
     waits = []
     for _ in range(9):
         outbox.deliver(receivers()[0], seconds=30, now=lambda: clock[0])

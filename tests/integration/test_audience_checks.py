@@ -13,8 +13,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segmentation_assets.assets.segmentation import dbt_asset_definitions
-from segmentation_assets.dbt_project import manifest_path, rules
+from segmentation_assets.assets.stages import dbt_asset_definitions
+from segmentation_assets.dbt.project import manifest_path, rules
 from tests.integration.conftest import NOVEMBER, OCTOBER, pipeline_at
 from tests.warehouse_fixture import Pipeline
 

@@ -23,8 +23,8 @@ import pytest
 import yaml
 from scipy import stats
 
-from segmentation_assets.dbt_project import rules
-from segmentation_assets.rules import Campaign
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.rules.load import Campaign
 from tests.integration.conftest import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.warehouse_fixture import Pipeline
 

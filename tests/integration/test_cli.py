@@ -12,7 +12,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from segmentation_assets.rules import load_rules
+from segmentation_assets.rules.load import load_rules
 from segmentation_assets.sources import completejourney
 from tests import oracle
 from tests.integration.command_line import CHECKOUT, segmentation

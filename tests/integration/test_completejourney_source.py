@@ -13,7 +13,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from segmentation_assets.rules import Criterion, Rules, load_rules
+from segmentation_assets.rules.load import Criterion, Rules, load_rules
 from segmentation_assets.sources import completejourney
 from tests.portfolio import CONTRACT
 

@@ -14,7 +14,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from segmentation_assets.warehouse import DuckDBWarehouse, WarehouseError
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.crashes import (
     FILE,
     KILLED,

@@ -20,12 +20,12 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError  # what Dagster raises in a run that is stopped
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
-from segmentation_assets.assets.segmentation import translator
-from segmentation_assets.dbt import InProcessDbt, stream, with_physical_parents
-from segmentation_assets.dbt_project import environment, manifest_path, project_dir, vars_arguments
+from segmentation_assets.dbt.project import environment, manifest_path, project_dir, vars_arguments
+from segmentation_assets.dbt.runner import InProcessDbt, stream, with_physical_parents
+from segmentation_assets.dbt.translator import translator
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.sources import synthetic
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.warehouse_fixture import CANDIDATE
 
 MONTH = date(2026, 9, 1)

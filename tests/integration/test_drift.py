@@ -10,7 +10,7 @@ from datetime import date
 
 import pytest
 
-from segmentation_assets.partitions import month_after
+from segmentation_assets.months import month_after
 from tests.integration.conftest import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER
 from tests.known_mix import SEGMENTS
 from tests.warehouse_fixture import Pipeline

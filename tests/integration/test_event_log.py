@@ -24,7 +24,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 
 import segmentation_assets
-from segmentation_assets.event_log import MOST_FILES, KeptOpenSqliteEventLogStorage
+from segmentation_assets.dagster_home.event_log import MOST_FILES, KeptOpenSqliteEventLogStorage
 
 # Materialises ten months, says so, and is killed before it can close anything.
 KILLED = """
@@ -44,7 +44,7 @@ with dg.DagsterInstance.get() as instance:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copy(Path(segmentation_assets.__file__).with_name("dagster.yaml"), tmp_path / "dagster.yaml")
+    shutil.copy(Path(segmentation_assets.__file__).parent / "dagster_home" / "dagster.yaml", tmp_path / "dagster.yaml")
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     return tmp_path
 

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from segmentation_assets import audits, overrides, why
-from segmentation_assets.rules import load_rules
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.publication import acceptances, audits, explanations
+from segmentation_assets.rules.load import load_rules
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests import oracle, portfolios
 from tests.integration.conftest import (
     CANDIDATE_AND_PUBLISHED,
@@ -52,7 +52,9 @@ def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
                 if audits.is_blocking_failure(row)
             }
             for audit in failed:
-                overrides.accept(session, NOVEMBER, audit, None, "A test", "An archetype of every kind is no portfolio")
+                acceptances.accept(
+                    session, NOVEMBER, audit, None, "A test", "An archetype of every kind is no portfolio"
+                )
         publication, said = pipeline.dbt(NOVEMBER, select="config.group:segments_published", arguments=NO_TESTS)
         assert publication, said
         yield pipeline
@@ -157,14 +159,14 @@ def test_a_month_is_explained_by_the_rules_it_was_published_under(published: Pip
     assert published.rows("select count(*) from (select distinct rules_hash from gold.segment_rules)") == [(2,)]
 
 
-def explain(pipeline: Pipeline, customer: str, month: date = NOVEMBER) -> why.Explanation:
+def explain(pipeline: Pipeline, customer: str, month: date = NOVEMBER) -> explanations.Explanation:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
-        return why.explain(session, customer, month)
+        return explanations.explain(session, customer, month)
 
 
-def told(explanation: why.Explanation) -> str:
+def told(explanation: explanations.Explanation) -> str:
     console = Console(file=io.StringIO(), width=120)
-    console.print(why.render(explanation))
+    console.print(explanations.render(explanation))
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -179,7 +181,7 @@ def test_why_names_the_winner_every_criterion_and_the_nearest_miss(thresholds: P
     assert "travel_spend_pct at least 25 25.000017 +0.000017 met" in lines
     assert "5. Stable Mid-Spenders WINS" in lines
     assert "everyone else met" in lines
-    missed = why.nearest_missed(explanation)
+    missed = explanations.nearest_missed(explanation)
     assert missed is not None
     assert (missed["segment"], missed["metric"]) == ("High-Value Travelers", "avg_monthly_spend")
     assert missed["margin"] == pytest.approx(-0.01 / 3)
@@ -214,7 +216,9 @@ def test_why_tells_what_changed_since_last_month(published: Pipeline) -> None:
     ],
 )
 def test_why_of_an_unpublished_month_names_the_nearest(published: Pipeline, month: date, nearest: str) -> None:
-    with pytest.raises(why.WhyError, match=f"^Month {month} is not published; the nearest that are: {nearest}\\.$"):
+    with pytest.raises(
+        explanations.WhyError, match=f"^Month {month} is not published; the nearest that are: {nearest}\\.$"
+    ):
         explain(published, "whoever", month)
 
 
@@ -223,16 +227,16 @@ def test_why_of_an_unknown_customer_names_the_nearest(published: Pipeline) -> No
         "select customer_id from gold.customer_segment_history where snapshot_month = '2025-11-01' order by 1 limit 1"
     )
     typo = f"{ids[0][0]}x"
-    with pytest.raises(why.WhyError) as refused:
+    with pytest.raises(explanations.WhyError) as refused:
         explain(published, typo)
     assert str(refused.value).startswith(f"Customer {typo!r} is not in 2025-11-01; the nearest that are: {ids[0][0]}, ")
     assert len(str(refused.value).split(": ")[1].split(", ")) == 3
     # An attempt at SQL is a name like any other.
-    with pytest.raises(why.WhyError, match="is not in 2025-11-01"):
+    with pytest.raises(explanations.WhyError, match="is not in 2025-11-01"):
         explain(published, "' or 1=1 --")
 
 
 def test_why_before_anything_is_published(pipeline: Pipeline) -> None:
     pipeline.load(portfolios.threshold_portfolio(NOVEMBER))
-    with pytest.raises(why.WhyError, match=r"Nothing has been published yet: run `make run` first\."):
+    with pytest.raises(explanations.WhyError, match=r"Nothing has been published yet: run `make run` first\."):
         explain(pipeline, "anchor")

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from segmentation_assets import export_files
-from segmentation_assets.export_files import Audience
-from segmentation_assets.export_store import ExportStore
+from segmentation_assets.exports import files as export_files
+from segmentation_assets.exports.files import Audience
+from segmentation_assets.exports.store import ExportStore
 
 CAMPAIGN, MONTH = "premium_rewards", date(2025, 11, 1)
 SCHEMA = pa.schema([("customer_id", pa.string()), ("email", pa.string())])

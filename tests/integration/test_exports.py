@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from segmentation_assets.assets.exports import export_month
-from segmentation_assets.dbt_project import rules
-from segmentation_assets.export_audience import refuse_unpublished
-from segmentation_assets.export_store import ExportError, ExportStore
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.exports.audience import refuse_unpublished
+from segmentation_assets.exports.store import ExportError, ExportStore
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.integration.conftest import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.warehouse_fixture import Pipeline
 

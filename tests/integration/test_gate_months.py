@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segmentation_assets import audits
-from segmentation_assets.checks import CANDIDATE
+from segmentation_assets.assets.checks import CANDIDATE
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.publication import audits
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.integration.conftest import (
     CANDIDATE_ASSETS,
     NAMED_TESTS_ONLY,

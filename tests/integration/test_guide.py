@@ -12,7 +12,7 @@ import pytest
 import sqlglot
 import yaml
 
-from segmentation_assets.dbt_project import project_dir, rules
+from segmentation_assets.dbt.project import project_dir, rules
 from segmentation_assets.sources import synthetic
 from tests.integration.conftest import NOVEMBER, SEPTEMBER, pipeline_at
 from tests.warehouse_fixture import Pipeline

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from segmentation_assets.dbt_project import project_dir
-from segmentation_assets.partitions import as_of_date, month_after, months_between
-from segmentation_assets.rules import load_rules
+from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.months import as_of_date, month_after, months_between
+from segmentation_assets.rules.load import load_rules
 from segmentation_assets.sources import synthetic
 from tests.integration.conftest import NO_TESTS, pipeline_at
 from tests.warehouse_fixture import Pipeline

@@ -7,7 +7,7 @@ or logged as published once per run. `make soak` asks for twenty, of everything 
 from collections import Counter
 from pathlib import Path
 
-from segmentation_assets.partitions import last_closed_month, month_after
+from segmentation_assets.months import last_closed_month, month_after
 from tests.crashes import Damage, started_runs
 from tests.load import PUBLISHED, at_once
 

@@ -17,7 +17,7 @@ import duckdb
 import pandas as pd
 import pytest
 
-from segmentation_assets.partitions import month_after, months_between
+from segmentation_assets.months import month_after, months_between
 from segmentation_assets.sources import synthetic
 from tests import portfolios
 from tests.integration.test_parity import NO_TESTS, assert_parity

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 from scipy import stats
 
-from segmentation_assets.dbt_project import rules
+from segmentation_assets.dbt.project import rules
 from tests.integration.conftest import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
 from tests.warehouse_fixture import Pipeline
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segmentation_assets import overrides
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.publication import acceptances
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.integration.conftest import (
     CANDIDATE_ASSETS,
     DECEMBER,
@@ -45,7 +45,7 @@ def accept(
     pipeline: Pipeline, audit: str = FLOOR, segment: str | None = None, who: str = "Ann", why: str = "Winter"
 ) -> str:
     with DuckDBWarehouse(path=str(pipeline.path)).session() as session:
-        return overrides.accept(session, DECEMBER, audit, segment, who, why)
+        return acceptances.accept(session, DECEMBER, audit, segment, who, why)
 
 
 def test_an_accepted_month_is_published_and_says_by_whom_and_why(blocked: Pipeline) -> None:
@@ -83,7 +83,7 @@ def test_an_acceptance_of_one_segment_leaves_the_other_blocked(blocked: Pipeline
     succeeded, _ = blocked.dbt(DECEMBER, select=PUBLICATION, arguments=NAMED_TESTS_ONLY)
     assert not succeeded
     assert blocked.rows(NEWEST_VERSION)[0][0] == 1
-    with pytest.raises(overrides.OverrideError, match=r"to be accepted: .*\(High-Value Travelers\)\.$"):
+    with pytest.raises(acceptances.OverrideError, match=r"to be accepted: .*\(High-Value Travelers\)\.$"):
         accept(blocked, segment="Declining")
 
 
@@ -102,7 +102,7 @@ def test_an_acceptance_of_one_segment_leaves_the_other_blocked(blocked: Pipeline
     ],
 )
 def test_what_cannot_be_accepted_is_refused(blocked: Pipeline, given: dict[str, str], told: str) -> None:
-    with pytest.raises(overrides.OverrideError) as refused:
+    with pytest.raises(acceptances.OverrideError) as refused:
         accept(blocked, **given)
     assert told in str(refused.value)
     assert blocked.rows("select count(*) from silver.segment_audit_overrides") == [(0,)]
@@ -114,9 +114,9 @@ def test_a_month_without_audits_cannot_be_accepted(blocked: Pipeline) -> None:
     blocked.execute(f"delete from silver.segment_audits where snapshot_month = '{NOVEMBER}'")
     with (
         DuckDBWarehouse(path=str(blocked.path)).session() as session,
-        pytest.raises(overrides.OverrideError, match=f"no audits of {NOVEMBER}: compute it first"),
+        pytest.raises(acceptances.OverrideError, match=f"no audits of {NOVEMBER}: compute it first"),
     ):
-        overrides.accept(session, NOVEMBER, FLOOR, None, "Ann", "Winter")
+        acceptances.accept(session, NOVEMBER, FLOOR, None, "Ann", "Winter")
 
 
 def test_an_acceptance_without_a_name_does_not_count(blocked: Pipeline) -> None:

@@ -12,7 +12,7 @@ import hypothesis
 import pandas as pd
 import pytest
 
-from segmentation_assets.rules import load_rules
+from segmentation_assets.rules.load import load_rules
 from segmentation_assets.sources import synthetic
 from tests import oracle, portfolios
 from tests.portfolio import Portfolio

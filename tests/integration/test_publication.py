@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from segmentation_assets.rules import load_rules
+from segmentation_assets.rules.load import load_rules
 from tests.integration.conftest import (
     CANDIDATE_AND_PUBLISHED,
     NO_TESTS,

@@ -19,12 +19,12 @@ import duckdb
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
-from segmentation_assets import catch_up
-from segmentation_assets.alert_events import collect
-from segmentation_assets.alert_outbox import Outbox
+from segmentation_assets.alerts.events import collect
+from segmentation_assets.alerts.outbox import Outbox
+from segmentation_assets.automation import catch_up
+from segmentation_assets.automation.dead_runs import MACHINE, QUIET_SECONDS, fail_dead_runs
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.run_locks import MACHINE, QUIET_SECONDS, fail_dead_runs
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.integration.command_line import CHECKOUT
 from tests.integration.conftest import refusal
 from tests.warehouse_fixture import Pipeline

@@ -21,12 +21,13 @@ import dagster as dg
 import pytest
 from jsonschema import ValidationError
 
-from segmentation_assets import report_page, report_pictures
-from segmentation_assets.dbt_project import rules
-from segmentation_assets.partitions import as_of_date, months_between
-from segmentation_assets.report_data import Flow, ReportError, read_report
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.months import as_of_date, months_between
+from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report import page as report_page
+from segmentation_assets.report.data import Flow, ReportError, read_report
 from segmentation_assets.sources import synthetic
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.integration.conftest import NO_TESTS, pipeline_at, refusal
 from tests.warehouse_fixture import Pipeline
 
@@ -104,7 +105,7 @@ def query(reported: Reported, sql: str) -> list[dict[str, Any]]:
 def rendered(pipeline: Pipeline, month: date = NEWEST) -> bytes:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
         report = read_report(session, rules(), month)
-    return report_page.render(report, report_pictures.share_charts(report))
+    return report_page.render(report, report_charts.share_charts(report))
 
 
 def test_every_section_is_there_with_its_heading(page: ET.Element) -> None:
@@ -224,10 +225,10 @@ def test_altair_finds_nothing_wrong_with_the_charts(reported: Reported) -> None:
     """They are drawn without being checked, which takes longer than drawing them."""
     with DuckDBWarehouse(path=str(reported.file)).session(read_only=True) as session:
         report = read_report(session, rules(), NEWEST)
-    for charts in (report_pictures.share_charts(report), report_pictures.value_charts(report)):
+    for charts in (report_charts.share_charts(report), report_charts.value_charts(report)):
         assert charts
         for chart in charts.values():
-            altair.LayerChart.from_dict(report_pictures.styled(chart, "#000000"))
+            altair.LayerChart.from_dict(report_charts.styled(chart, "#000000"))
             with pytest.raises(ValidationError):
                 altair.LayerChart.from_dict({**chart, "layer": [{"mark": "no such mark"}]})
 
@@ -318,7 +319,7 @@ def test_a_failed_audit_is_told_and_who_accepted_it_is_not(pipeline: Pipeline) -
 
 def test_a_name_never_becomes_markup() -> None:
     hostile = '<b title="x">&'
-    picture = report_pictures.flow_picture([Flow(hostile, hostile, 3), Flow("A", hostile, 1)], ["A", hostile])
+    picture = report_charts.flow_picture([Flow(hostile, hostile, 3), Flow("A", hostile, 1)], ["A", hostile])
     root = ET.fromstring(str(picture))
     assert not list(root.iter("b"))
     assert {words(text) for text in root.iter("text")} == {"A 1", f"{hostile} 3", f"{hostile} 4"}
@@ -328,15 +329,15 @@ def test_labels_of_small_nodes_keep_apart_and_ribbons_fill_their_nodes() -> None
     names = [f"Segment {number}" for number in range(8)]
     flows = [Flow(names[0], names[0], 1_000_000), *(Flow(name, name, 1) for name in names[1:])]
     flows.append(Flow(names[1], names[0], 40_000))
-    root = ET.fromstring(str(report_pictures.flow_picture(flows, names)))
+    root = ET.fromstring(str(report_charts.flow_picture(flows, names)))
     labels: dict[str, list[float]] = {}
     for text in root.iter("text"):
         labels.setdefault(text.attrib["text-anchor"], []).append(float(text.attrib["y"]))
     for places in labels.values():
         assert len(places) == 8
         assert min(below - above for above, below in pairwise(places)) >= 14.99
-        assert places[0] > 0 and places[-1] <= report_pictures.FLOW_HEIGHT + 5
+        assert places[0] > 0 and places[-1] <= report_charts.FLOW_HEIGHT + 5
     heights = [float(rect.attrib["height"]) for rect in root.iter("rect")]
     ends = [float(rect.attrib["y"]) + float(rect.attrib["height"]) for rect in root.iter("rect")]
     assert heights[0] / heights[1] == pytest.approx(1_000_000 / 40_001, rel=0.01)
-    assert max(ends) <= report_pictures.FLOW_HEIGHT + 8
+    assert max(ends) <= report_charts.FLOW_HEIGHT + 8

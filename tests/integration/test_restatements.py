@@ -17,10 +17,10 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from segmentation_assets import restatements
+from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.schedules import monthly_segmentation
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.publication import restatements
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.integration.command_line import segmentation
 from tests.integration.conftest import (
     CANDIDATE_AND_PUBLISHED,

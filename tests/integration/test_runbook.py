@@ -16,9 +16,9 @@ import dagster as dg
 import pytest
 import sqlglot
 
-from segmentation_assets import audits
-from segmentation_assets.dbt_project import manifest_path
+from segmentation_assets.dbt.project import manifest_path
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.publication import audits
 from segmentation_assets.sources import synthetic
 from tests.integration.conftest import NOVEMBER, SEPTEMBER, pipeline_at
 from tests.warehouse_fixture import Pipeline

@@ -31,8 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 
-from segmentation_assets.alert_outbox import Outbox
-from segmentation_assets.alerts import tell
+from segmentation_assets.alerts.outbox import Outbox
+from segmentation_assets.alerts.sensor import tell
 from tests import service
 from tests.integration.alert_receiver import Receiver
 from tests.integration.command_line import CHECKOUT, settings

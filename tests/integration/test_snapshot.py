@@ -12,8 +12,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from segmentation_assets import snapshot
-from segmentation_assets.warehouse import DuckDBWarehouse, WarehouseError
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.publication import reader_copy
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.integration.command_line import segmentation
 from tests.integration.conftest import pipeline_at
 from tests.warehouse_fixture import Pipeline
@@ -51,7 +52,7 @@ def test_a_snapshot_is_read_while_a_run_writes(published: Pipeline, tmp_path: Pa
 
 def test_a_snapshot_holds_what_is_published_and_no_contact_data(published: Pipeline, tmp_path: Path) -> None:
     to = tmp_path / "segments.duckdb"
-    copied = snapshot.take(DuckDBWarehouse(path=str(published.path)), to)
+    copied = reader_copy.take(DuckDBWarehouse(path=str(published.path)), to)
     with duckdb.connect(str(to), read_only=True) as connection:
         columns = connection.execute(
             "select table_name, column_name from information_schema.columns where table_catalog = current_database()"
@@ -71,7 +72,7 @@ def test_the_next_snapshot_replaces_the_file_and_not_what_a_reader_has_open(
     published: Pipeline, tmp_path: Path
 ) -> None:
     to, warehouse = tmp_path / "segments.duckdb", DuckDBWarehouse(path=str(published.path))
-    snapshot.take(warehouse, to)
+    reader_copy.take(warehouse, to)
     assert to.stat().st_mode & 0o777 == 0o600
     to.chmod(0o640)
     killed = tmp_path / ".segments.duckdb.abc.partial"
@@ -81,7 +82,7 @@ def test_the_next_snapshot_replaces_the_file_and_not_what_a_reader_has_open(
     with duckdb.connect(str(to), read_only=True) as reader:
         before = reader.execute(count).fetchall()
         published.execute("insert into gold.segment_publications select * from gold.segment_publications")
-        snapshot.take(warehouse, to)
+        reader_copy.take(warehouse, to)
         assert reader.execute(count).fetchall() == before
         assert reader.execute("select count(distinct customer_id) from gold.customer_segment_history").fetchall()
     with duckdb.connect(str(to), read_only=True) as reader:
@@ -101,10 +102,10 @@ def test_a_snapshot_is_not_written_over_anything_else(published: Pipeline, tmp_p
         (notes / "below.duckdb", "cannot be written"),
     ):
         with pytest.raises(WarehouseError, match=words):
-            snapshot.take(warehouse, to)
+            reader_copy.take(warehouse, to)
     assert notes.read_text() == "not a database"
     empty = DuckDBWarehouse(path=str(tmp_path / "empty.duckdb"))
     duckdb.connect(empty.path).close()
     with pytest.raises(WarehouseError, match="Nothing is published yet"):
-        snapshot.take(empty, tmp_path / "segments.duckdb")
+        reader_copy.take(empty, tmp_path / "segments.duckdb")
     assert not (tmp_path / "segments.duckdb").exists()

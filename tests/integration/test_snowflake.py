@@ -26,10 +26,11 @@ import sqlglot
 from pytest_httpserver import HTTPServer
 from sqlglot import exp
 
-from segmentation_assets import dbt_project, what_if
 from segmentation_assets.assets import star_schema
+from segmentation_assets.dbt import project as dbt_project
 from segmentation_assets.sources.snowflake_load import copy_tables
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from segmentation_assets.what_if import compute as what_if
 from tests import snowflake_account
 from tests.lost_connection import CuttingProxy, cutting_proxy
 from tests.run_steps import MARK, tables_of_what_if

@@ -16,8 +16,8 @@ import sqlglot
 from pytest_httpserver import HTTPServer
 from sqlglot import exp
 
-from segmentation_assets.snowflake import SETTINGS, SnowflakeWarehouse
-from segmentation_assets.warehouse import WarehouseError
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
 from tests.snowflake_account import emulator, session_on
 
 ROOT = Path(__file__).parents[2]

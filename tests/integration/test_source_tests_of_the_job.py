@@ -9,7 +9,7 @@ from datetime import date
 import dagster as dg
 import pytest
 
-from segmentation_assets.alert_events import evaluations
+from segmentation_assets.alerts.events import evaluations
 from tests.integration.conftest import NOVEMBER, OCTOBER, recorded_verdicts
 from tests.warehouse_fixture import Pipeline
 

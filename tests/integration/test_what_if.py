@@ -18,15 +18,18 @@ import duckdb
 import pytest
 import yaml
 
-from segmentation_assets import cli, dbt_project, what_if, what_if_tables
-from segmentation_assets.alert_events import collect
-from segmentation_assets.alert_outbox import Outbox
+from segmentation_assets.alerts.events import collect
+from segmentation_assets.alerts.outbox import Outbox
+from segmentation_assets.cli import commands
+from segmentation_assets.dbt import project as dbt_project
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.partitions import MonthError, months_between
-from segmentation_assets.rules import RulesError
-from segmentation_assets.warehouse import DuckDBWarehouse
-from segmentation_assets.what_if import Month
-from segmentation_assets.what_if_changes import WhatIfError, changed_rules
+from segmentation_assets.months import MonthError, months_between
+from segmentation_assets.rules.edits import WhatIfError, changed_rules
+from segmentation_assets.rules.load import RulesError
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from segmentation_assets.what_if import compute as what_if
+from segmentation_assets.what_if import tables as what_if_tables
+from segmentation_assets.what_if.compute import Month
 from tests.integration.conftest import (
     CANDIDATE_AND_PUBLISHED,
     NO_TESTS,
@@ -406,7 +409,7 @@ def test_the_command_shows_what_would_change_and_no_address(
     changed = changed_rules(dbt_project.project_dir(), dbt_project.rules(), TODAYS_RULES, str(file))
     assert changed.segments == dbt_project.rules().segments  # SET is applied after RULES
 
-    assert cli.main(["what-if", "--rules", str(file), "--month", "2025-11-01"]) == 0
+    assert commands.main(["what-if", "--rules", str(file), "--month", "2025-11-01"]) == 0
     shown = capfd.readouterr()
     (month,) = computed(before, "Declining.spend_change_pct=-10")
     for text in ("Segments of November 2025", f"Customers who move: {month.moved:,} of 1,000", "Audiences",
@@ -415,7 +418,7 @@ def test_the_command_shows_what_would_change_and_no_address(
     for one in month.segments:
         assert f"{one.before:,} → {one.after:,}" in shown.out
     assert "@" not in shown.out + shown.err
-    assert cli.main(["what-if", "--set", TODAYS_RULES, "--month", "2025-11-01", "--first", "2025-10-01"]) == 2
+    assert commands.main(["what-if", "--set", TODAYS_RULES, "--month", "2025-11-01", "--first", "2025-10-01"]) == 2
     assert "MONTH is '2025-11-01', and FROM or TO is given too" in capfd.readouterr().err
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segmentation_assets.partitions import months_between
+from segmentation_assets.months import months_between
 from segmentation_assets.sources import synthetic
 from tests.warehouse_fixture import Pipeline
 
@@ -15,7 +15,7 @@ from tests.warehouse_fixture import Pipeline
 MONTHS = months_between(date(2026, 9, 1), date(2026, 10, 1))
 NEWEST = MONTHS[-1]
 CUSTOMERS = 700
-SETTINGS = Path(__file__).parents[2] / "segmentation_assets" / "dagster.yaml"
+SETTINGS = Path(__file__).parents[2] / "segmentation_assets" / "dagster_home" / "dagster.yaml"
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segmentation_assets import asset_numbers
-from segmentation_assets.asset_columns import LINEAGE, SCHEMA
-from segmentation_assets.dbt_project import rules
+from segmentation_assets.dbt import metadata as asset_numbers
+from segmentation_assets.dbt.columns import LINEAGE, SCHEMA
+from segmentation_assets.dbt.project import rules
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.warehouse import DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.ui.published import MONTHS, NEWEST, Published
 from tests.warehouse_fixture import Pipeline
 

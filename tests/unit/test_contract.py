@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from segmentation_assets.sources import SourceError, contract
-from segmentation_assets.warehouse import DuckDBSession
+from segmentation_assets.warehouse.duckdb import DuckDBSession
 from tests import portfolios
 
 BEFORE = date(2025, 12, 1)

@@ -16,7 +16,7 @@ HEAVY = (
     "command",
     [
         "from segmentation_assets.definitions import defs; defs()",
-        "from segmentation_assets.cli import main; main(['--help'])",
+        "from segmentation_assets.cli.commands import main; main(['--help'])",
     ],
     ids=["definitions", "command line"],
 )

@@ -14,7 +14,8 @@ import pytest
 from dagster._utils.schedules import schedule_execution_time_iterator  # what the daemon iterates with
 
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.partitions import TIME_ZONE, monthly_partitions
+from segmentation_assets.months import TIME_ZONE
+from segmentation_assets.partitions import monthly_partitions
 
 NEW_YORK = ZoneInfo(TIME_ZONE)
 Asked = Callable[[datetime], str | None]

@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from segmentation_assets.dbt_project import manifest_path
+from segmentation_assets.automation.freshness import DEADLINE, WITHIN
+from segmentation_assets.dbt.project import manifest_path
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.freshness import DEADLINE, WITHIN
-from segmentation_assets.partitions import TIME_ZONE, monthly_partitions
+from segmentation_assets.months import TIME_ZONE
+from segmentation_assets.partitions import monthly_partitions
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmentation_assets.snowflake import REQUIRED, SETTINGS, refusal
-from segmentation_assets.warehouse import WarehouseError
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.snowflake import REQUIRED, SETTINGS, refusal
 
 ROOT = Path(__file__).parents[2]
 SETUP = (ROOT / "snowflake" / "setup.sql").read_text()
@@ -116,7 +116,7 @@ def test_no_refusal_holds_a_secret_or_a_second_line() -> None:
 
 @pytest.mark.parametrize("key", REQUIRED)
 def test_a_setting_that_is_missing_is_an_error_before_any_import(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from segmentation_assets.snowflake import settings
+    from segmentation_assets.warehouse.snowflake import settings
 
     for name in SETTINGS.values():
         monkeypatch.setenv(
