@@ -19,7 +19,7 @@ from segmentation_assets.warehouse.catalog import SILVER
 
 ROWS = "dagster/row_count"
 MONTH = "snapshot_month"
-# In the order of the macro audience_steps; tests/ui/test_metadata.py holds the two together.
+# In the order of the macro audience_steps; tests/warehouse/test_metadata.py holds the two together.
 WATERFALL: tuple[str, ...] = (
     "in_segment",
     "meets_criteria",
