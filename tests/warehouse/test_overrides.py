@@ -137,7 +137,7 @@ def test_no_variable_of_the_environment_reaches_the_gate() -> None:
     for module in ("audits", "checks", "overrides", "assets/segmentation"):
         assert "environ" not in (PROJECT / "segmentation_assets" / f"{module}.py").read_text(), module
     gate = PROJECT / "dbt_models"
-    sources = [gate / "macros/publication.sql", gate / "models/segments/customer_segment_history.sql"]
+    sources = [gate / "macros/publication/publication.sql", gate / "models/segments/customer_segment_history.sql"]
     asked = {name for path in sources for name in re.findall(r"var\('(\w+)'", path.read_text())}
     assert asked <= {"run_id"}
 

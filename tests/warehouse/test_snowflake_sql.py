@@ -37,7 +37,7 @@ def macro(file: str, name: str) -> str:
 @cache
 def hash_number_in_duckdb() -> str:
     """Snowflake's spelling of the hash, translated: the translation is sqlglot's, the arithmetic is the macro's."""
-    template = macro("publication.sql", "snowflake__hash_number") + "{{ snowflake__hash_number('text') }}"
+    template = macro("publication/publication.sql", "snowflake__hash_number") + "{{ snowflake__hash_number('text') }}"
     sql = jinja2.Environment(autoescape=False).from_string(template).render()
     return (
         "with texts as (select unnest(?) as text) "
