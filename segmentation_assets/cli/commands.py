@@ -68,12 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = given.run
     from segmentation_assets.publication.acceptances import OverrideError
     from segmentation_assets.publication.explanations import WhyError
-    from segmentation_assets.publication.restatements import RestatementError
+    from segmentation_assets.publication.published import NotPublishedError
     from segmentation_assets.rules.edits import WhatIfError
     from segmentation_assets.rules.load import RulesError
 
     told = (
-        MonthError, SourceError, WarehouseError, RulesError, OverrideError, RestatementError, WhatIfError, WhyError,
+        MonthError, SourceError, WarehouseError, RulesError, OverrideError, NotPublishedError, WhatIfError, WhyError,
     )  # fmt: skip
     try:
         return command(given)
@@ -154,13 +154,12 @@ def compute(first: date, last: date, rollup_from: date | None = None) -> int:
 def check_settings() -> None:
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
     from segmentation_assets.dbt.project import rules
-    from segmentation_assets.publication import schema_version
+    from segmentation_assets.publication import migration
 
     if source() == "synthetic":
         portfolio_size()
     rules()
-    with warehouse().session() as session:
-        schema_version.check(session)
+    migration.bring_up_to_date(warehouse())
 
 
 def _execute(first: date, last: date, rollup_from: date | None, log: Path) -> tuple[bool, str]:
@@ -236,9 +235,10 @@ def explain(given: argparse.Namespace) -> int:
 
 
 def accept_audit(given: argparse.Namespace) -> int:
-    from segmentation_assets.publication import acceptances
+    from segmentation_assets.publication import acceptances, migration
 
     month = parse_month(given.month, "MONTH")
+    migration.bring_up_to_date(warehouse())
     with warehouse().session() as session:
         accepted = acceptances.accept(session, month, given.audit, given.segment or None, given.who, given.why)
     console.print(accepted)
@@ -249,14 +249,15 @@ def accept_audit(given: argparse.Namespace) -> int:
 def restate_months(given: argparse.Namespace) -> int:
     del given
     from segmentation_assets.assets.star_schema import check_source
-    from segmentation_assets.publication import restatements
+    from segmentation_assets.publication import migration, published, restatements
 
     with warehouse().session(read_only=True) as session:
-        restatements.published_months(session)
+        published.required_months(session)
     check_source(warehouse())
+    migration.bring_up_to_date(warehouse())
     with warehouse().session(read_only=True) as session:
         found = restatements.find(session)
-        before = restatements.versions(session)
+        before = published.versions(session)
     if found is None:
         console.print(
             "Nothing differs: every published month is what its facts make of it. Nothing was computed.", soft_wrap=True
