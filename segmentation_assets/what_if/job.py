@@ -9,6 +9,7 @@ from segmentation_assets.alerts.events import NO_ALERTS
 from segmentation_assets.automation.dead_runs import in_process_with_lock
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.months import MonthError
+from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.edits import WhatIfError
 from segmentation_assets.rules.load import RulesError
 from segmentation_assets.warehouse.session import Warehouse
@@ -40,7 +41,7 @@ def what_if_job() -> dg.JobDefinition:
                 warehouse, config.set, config.rules, config.first_month, config.last_month,
                 names="first_month last_month",
             )  # fmt: skip
-        except (WhatIfError, MonthError, RulesError, WarehouseError) as error:
+        except (WhatIfError, NotPublishedError, MonthError, RulesError, WarehouseError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from error
         metadata: dict[str, Any] = {
             name: dg.MetadataValue.md(what_if_tables.markdown(months, name))

@@ -4,7 +4,6 @@ Locks out: an upgrade of dagster-dbt or dbt after which materialisations, checks
 failed build that looks green, and an interrupted one that goes on writing or blocks the next.
 """
 
-import json
 import re
 import shutil
 import sys
@@ -21,7 +20,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError  # what Dagste
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from segmentation_assets.dbt.project import environment, manifest_path, project_dir, vars_arguments
-from segmentation_assets.dbt.runner import InProcessDbt, stream, with_physical_parents
+from segmentation_assets.dbt.runner import InProcessDbt, stream
 from segmentation_assets.dbt.translator import translator
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.sources import synthetic
@@ -82,7 +81,7 @@ def materialize(
             connection.execute(spoil)
 
     @dbt_assets(
-        manifest=with_physical_parents(json.loads(manifest_path().read_text())), project=DbtProject(project_dir()),
+        manifest=manifest_path(), project=DbtProject(project_dir()),
         select=select, partitions_def=monthly_partitions(), dagster_dbt_translator=translator(), name="compared",
     )  # fmt: skip
     def compared(context: dg.AssetExecutionContext) -> Iterator[Any]:
