@@ -1,7 +1,7 @@
 """Draws the layers of segmentation_assets, from the import-linter contract, into docs/architecture.md.
 
-`python -m tools.layers` writes the picture; with `--check` it ends with 1 where the page shows another one. What a layer
-is for is the first sentence of its package or module.
+`python -m tools.layers` writes the picture; with `--check` it ends with 1 where the page shows another. What a layer is
+for is the first sentence of its package or module.
 """
 
 import ast
