@@ -1,5 +1,5 @@
-{#- The one way to a standard deviation: from a number, a sum and a sum of squares, all exact. stddev_samp adds doubles in
-    the order in which threads deliver them, so that two runs differ in the last digit. -#}
+{#- The one way to a standard deviation: from a number, a sum and a sum of squares, all exact. stddev_samp adds doubles
+    in the order in which threads deliver them, so that two runs differ in the last digit. -#}
 
 {#- A square that no amount overflows: DuckDB keeps the product of two decimals of 18 digits at 18. -#}
 {% macro squared(amount) %}cast({{ amount }} as decimal(38, 2)) * {{ amount }}{% endmacro %}

@@ -3,14 +3,15 @@
 {#- How far before an as-of date the windows begin, in days. -#}
 {% macro window_edge_days() %}{{ return([90, 180]) }}{% endmacro %}
 
-{#- Day by day, the newest edge on or before it (the view calendar_periods). Only edges inside the day's own month can be
-    newer than the start of that month. A month has 28 to 31 days, so an edge `days` before a month start lies there only
-    if that start is days/31 to (days + 30)/28 months on: three or four for 90 days, six or seven for 180. -#}
+{#- The newest edge on or before a day (the view calendar_periods has it day by day). Only edges inside the day's own
+    month can be newer than the start of that month. A month has 28 to 31 days, so an edge `days` before a month start
+    lies there only if that start is days/31 to (days + 30)/28 months on: 3 or 4 for 90 days, 6 or 7 for 180. -#}
 {% macro period_start(day) %}
     {%- set edges = [month_start(day)] -%}
     {%- for days in window_edge_days() -%}
         {%- for months_on in range((days + 30) // 31, (days + 30) // 28 + 1) -%}
-            {%- set edge = "cast(" ~ dbt.dateadd('month', months_on, month_start(day)) | trim ~ " as date) - " ~ days -%}
+            {%- set later = dbt.dateadd('month', months_on, month_start(day)) | trim -%}
+            {%- set edge = "cast(" ~ later ~ " as date) - " ~ days -%}
             {%- do edges.append("case when " ~ edge ~ " <= " ~ day ~ " then " ~ edge ~ " else " ~ edges[0] ~ " end") -%}
         {%- endfor -%}
     {%- endfor -%}

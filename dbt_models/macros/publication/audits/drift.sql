@@ -1,6 +1,6 @@
-{#- Has the mix moved? One row per month of `shares`, against the mean of the published months before it. A month of this
-    very run counts as published when it is not `blocked`: it will be, a moment later. A month that failed never enters
-    the baseline, unless an earlier version of it is still the published one. -#}
+{#- Has the mix moved? One row per month of `shares`, against the mean of the published months before it. A month of
+    this very run counts as published when it is not `blocked`: it will be, a moment later. A month that failed never
+    enters the baseline, unless an earlier version of it is still the published one. -#}
 {% macro drift_of(shares, blocked) %}
     with published as (
 

@@ -13,7 +13,7 @@
     {%- endfor %}
 {% endmacro %}
 
-{#- Each finding beside its bound: what breaks it counts its affected rows, what keeps it, or measures nothing, none. -#}
+{#- Each finding beside its bound: what breaks it counts its affected rows; what keeps it, or measures nothing, 0. -#}
 {% macro judged(findings) %}
     select
         findings.snapshot_month,
