@@ -65,17 +65,19 @@ test: $(SETUP) ## Lint, types, unit and integration tests: what CI runs
 	@$(MAKE) --no-print-directory lint
 
 test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own
-	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.snowflake_account
-	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/integration/test_snowflake.py
+	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.support.snowflake_account
+	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/system/test_snowflake.py
 
 soak: $(SETUP) ## Kill runs at chosen and random moments, 20 backfills at once: [KILLS=32] [BACKFILLS=20]
-	@$(BIN)/python -W ignore -m tests.soak $(if $(KILLS),--kills $(KILLS)) $(if $(BACKFILLS),--backfills $(BACKFILLS))
+	@$(BIN)/python -W ignore -m tools.soak $(if $(KILLS),--kills $(KILLS)) $(if $(BACKFILLS),--backfills $(BACKFILLS))
 
-lint: $(SETUP) ## Formatting, lint and types of Python; lint of the SQL
+lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright --level error
-	@$(BIN)/python -m tests.lint_sql
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tools.layers --check
+	@$(BIN)/python -m tools.lint_sql
 
 bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
 	@$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only "$(ONLY)")

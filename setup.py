@@ -1,17 +1,15 @@
 """Ships the dbt project inside the wheel, as segmentation_assets/dbt_models; the rest is in pyproject.toml."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     packages=[
-        "segmentation_assets",
-        "segmentation_assets.assets",
-        "segmentation_assets.sources",
+        *find_packages(include=["segmentation_assets", "segmentation_assets.*"]),
         "segmentation_assets.dbt_models",
     ],
     package_dir={"segmentation_assets.dbt_models": "dbt_models"},
     package_data={
-        "segmentation_assets": ["dagster.yaml", "templates/*.j2"],
+        "segmentation_assets": ["dagster_home/dagster.yaml", "report/templates/*.j2"],
         "segmentation_assets.dbt_models": [
             "*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "models/**/*.md", "rules/*.yml",
             "tests/**/*.sql",

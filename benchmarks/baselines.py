@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from segmentation_assets.partitions import as_of_date
+from segmentation_assets.months import as_of_date
 
 TRAVEL = ("Travel", "Airlines", "Hotels")
 NECESSITIES = ("Grocery", "Gas", "Utilities")

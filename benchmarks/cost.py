@@ -83,7 +83,7 @@ def dbt(path: Path, command: str, first: date, last: date, *arguments: str) -> P
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
 
-    from segmentation_assets import dbt_project as project
+    from segmentation_assets.dbt import project
 
     os.environ["SEGMENTATION_DUCKDB_PATH"] = str(path)
     project.manifest_path.cache_clear()  # the database is named after the file

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from segmentation_assets.partitions import month_after
+from segmentation_assets.months import month_after
 from segmentation_assets.sources import synthetic
 
 FOLDER = (Path("data") / "bench").absolute()

@@ -24,7 +24,7 @@ import duckdb
 
 from benchmarks import baselines
 from benchmarks.portfolios import FOLDER, LAST_MONTH, portfolio, working_copy
-from segmentation_assets.partitions import month_after, months_between
+from segmentation_assets.months import month_after, months_between
 
 ROUNDS = 5
 CUSTOMERS = 50_000
@@ -51,7 +51,7 @@ def build(database: Path, first: date, last: date) -> Models:
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
 
-    from segmentation_assets import dbt_project as dbt
+    from segmentation_assets.dbt import project as dbt
 
     os.environ["SEGMENTATION_DUCKDB_PATH"] = str(database)
     manifest = Manifest.from_msgpack(dbt.manifest_path().with_name("partial_parse.msgpack").read_bytes())
@@ -219,7 +219,7 @@ def end_to_end() -> Figures:
     folder = FOLDER / "end-to-end"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "home").mkdir(parents=True)
-    shutil.copy(ROOT / "segmentation_assets" / "dagster.yaml", folder / "home" / "dagster.yaml")
+    shutil.copy(ROOT / "segmentation_assets" / "dagster_home" / "dagster.yaml", folder / "home" / "dagster.yaml")
     database = working_copy(portfolio(CUSTOMERS), "end-to-end")
     build(database, *last_months(12))
     environment = {

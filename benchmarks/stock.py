@@ -13,11 +13,13 @@ from pathlib import Path
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
 
-from segmentation_assets.assets import segmentation
-from segmentation_assets.dbt import InProcessDbt
-from segmentation_assets.dbt_project import environment, project_dir, vars_arguments
+from segmentation_assets.assets import stages
+from segmentation_assets.dbt.project import environment, project_dir, vars_arguments
+from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.warehouse import DuckDBWarehouse, Warehouse, duckdb_path, target
+from segmentation_assets.settings import duckdb_path, target
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from segmentation_assets.warehouse.session import Warehouse
 
 
 class StockDbt(InProcessDbt):
@@ -62,10 +64,10 @@ def stock_stream(invocation: DbtCliInvocation, *, column_lineage: bool, row_coun
     yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
 
 
-segmentation.stream = stock_stream  # pyright: ignore[reportAttributeAccessIssue]
+stages.stream = stock_stream  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class NoNumbers(segmentation.MaterializationNumbers):
+class NoNumbers(stages.MaterializationNumbers):
     """Ours ask through our build's connection; the stock one has none while its process has the file."""
 
     def put_on(self, event: dg.Output[object], key: dg.AssetKey, model: object) -> dg.Output[object]:
@@ -77,8 +79,8 @@ class NoNumbers(segmentation.MaterializationNumbers):
         yield from ()
 
 
-segmentation.MaterializationNumbers = NoNumbers  # pyright: ignore[reportAttributeAccessIssue]
-segmentation.distribution.TABLES = {}
+stages.MaterializationNumbers = NoNumbers  # pyright: ignore[reportAttributeAccessIssue]
+stages.distribution.TABLES = {}
 
 
 class OpenedByTheStep(DuckDBWarehouse):

@@ -6,22 +6,23 @@ from typing import Any, cast
 
 import dagster as dg
 
-from segmentation_assets.alerts import alert_sensor
+from segmentation_assets.alerts.sensor import alert_sensor
+from segmentation_assets.assets.checks import audit_checks
 from segmentation_assets.assets.exports import export_assets
 from segmentation_assets.assets.outcomes import outcomes_asset
 from segmentation_assets.assets.report import report_asset
-from segmentation_assets.assets.segmentation import dbt_asset_definitions
+from segmentation_assets.assets.stages import dbt_asset_definitions
 from segmentation_assets.assets.star_schema import star_schema_assets
-from segmentation_assets.catch_up import catch_up_sensor
-from segmentation_assets.checks import audit_checks
-from segmentation_assets.dbt import InProcessDbt
-from segmentation_assets.export_store import ExportStore, export_uri
-from segmentation_assets.freshness import with_freshness
-from segmentation_assets.restatements import restatement_sensor
-from segmentation_assets.run_locks import dead_runs_sensor, in_process_with_lock
-from segmentation_assets.schedules import monthly_job, monthly_schedule
-from segmentation_assets.warehouse import warehouse
-from segmentation_assets.what_if_job import what_if_job
+from segmentation_assets.automation.catch_up import catch_up_sensor
+from segmentation_assets.automation.dead_runs import dead_runs_sensor, in_process_with_lock
+from segmentation_assets.automation.freshness import with_freshness
+from segmentation_assets.automation.jobs import monthly_job
+from segmentation_assets.automation.restate import restatement_sensor
+from segmentation_assets.automation.schedule import monthly_schedule
+from segmentation_assets.dbt.runner import InProcessDbt
+from segmentation_assets.exports.store import ExportStore, export_uri
+from segmentation_assets.warehouse.session import warehouse
+from segmentation_assets.what_if.job import what_if_job
 
 # Features of the pinned Dagster that it calls preview or beta; a user can act on none of these lines.
 for _message in (

@@ -3,3 +3,7 @@
 
 class WarehouseError(Exception):
     """The warehouse cannot be used as configured; one line that names the variable, its value and the fix."""
+
+
+class WarehouseBusyError(Exception):
+    """Something else has the DuckDB file open; one line to show."""

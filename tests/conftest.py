@@ -13,7 +13,11 @@ os.environ.pop("SEGMENTATION_RULES", None)
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
 
-from tests.warehouse_fixture import pipeline  # noqa: F401 - a fixture is used by its name
+pytest_plugins = [
+    "tests.support.warehouse_fixture",
+    "tests.support.published_months",
+    "tests.support.published_by_job",
+]
 
 # CI has to fail for the same examples every time; at a desk, new ones are welcome.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)

@@ -11,14 +11,19 @@ from typing import Any
 
 import dagster as dg
 
-from segmentation_assets import asset_columns, asset_tags, export_files
-from segmentation_assets.dbt_project import rules
-from segmentation_assets.export_audience import COLUMNS, read_audience, refuse_unpublished
-from segmentation_assets.export_files import Baseline
-from segmentation_assets.export_store import MANIFEST, ExportError, ExportStore
-from segmentation_assets.partitions import monthly_partitions, months_between
-from segmentation_assets.rules import Campaign
-from segmentation_assets.warehouse import GOLD, Session, Warehouse, WarehouseError
+from segmentation_assets.dbt import columns as asset_columns
+from segmentation_assets.dbt import tags as asset_tags
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.exports import files as export_files
+from segmentation_assets.exports.audience import COLUMNS, read_audience, refuse_unpublished
+from segmentation_assets.exports.files import Baseline
+from segmentation_assets.exports.store import MANIFEST, ExportError, ExportStore
+from segmentation_assets.months import months_between
+from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.rules.load import Campaign
+from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.session import Session, Warehouse
 
 GROUP = "activation"
 CHECK = "campaign_reaches_somebody"

@@ -7,11 +7,14 @@ from typing import Any
 
 import dagster as dg
 
-from segmentation_assets import asset_columns, asset_tags
-from segmentation_assets.dbt_project import rules
-from segmentation_assets.outcome_statistics import SPLIT_P_VALUE, Group, compare, split_p_value
-from segmentation_assets.partitions import as_of_date, month_after, monthly_partitions, months_between
-from segmentation_assets.warehouse import GOLD, Session, Warehouse
+from segmentation_assets.dbt import columns as asset_columns
+from segmentation_assets.dbt import tags as asset_tags
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.months import as_of_date, month_after, months_between
+from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Group, compare, split_p_value
+from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.session import Session, Warehouse
 
 KEY = dg.AssetKey([GOLD, "campaign_outcomes"])
 TABLE = f"{GOLD}.campaign_outcomes"

@@ -10,12 +10,17 @@ from typing import Any
 
 import dagster as dg
 
-from segmentation_assets import asset_tags, report_page, report_pictures
-from segmentation_assets.dbt_project import rules
-from segmentation_assets.export_store import ExportError, ExportStore
-from segmentation_assets.partitions import monthly_partitions, months_between
-from segmentation_assets.report_data import Report, ReportError, read_report
-from segmentation_assets.warehouse import GOLD, SILVER, Warehouse, WarehouseError
+from segmentation_assets.dbt import tags as asset_tags
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.exports.store import ExportError, ExportStore
+from segmentation_assets.months import months_between
+from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report import page as report_page
+from segmentation_assets.report.data import Report, ReportError, read_report
+from segmentation_assets.warehouse.catalog import GOLD, SILVER
+from segmentation_assets.warehouse.session import Warehouse
 
 GROUP = "activation"
 FILE = "segment_report.html"
@@ -71,7 +76,7 @@ def report_asset() -> dg.AssetsDefinition:
 def write(store: ExportStore, report: Report) -> dict[str, Any]:
     """The file, and what its materialisation shows."""
     started = time.monotonic()
-    charts = report_pictures.share_charts(report)
+    charts = report_charts.share_charts(report)
     page = report_page.render(report, charts)
     path = store.write_report(report.month, FILE, page)
     metadata: dict[str, Any] = {
@@ -81,7 +86,7 @@ def write(store: ExportStore, report: Report) -> dict[str, Any]:
         "customers": report.totals.customers,
         "audits_not_passed": sum(audit.verdict != "passed" for audit in report.audits),
     }
-    picture = report_pictures.png(charts)
+    picture = report_charts.png(charts)
     if len(picture) < LARGEST_PICTURE_BYTES:
         metadata["shares"] = dg.MetadataValue.md(
             f"![shares](data:image/png;base64,{base64.b64encode(picture).decode()})"

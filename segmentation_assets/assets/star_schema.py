@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from segmentation_assets import asset_columns, asset_tags, sources
-from segmentation_assets.partitions import as_of_date, last_closed_month, month_after
+from segmentation_assets import sources
+from segmentation_assets.dbt import columns as asset_columns
+from segmentation_assets.dbt import tags as asset_tags
+from segmentation_assets.months import as_of_date, last_closed_month, month_after
+from segmentation_assets.settings import source_schema, target
 from segmentation_assets.sources import contract
-from segmentation_assets.warehouse import DuckDBSession, Session, SnowflakeSession, Warehouse, source_schema, target
+from segmentation_assets.warehouse.duckdb import DuckDBSession
+from segmentation_assets.warehouse.session import Session, Warehouse
+from segmentation_assets.warehouse.snowflake import SnowflakeSession
 
 if TYPE_CHECKING:
     import duckdb

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal, cast
 
-from segmentation_assets.warehouse import target
+from segmentation_assets.settings import target
 
 Source = Literal["synthetic", "completejourney", "warehouse"]
 SOURCES: tuple[Source, ...] = ("synthetic", "completejourney", "warehouse")

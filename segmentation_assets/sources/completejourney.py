@@ -8,8 +8,10 @@ from 1 January to 31 December 2017.
 import importlib.util
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
 
 # The closed months whose two windows of 90 days both lie inside the data. June is the first: as of 1 July the
 # prior window begins on 2 January. As of 1 June it would begin on 3 December 2016, a month before the data.
@@ -22,7 +24,7 @@ LAST_MONTH = date(2017, 12, 1)
 SHOP_TIME_ZONE = "America/New_York"
 
 
-def build(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+def build(connection: "duckdb.DuckDBPyConnection", schema: str) -> None:
     """Replace the star schema in `schema` of the connection's current database, in one transaction.
 
     One fact per receipt line (a product in a basket): no line is dropped, also not the 11,246 of 0.00 and the
@@ -71,7 +73,7 @@ def _parquet(name: str) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-def _create_categories(connection: duckdb.DuckDBPyConnection, schema: str, products: str) -> None:
+def _create_categories(connection: "duckdb.DuckDBPyConnection", schema: str, products: str) -> None:
     """One row per department, numbered by the alphabet."""
     connection.execute(f"""
         create or replace table {schema}.dim_merchant_category as
@@ -83,7 +85,7 @@ def _create_categories(connection: duckdb.DuckDBPyConnection, schema: str, produ
     """)
 
 
-def _create_facts(connection: duckdb.DuckDBPyConnection, schema: str, transactions: str, products: str) -> None:
+def _create_facts(connection: "duckdb.DuckDBPyConnection", schema: str, transactions: str, products: str) -> None:
     """One row per receipt line, in the order of the days, so that a reader of one month skips the rest.
 
     A product is on a receipt once, so basket and product put the lines of a day in one order only, and
@@ -112,7 +114,7 @@ def _create_facts(connection: duckdb.DuckDBPyConnection, schema: str, transactio
     """)
 
 
-def _create_customers(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+def _create_customers(connection: "duckdb.DuckDBPyConnection", schema: str) -> None:
     """One row per household, a customer from the day of its first purchase.
 
     Nothing else is known of when it became one. Counting all 2,469 from 1 January would put 76 households
@@ -135,7 +137,7 @@ def _create_customers(connection: duckdb.DuckDBPyConnection, schema: str) -> Non
     """)
 
 
-def _create_dates(connection: duckdb.DuckDBPyConnection, schema: str) -> None:
+def _create_dates(connection: "duckdb.DuckDBPyConnection", schema: str) -> None:
     """One row per day, from a year before the first fact to a year after the last."""
     connection.execute(f"""
         create or replace table {schema}.dim_date as

@@ -7,9 +7,9 @@ block. Facts that are there twice take a look at every key, and are looked for i
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from segmentation_assets.partitions import as_of_date
+from segmentation_assets.months import as_of_date
 from segmentation_assets.sources import SourceError
-from segmentation_assets.warehouse import Session
+from segmentation_assets.warehouse.session import Session
 
 INTEGER = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "NUMBER", "FIXED")
 TEXT = ("VARCHAR", "TEXT", "STRING", "CHAR")

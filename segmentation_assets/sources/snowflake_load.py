@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from segmentation_assets.snowflake import SnowflakeSession, is_emulator
+from segmentation_assets.warehouse.snowflake import SnowflakeSession, is_emulator
 
 # Snowflake reads files of 100-250 MB in parallel; an emulator takes any length of statement.
 FILE_SIZE = "128MB"

@@ -6,8 +6,8 @@ message that quotes an e-mail address or the value of a secret variable.
 
 import pytest
 
-from segmentation_assets.alert_receivers import receivers
-from segmentation_assets.alert_words import LONGEST_TEXT, ui_url, without_secrets
+from segmentation_assets.alerts.messages import LONGEST_TEXT, ui_url, without_secrets
+from segmentation_assets.alerts.receivers import receivers
 
 
 def test_an_address_without_severities_is_for_all() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segmentation_assets import audits, checks
+from segmentation_assets.assets import checks
+from segmentation_assets.publication import audits
 
 AUDIT_SQL = Path(__file__).parents[2] / "dbt_models" / "models" / "segments" / "segment_audits.sql"
 PICTURE = dg.MetadataValue.md("")

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from segmentation_assets import export_files
-from segmentation_assets.export_files import Audience, Baseline
-from segmentation_assets.export_store import ExportError
+from segmentation_assets.exports import files as export_files
+from segmentation_assets.exports.files import Audience, Baseline
+from segmentation_assets.exports.store import ExportError
 
 OCTOBER, NOVEMBER = date(2025, 10, 1), date(2025, 11, 1)
 SCHEMA = pa.schema(

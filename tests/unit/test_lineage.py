@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from segmentation_assets.lineage import LINEAGE, known_lineage
+from segmentation_assets.dbt.lineage import LINEAGE, known_lineage
 
 
 class DagsterDbt:

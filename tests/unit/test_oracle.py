@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, seed, settings
 
-from tests.oracle import HISTORY_COLUMNS, as_of_date, assign_segments
-from tests.portfolio import CONTRACT, Portfolio
-from tests.portfolios import (
+from tests.support.oracle import HISTORY_COLUMNS, as_of_date, assign_segments
+from tests.support.portfolio import CONTRACT, Portfolio
+from tests.support.portfolios import (
     DINING,
     GROCERY,
     HOTELS,

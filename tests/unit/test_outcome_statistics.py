@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segmentation_assets.outcome_statistics import SPLIT_P_VALUE, Comparison, Group, compare, split_p_value
+from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Comparison, Group, compare, split_p_value
 
 CAMPAIGNS, TARGET, HOLDOUT = 1000, 900, 100
 NOTHING = Comparison(None, None, None, None)

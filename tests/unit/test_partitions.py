@@ -12,17 +12,15 @@ import pytest
 import time_machine
 
 from segmentation_assets import partitions
-from segmentation_assets.partitions import (
+from segmentation_assets.months import (
     MonthError,
     as_of_date,
-    check_months,
     last_closed_month,
     month_after,
-    monthly_partitions,
     months_between,
     parse_month,
-    source_bounds,
 )
+from segmentation_assets.partitions import check_months, monthly_partitions, source_bounds
 
 NEW_YORK = ZoneInfo(partitions.TIME_ZONE)
 

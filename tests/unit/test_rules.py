@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from segmentation_assets.rule_models import Criterion
-from segmentation_assets.rule_regions import contradictions, is_reachable, region, takers
-from segmentation_assets.rules import RulesError, load_rules
+from segmentation_assets.rules.load import RulesError, load_rules
+from segmentation_assets.rules.reachability import contradictions, is_reachable, region, takers
+from segmentation_assets.rules.schema import Criterion
 
 SHIPPED = Path(__file__).parents[2] / "dbt_models"
 RULES = """

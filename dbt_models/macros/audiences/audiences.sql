@@ -76,7 +76,7 @@ left join contacts on candidates.customer_id = contacts.customer_id
     {{- ' nulls last, customer_id' -}}
 {% endmacro %}
 
-{#- What holds when a campaign leaves the key out: the same as Campaign in segmentation_assets/rule_models.py. -#}
+{#- What holds when a campaign leaves the key out: the same as Campaign in segmentation_assets/rules/schema.py. -#}
 {% macro campaign_default(key) %}{{ return({'holdout_pct': 10, 'cooldown_months': 0}.get(key)) }}{% endmacro %}
 
 {#- A whole number of each row's campaign. -#}

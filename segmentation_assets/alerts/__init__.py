@@ -1,0 +1,1 @@
+"""Alerts: found in Dagster's storage, worded, kept until delivered."""

@@ -1,0 +1,197 @@
+"""What an alert says: what failed, which month, measured against its bound, what that blocks, what to do, where to see.
+
+Nothing is read here. Every text passes `without_secrets`: a failed test or a driver may quote an address or a password.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+
+from segmentation_assets.alerts.outbox import Alert
+from segmentation_assets.alerts.receivers import Severity
+from segmentation_assets.publication import audits
+
+UI_VARIABLE = "SEGMENTATION_UI_URL"
+UI_DEFAULT = "http://127.0.0.1:3000"
+LONGEST_TEXT = 1500
+_EMAIL = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:]+")
+_URL_LOGIN = re.compile(r"(?<=://)[^\s/@]+@")
+_SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
+SHORTEST_SECRET = 4
+
+
+def ui_url(*path: str, **query: str) -> str:
+    """An address in the Dagster UI, which SEGMENTATION_UI_URL says where to find."""
+    base = (os.environ.get(UI_VARIABLE, "").strip() or UI_DEFAULT).rstrip("/")
+    asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+    return "/".join([base, *(quote(part, safe="") for part in path)]) + (f"?{asked}" if asked else "")
+
+
+def without_secrets(text: str) -> str:
+    """No e-mail address, no login in an address, no value of a variable whose name says it is secret; shortened."""
+    secrets = {
+        word
+        for name, value in os.environ.items()
+        if _SECRET_NAMES.search(name)
+        for word in value.split()
+        if len(word) >= SHORTEST_SECRET
+    }
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "[secret]")
+    text = _EMAIL.sub("[e-mail address]", _URL_LOGIN.sub("", text)).strip()
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT].rstrip()} ..."
+
+
+def alert(
+    identity: str, severity: Severity, title: str, lines: Iterable[tuple[str, str]], *, recovered: bool = False
+) -> Alert:
+    """Lines are (what it is, what to say); those with nothing to say are left out."""
+    told = [(name, without_secrets(text) if not name.startswith("See") else text) for name, text in lines if text]
+    made = Alert(identity, severity, without_secrets(f"[{'ok' if recovered else severity}] {title}"), "", recovered)
+    made.body = "\n".join([*(f"{name}: {text}" for name, text in told), f"Reference: {made.reference}"])
+    return made
+
+
+def of_months(months: str) -> str:
+    return f" of {months}" if months else ""
+
+
+def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) -> Alert:
+    name, asset = evaluation.check_name, evaluation.asset_key
+    severity: Severity = "error" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warn"
+    audit = audits.BY_NAME.get(name) if asset.path[-1] == "segment_assignments" else None
+    if severity == "warn":
+        blocks = "Nothing: publication goes on."
+    elif audit is not None:
+        blocks = (
+            f"Publication{of_months(months)}, its audiences and their files; what was published before stays as it is."
+        )
+    else:
+        # A table of schema gold holds the new month by the time it is tested.
+        blocks = f"Whatever the run would have made from {asset.to_user_string()}, which itself is written already."
+    description = evaluation.description or ""
+    advice = audit.advice if audit else f"Look at the failed rows of {name}, mend the data, run the month again."
+    return alert(
+        f"check|{run_id}|{asset.to_user_string()}|{name}|{months}",
+        severity,
+        f"{name} on {asset.path[-1]} failed{of_months(months)}",
+        [
+            ("What", f"{name} on {asset.to_user_string()}"),
+            ("Month", months),
+            ("Measured", "\n".join(line for line in description.splitlines() if line != advice) or counted(evaluation)),
+            ("Blocks", blocks),
+            ("What to do", advice),
+            ("See the check", check_url(asset, name)),
+            ("See the run", ui_url("runs", run_id)),
+        ],
+    )
+
+
+def counted(evaluation: dg.AssetCheckEvaluation) -> str:
+    """What a dbt test leaves: the rows that broke it. Values of rows are never quoted."""
+    numbers: Mapping[str, Any] = {name: value.value for name, value in evaluation.metadata.items()}
+    rows = [
+        f"{value:g} failed rows; has to be 0" for name, value in numbers.items() if name.endswith("failed_row_count")
+    ]
+    return "; ".join(rows) or "failed"
+
+
+def recovered_check(run_id: str, asset: dg.AssetKey, name: str, months: str, severity: Severity, cause: str) -> Alert:
+    return alert(
+        f"recovered|{cause}",
+        severity,
+        f"{name} on {asset.path[-1]} passes again{of_months(months)}",
+        [
+            ("What", f"{name} on {asset.to_user_string()}, which had failed, passes"),
+            ("Month", months),
+            ("Earlier message", cause),
+            ("See the check", check_url(asset, name)),
+            ("See the run", ui_url("runs", run_id)),
+        ],
+        recovered=True,
+    )
+
+
+def failed_run(run_id: str, job: str, months: str, reason: str, *, tried_again: bool) -> Alert:
+    return alert(
+        f"run|{run_id}",
+        "error",
+        f"The run{of_months(months)} failed",
+        [
+            ("What", f"run {run_id[:8]} of {job}"),
+            ("Month", months),
+            ("Why", reason or "The run ended without saying why: its process was killed, or never started."),
+            ("Blocks", "What the run had yet to make. Every table is whole: of the new month or as it was."),
+            (
+                "What to do",
+                "Nothing yet: Dagster runs it again by itself."
+                if tried_again
+                else "Mend the cause, then run the month again (`make month MONTH=...`, or Re-execute in the UI).",
+            ),
+            ("See the run", ui_url("runs", run_id)),
+        ],
+    )
+
+
+def failed_tick(name: str, day: str, reason: str) -> Alert:
+    return alert(
+        f"tick|{name}|{day}",
+        "error",
+        f"{name} could not look on {day}",
+        [
+            ("What", f"a tick of {name} failed; it is told once a day while it lasts"),
+            ("Why", reason),
+            ("Blocks", "Whatever it would have started, until one of its ticks succeeds."),
+            ("What to do", "Mend the cause; it looks again by itself."),
+            ("See", ui_url("automation")),
+        ],
+    )
+
+
+def missed_month(month: str, since: str) -> Alert:
+    return alert(
+        f"missed|{month}",
+        "error",
+        f"The scheduled run of {month} was missed",
+        [
+            ("What", f"the schedule's tick of {since} started no run: the daemon was down, or the schedule was off"),
+            ("Month", month),
+            ("Blocks", f"Publication of {month}, until its run is done."),
+            ("What to do", "Nothing: the missed months are run now, oldest first. See why the daemon was down."),
+            ("See", ui_url("runs")),
+        ],
+    )
+
+
+def overdue_month(month: str, since: str, missing: str) -> Alert:
+    return alert(
+        f"overdue|{month}",
+        "error",
+        f"{month} is overdue",
+        [
+            ("What", f"{month} should have been published by {since}, and is not"),
+            ("Month", month),
+            ("Measured", missing),
+            ("Blocks", f"Publication of {month}, its audiences and their files; the month before stays the newest."),
+            ("What to do", "See why the load is late. The month is run by itself once its facts are there."),
+            ("See", ui_url("runs")),
+        ],
+    )
+
+
+def published_after_all(month: str) -> Alert:
+    return alert(
+        f"recovered|overdue|{month}",
+        "error",
+        f"{month} is published after all",
+        [("What", f"{month}, which was overdue, is published"), ("Month", month), ("See", ui_url("runs"))],
+        recovered=True,
+    )
+
+
+def check_url(asset: dg.AssetKey, name: str) -> str:
+    return ui_url("assets", *asset.path, view="checks", checkDetail=name)

@@ -1,0 +1,1 @@
+"""What Dagster is configured with on one machine, and small values kept in its storage."""

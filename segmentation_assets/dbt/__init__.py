@@ -1,0 +1,1 @@
+"""The dbt project: its manifest, how it is run in this process, and its models as assets."""

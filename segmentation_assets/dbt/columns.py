@@ -1,0 +1,80 @@
+"""Columns, table names and code references of the assets that dbt does not make, in the words of the dbt project.
+
+The star schema is described in models/staging/sources.yml, and a campaign's files have the columns of its audience.
+What dbt makes gets the same from dagster-dbt, but for the words that a materialisation's columns carry.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import dagster as dg
+from dagster_dbt.dbt_manifest import validate_manifest
+
+from segmentation_assets.dbt.project import manifest_path, project_dir
+from segmentation_assets.sources.contract import CONTRACT, WORDS
+
+SCHEMA, LINEAGE, TABLE_NAME = "dagster/column_schema", "dagster/column_lineage", "dagster/table_name"
+
+Entry = Mapping[str, Any]  # of a model or a source, in dbt's manifest
+
+
+@cache
+def manifest_entries() -> Mapping[str, Entry]:
+    """The manifest's models and sources by their name."""
+    manifest = validate_manifest(manifest_path())  # read once, by dagster-dbt too
+    models = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+    return models | {source["name"]: source for source in manifest["sources"].values()}
+
+
+def table_name(beside: str, table: str) -> str:
+    """`table` in the database and schema of the model or source named `beside`."""
+    entry = manifest_entries()[beside]
+    return f"{entry['database']}.{entry['schema']}.{table}"
+
+
+def described(schema: dg.TableSchema, entry: Entry) -> dg.TableSchema:
+    """The columns as the warehouse has them, with what the project says of them.
+
+    dagster-dbt puts types on a materialisation and descriptions on the definition. dbt calls every text of DuckDB
+    `character varying(256)`, a bound that no column has.
+    """
+    documented = {name.lower(): column for name, column in entry["columns"].items()}
+
+    def column(found: dg.TableColumn) -> dg.TableColumn:
+        said = documented.get(found.name.lower(), {})
+        never_null = any(constraint["type"] == "not_null" for constraint in said.get("constraints", []))
+        return dg.TableColumn(
+            found.name,
+            re.sub(r"^character varying\(\d+\)$", "varchar", found.type.lower()),
+            " ".join(said.get("description", "").split()) or None,
+            constraints=dg.TableColumnConstraints(nullable=not never_null),
+        )
+
+    return dg.TableSchema([column(found) for found in schema.columns])
+
+
+def of_source(table: str) -> dict[str, Any]:
+    """What the definition of a source table shows: the columns that the contract asks for, and their kinds."""
+    asked = dg.TableSchema([dg.TableColumn(name, WORDS[kinds]) for name, kinds in CONTRACT[table].items()])
+    file = str(project_dir() / manifest_entries()[table]["original_file_path"])
+    return {
+        SCHEMA: described(asked, manifest_entries()[table]),
+        TABLE_NAME: table_name(table, table),
+        "dagster/code_references": dg.CodeReferencesMetadataValue(
+            code_references=[dg.LocalFileCodeReference(file_path=file)]
+        ),
+    }
+
+
+def of_files(audience: str, columns: Sequence[str]) -> dict[str, Any]:
+    """The columns of a campaign's files and where each comes from: the column of that name in the audience."""
+    entry = manifest_entries()[audience]
+    types = {name: str(column["data_type"]) for name, column in entry["columns"].items()}
+    schema = dg.TableSchema([dg.TableColumn(column, types[column]) for column in columns if column in types])
+    return {SCHEMA: described(schema, entry), LINEAGE: copied(dg.AssetKey([entry["schema"], audience]), columns)}
+
+
+def copied(parent: dg.AssetKey, columns: Sequence[str]) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage({column: [dg.TableColumnDep(parent, column)] for column in columns})

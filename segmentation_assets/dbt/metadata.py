@@ -1,0 +1,126 @@
+"""What the materialisation of a dbt model says of the table: its rows and sums, month by month.
+
+Dagster draws the numbers of a partitioned asset over its partitions, so each month carries its own, in a run over many
+months too. They take one query over the months of the run, in place of dagster-dbt's count of the whole table. Which
+sums are worth a line is said in the model's own `meta: {numbers: {name: aggregate}}`, and in `meta: {month_column: …}`
+the date that a row belongs to, where that is not snapshot_month; `meta: {filled_by: …}` names the model after which to
+count, where that is another.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.months import as_of_date, months_between
+from segmentation_assets.warehouse.catalog import SILVER
+
+ROWS = "dagster/row_count"
+MONTH = "snapshot_month"
+# In the order of the macro audience_steps; tests/warehouse/test_metadata.py holds the two together.
+WATERFALL: tuple[str, ...] = (
+    "in_segment",
+    "meets_criteria",
+    "deliverable_email",
+    "not_suppressed",
+    "not_in_cooldown",
+    "one_per_email",
+    "within_cap",
+    "holdout",
+    "sent",
+)
+REACHED = len(WATERFALL) - 2  # the steps that leave customers out; the last two divide who is left
+
+# Runs a query through the connection of the build under way.
+RowsOf = Callable[[str], list[dict[str, Any]]]
+Model = Mapping[str, Any]  # a model's entry in dbt's manifest
+Numbers = dict[str, Any]
+
+
+def month_column(model: Model) -> str | None:
+    """The date that says to which month a row belongs; None for a table that knows no months."""
+    return model["config"]["meta"].get("month_column") or (MONTH if MONTH in model["columns"] else None)
+
+
+def filled_by(model: Model) -> str | None:
+    """The model that writes this one's rows, in the transaction that replaces its own; before it they are not there."""
+    return model["config"]["meta"].get("filled_by")
+
+
+def of_months(model: Model, rows_of: RowsOf, first: date, last: date) -> dict[date, Numbers]:
+    """Per month from `first` to `last`: its rows, and the numbers that the model's meta names. A NULL is left out."""
+    column, numbers = month_column(model), model["config"]["meta"].get("numbers", {})
+    sums = "".join(f", {aggregate} as {name}" for name, aggregate in numbers.items())
+    found = rows_of(
+        f"select cast(date_trunc('month', {column}) as date) as month_of_rows, count(*) as rows_of_month{sums}"
+        f" from {model['relation_name']} where {column} >= cast('{first}' as date)"
+        f" and {column} < cast('{as_of_date(last)}' as date) group by 1"
+    )
+    told: dict[date, Numbers] = {month: {ROWS: 0} for month in months_between(first, last)}
+    for row in found:
+        measured = {name: float(row[name]) for name in numbers if row[name] is not None}
+        told[_day(row["month_of_rows"])] = {ROWS: int(row["rows_of_month"]), **measured}
+    return told
+
+
+def _day(value: Any) -> date:
+    """A date may come back as the first second of its day."""
+    return date.fromisoformat(str(value)[:10])
+
+
+def of_table(model: Model, rows_of: RowsOf) -> Numbers:
+    return {ROWS: int(rows_of(f"select count(*) as rows_of_table from {model['relation_name']}")[0]["rows_of_table"])}
+
+
+def of_range(found: Mapping[date, Numbers]) -> Numbers:
+    """The same for an asset without partitions: the rows of all the months of the run, where it has any."""
+    rows = sum(numbers[ROWS] for numbers in found.values())
+    return {"months_of_the_run": f"{min(found)} to {max(found)}", "rows_of_these_months": rows} if rows else {}
+
+
+def waterfalls(rows_of: RowsOf, first: date, last: date) -> dict[tuple[str, date], dict[str, int]]:
+    """Per campaign and month: customers left after each step.
+
+    Counted from audience_candidates, of which audience_waterfall is made too: a list may be ready before that one is.
+    """
+    found = rows_of(
+        "select campaign, snapshot_month, steps_passed, treatment_group, count(*) as customers"
+        f" from {SILVER}.audience_candidates"
+        f" where snapshot_month >= cast('{first}' as date) and snapshot_month <= cast('{last}' as date)"
+        " group by 1, 2, 3, 4"
+    )
+    told: dict[tuple[str, date], dict[str, int]] = {
+        (campaign.name, month): dict.fromkeys(WATERFALL, 0)
+        for campaign in rules().campaigns
+        for month in months_between(first, last)
+    }
+    for row in found:
+        waterfall = told.setdefault((row["campaign"], _day(row[MONTH])), dict.fromkeys(WATERFALL, 0))
+        # Who is left after a step has passed all before it too.
+        for step in WATERFALL[: min(int(row["steps_passed"]), REACHED)]:
+            waterfall[step] += int(row["customers"])
+        if row["treatment_group"] is not None:
+            waterfall["holdout" if row["treatment_group"] == "holdout" else "sent"] += int(row["customers"])
+    return told
+
+
+def of_audience(waterfall: Mapping[str, int]) -> Numbers:
+    """Sizes to be drawn over the months, and every step in a table. Counts only: nobody on a list is named."""
+    records, before = [], None
+    for step, customers in waterfall.items():
+        left_out = before - customers if before is not None and step in WATERFALL[:REACHED] else None
+        records.append(dg.TableRecord({"step": step, "customers": customers, "left_out": left_out}))
+        before = customers
+    columns = [
+        dg.TableColumn("step", "string", "What a customer has to pass; then, who is held back and who is sent to."),
+        dg.TableColumn("customers", "int", "Customers left after the step."),
+        dg.TableColumn("left_out", "int", "Customers that the step left out."),
+    ]
+    return {
+        "sent": waterfall["sent"],
+        "holdout": waterfall["holdout"],
+        "in_segment": waterfall["in_segment"],
+        "waterfall": dg.MetadataValue.table(records=records, schema=dg.TableSchema(columns)),
+    }

@@ -1,0 +1,76 @@
+"""dbt's models and tests as Dagster assets and checks."""
+
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+
+from segmentation_assets.dbt import tags as asset_tags
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.partitions import monthly_partitions
+
+OWNERS = ["team:customer-analytics"]
+
+
+class SegmentationTranslator(DagsterDbtTranslator):
+    """dagster-dbt's own translation, and the months on the checks that dbt's tests become."""
+
+    def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        model = self.get_resource_props(manifest, unique_id)
+        campaign = model["config"].get("meta", {}).get("campaign")
+        return spec.replace_attributes(
+            owners=spec.owners or OWNERS,
+            tags={**spec.tags, **asset_tags.tags(model["schema"], model["columns"])},
+            description="\n\n".join([*campaign_words(campaign), spec.description or ""]),
+            metadata={**spec.metadata, **campaign_metadata(campaign)},
+        )
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Any, unique_id: str, project: DbtProject | None
+    ) -> dg.AssetCheckSpec | None:
+        """A test that looks only at the asked months is a check of those months; any other is one of the table."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        where = self.get_resource_props(manifest, unique_id)["config"].get("where") or ""
+        if spec is None or "__asked_months" not in where:
+            return spec
+        return dg.AssetCheckSpec(
+            spec.name,
+            asset=spec.asset_key,
+            description=spec.description,
+            additional_deps=spec.additional_deps,
+            blocking=spec.blocking,
+            metadata=spec.metadata,
+            automation_condition=spec.automation_condition,
+            partitions_def=monthly_partitions(),
+        )
+
+
+def campaign_words(name: str | None) -> list[str]:
+    """Objective and actions of the campaign that a model names in its meta."""
+    return [
+        words
+        for campaign in rules().campaigns
+        if campaign.name == name
+        for words in (campaign.objective, "\n".join(f"- {action}" for action in campaign.actions))
+        if words
+    ]
+
+
+def campaign_metadata(name: str | None) -> dict[str, Any]:
+    return {
+        key: value
+        for campaign in rules().campaigns
+        if campaign.name == name
+        for key, value in (
+            ("segment", campaign.segment),
+            ("objective", campaign.objective),
+            ("actions", "; ".join(campaign.actions)),
+        )
+    }
+
+
+def translator() -> SegmentationTranslator:
+    return SegmentationTranslator(
+        DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True)
+    )

@@ -1,0 +1,174 @@
+"""Whom a campaign is sent to in a month, as an export reads it from the warehouse. It writes nothing."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from segmentation_assets.publication import audits
+from segmentation_assets.exports.files import Audience
+from segmentation_assets.exports.store import ExportError
+from segmentation_assets.rules.validators import METRICS
+from segmentation_assets.rules.load import Campaign
+from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.session import Session
+from segmentation_assets.settings import source_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
+
+COLUMNS = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "first_name", "last_name")
+# Arrow's alias of information_schema's name of a type, on either engine, up to its first parenthesis.
+ARROW_TYPES = {
+    "date": "date32",
+    "bigint": "int64",
+    "boolean": "bool",
+    "double": "float64",
+    "float": "float64",
+    "varchar": "string",
+    "text": "string",
+}
+
+
+def refuse_unpublished(session: Session, months: Sequence[date]) -> None:
+    """Before anything is written: a range goes out whole or not at all."""
+    published = set[date]()
+    if table_exists(session, GOLD, "segment_publications"):
+        rows = session.rows(f"select distinct snapshot_month from {GOLD}.segment_publications")
+        published = {row["snapshot_month"] for row in rows}
+    missing = [str(month) for month in months if month not in published]
+    if missing:
+        raise ExportError(
+            f"Not published, and so not exported: {', '.join(missing)}. Publish first (`make month MONTH={missing[0]}`)"
+            "; what was exported before is as it was."
+        )
+
+
+def read_audience(session: Session, campaign: Campaign, month: date) -> Audience:
+    """The target group as it may be contacted today: suppressions are read again, the rest is as the month was made."""
+    schema = audience_schema(session, campaign)
+    waterfall = {
+        row["step"]: int(row["customers"])
+        for row in session.rows(
+            f"select step, customers from {GOLD}.audience_waterfall"
+            " where campaign = ? and snapshot_month = ? order by step_number",
+            (campaign.name, month),
+        )
+    }
+    refuse_another_version(session, campaign, month, waterfall)
+    rows = session.rows(
+        f"""
+        select {", ".join(schema.names)}
+        from {GOLD}.audience_{campaign.name} as audience
+        where
+            snapshot_month = ?
+            and treatment_group = 'target'
+            {suppression(session)}
+        order by audience_rank
+        """,
+        (month,),
+    )
+    (publication,) = session.rows(
+        f"select * from {GOLD}.segment_publications where snapshot_month = ? order by version desc limit 1", (month,)
+    )
+    return Audience(
+        campaign=campaign.name,
+        segment=campaign.segment,
+        month=month,
+        schema=schema,
+        rows=rows,
+        waterfall=waterfall,
+        suppressed_since=waterfall["sent"] - len(rows),
+        publication=publication,
+        audits_passed=audits_passed(audits.month_audits(session, month, month), publication["audits_verdict"]),
+    )
+
+
+def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":
+    """The exported columns as the audience has them; a metric the campaign showed once, but not now, is left out."""
+    import pyarrow as pa
+
+    found = session.rows(
+        "select column_name, data_type, numeric_precision, numeric_scale from information_schema.columns"
+        " where lower(table_schema) = ? and lower(table_name) = ? order by ordinal_position",
+        (GOLD, f"audience_{campaign.name}"),
+    )
+    types = {row["column_name"].lower(): arrow_type(row) for row in found}
+    missing = [column for column in (*COLUMNS, *campaign.shows) if column not in types]
+    if missing:
+        raise ExportError(
+            f"{GOLD}.audience_{campaign.name} has no {', '.join(missing)}: materialise the audiences before their"
+            " exports."
+        )
+    return pa.schema([(column, types[column]) for column in (*COLUMNS, *campaign.shows)])
+
+
+def arrow_type(column: Mapping[str, Any]) -> "pa.DataType":
+    import pyarrow as pa
+
+    name = column["data_type"].lower().partition("(")[0]
+    if name in ("decimal", "number"):
+        scale = int(column["numeric_scale"])
+        return pa.decimal128(int(column["numeric_precision"]), scale) if scale else pa.int64()
+    return pa.type_for_alias(ARROW_TYPES.get(name, "string"))
+
+
+def refuse_another_version(session: Session, campaign: Campaign, month: date, waterfall: Mapping[str, int]) -> None:
+    """A month may be published again without its audiences, as when a run stops between the two."""
+    members = session.rows(
+        f"select count(*) as n from {GOLD}.customer_segment_history where snapshot_month = ? and customer_segment = ?",
+        (month, campaign.segment),
+    )
+    shown = [metric for metric in campaign.shows if metric in METRICS]
+    same_metrics = " ".join(f"and audience.{metric} is not distinct from history.{metric}" for metric in shown)
+    strangers = session.rows(
+        f"""
+        select count(*) as n
+        from {GOLD}.audience_{campaign.name} as audience
+        left join {GOLD}.customer_segment_history as history
+            on audience.snapshot_month = history.snapshot_month
+            and audience.customer_id = history.customer_id
+            and history.customer_segment = ?
+            {same_metrics}
+        where audience.snapshot_month = ? and history.customer_id is null
+        """,
+        (campaign.segment, month),
+    )
+    if waterfall.get("in_segment") != members[0]["n"] or strangers[0]["n"]:
+        raise ExportError(
+            f"The audience of {campaign.name}, {month}, was not made from the month as it is published now:"
+            f" materialise {GOLD}/audience_{campaign.name} and {GOLD}/audience_waterfall of {month} first."
+        )
+
+
+def suppression(session: Session) -> str:
+    """Keeps out who has objected since, and whoever shares their address, as audience_candidates does."""
+    if not table_exists(session, source_schema(), "marketing_suppressions"):
+        return ""
+    suppressed = f"select customer_id from {source_schema()}.marketing_suppressions where customer_id is not null"
+    return f"""
+            and customer_id not in ({suppressed})
+            and lower(email) not in (
+                select mailbox
+                from (
+                    select customer_id, lower(trim(email, ' ')) as mailbox
+                    from {SILVER}.stg_customers
+                    qualify row_number() over (
+                        partition by customer_id
+                        order by case when is_current then 0 else 1 end, valid_from desc nulls last, customer_key desc
+                    ) = 1
+                ) as contacts
+                where mailbox is not null and customer_id in ({suppressed})
+            )"""
+
+
+def audits_passed(rows: Sequence[Mapping[str, Any]], verdict: str) -> list[str]:
+    """Names of the audits the published version passed.
+
+    Where the newest candidate was blocked, the rows are about that one; of the published version the verdict is what is
+    left to know.
+    """
+    if any(audits.is_blocking_failure(row) for row in rows):
+        sure = {"passed": audits.AUDITS, "warned": [audit for audit in audits.AUDITS if audit.is_blocking]}
+        return sorted(audit.name for audit in sure.get(verdict, []))
+    failed = {row["audit"] for row in rows if not row["passed"]}
+    return sorted({row["audit"] for row in rows} - failed)

@@ -1,0 +1,225 @@
+"""What an export is made of: its files as bytes, and the manifest that describes them.
+
+No warehouse, no store, no clock: the same audience gives the same bytes. Where they lie is in export_store.py.
+"""
+
+import csv
+import hashlib
+import io
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from segmentation_assets.exports.store import ExportError
+from segmentation_assets.months import as_of_date
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
+
+FULL, FULL_PARQUET, ADDED, REMOVED, ADS = "full.csv", "full.parquet", "added.csv", "removed.csv", "ads.csv"
+REMOVED_COLUMNS = ("snapshot_month", "campaign", "customer_id")
+ADS_COLUMN = "email_sha256"
+# What a spreadsheet takes for the beginning of a formula, full-width forms included (OWASP, CSV injection).
+FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """The customers a campaign is sent to in a month, and where the list comes from."""
+
+    campaign: str
+    segment: str
+    month: date
+    schema: "pa.Schema"
+    rows: Sequence[Row]  # the target group, best rank first
+    waterfall: Mapping[str, int]  # step -> customers left after it
+    suppressed_since: int  # on the list when the month was made, suppressed when it is exported
+    publication: Row  # the month's newest row of segment_publications
+    audits_passed: Sequence[str]
+
+    @property
+    def customers(self) -> frozenset[str]:
+        return frozenset(row["customer_id"] for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The last export before this one: added and removed lead from its customers to the present ones."""
+
+    month: date
+    customers: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    content: bytes
+    rows: int
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def files_of(audience: Audience, baseline: Baseline | None) -> dict[str, ExportFile]:
+    """Every file by its name, empty lists included.
+
+    Who is removed is named by customer_id alone: a customer may leave because they objected, and then no file may offer
+    a way to reach them.
+    """
+    before = baseline.customers if baseline else frozenset()
+    added = [row for row in audience.rows if row["customer_id"] not in before]
+    removed = [
+        {"snapshot_month": audience.month, "campaign": audience.campaign, "customer_id": customer_id}
+        for customer_id in sorted(before - audience.customers)
+    ]
+    # By hash, so that the order tells the advertiser nothing about a customer's rank.
+    addresses = sorted({hashed_email(row["email"]) for row in audience.rows})
+    columns = audience.schema.names
+    return {
+        FULL: ExportFile(csv_bytes(columns, audience.rows), len(audience.rows)),
+        FULL_PARQUET: ExportFile(parquet_bytes(audience.schema, audience.rows), len(audience.rows)),
+        ADDED: ExportFile(csv_bytes(columns, added), len(added)),
+        REMOVED: ExportFile(csv_bytes(REMOVED_COLUMNS, removed), len(removed)),
+        ADS: ExportFile(csv_bytes([ADS_COLUMN], [{ADS_COLUMN: address} for address in addresses]), len(addresses)),
+    }
+
+
+def manifest_of(
+    audience: Audience, files: Mapping[str, ExportFile], baseline: Baseline | None, replaced: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What manifest.json says. `replaced` is the month's manifest up to now; after a rerun both are equal."""
+    version, publication = version_of(files), audience.publication
+    previous = None if replaced is None else replaced["version"]
+    if replaced is not None and previous == version:
+        previous = replaced["previous_version"]
+    return {
+        "format": 1,
+        "campaign": audience.campaign,
+        "segment": audience.segment,
+        "snapshot_month": str(audience.month),
+        "as_of_date": str(as_of_date(audience.month)),
+        "version": version,
+        "previous_version": previous,
+        "run_id": publication["run_id"],
+        "rules_hash": publication["rules_hash"],
+        "publication": {key: publication[key] for key in ("version", "content_hash", "audits_verdict")},
+        "audits_passed": list(audience.audits_passed),
+        "waterfall": dict(audience.waterfall),
+        "suppressed_since": audience.suppressed_since,
+        "customers_sha256": customers_digest(audience.customers),
+        "compared_with": baseline
+        and {"snapshot_month": str(baseline.month), "customers_sha256": customers_digest(baseline.customers)},
+        "files": {
+            name: {"path": f"{version}/{name}", "rows": file.rows, "bytes": len(file.content), "sha256": file.sha256}
+            for name, file in files.items()
+        },
+    }
+
+
+def is_compared_with(manifest: Mapping[str, Any], before: Mapping[str, Any] | None) -> bool:
+    """Whether a manifest's added and removed lead from the export `before` it, as it is now."""
+    expected = before and {key: before[key] for key in ("snapshot_month", "customers_sha256")}
+    return manifest["compared_with"] == expected
+
+
+def version_of(files: Mapping[str, ExportFile]) -> str:
+    """12 hex digits of the content: the folder's name."""
+    lines = "".join(f"{name} {files[name].sha256}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()[:12]
+
+
+def customers_digest(customers: Iterable[str]) -> str:
+    """SHA-256 of the sorted ids, each with its length so that no two lists read the same."""
+    return hashlib.sha256("".join(f"{len(name)}:{name}" for name in sorted(customers)).encode()).hexdigest()
+
+
+def customers_in(content: bytes) -> frozenset[str]:
+    """The ids in a full.parquet; the CSV file is for people, and marks ids that look like formulas."""
+    import pyarrow.parquet as pq
+
+    return frozenset(pq.read_table(io.BytesIO(content), columns=["customer_id"]).column("customer_id").to_pylist())
+
+
+def normalised_email(address: str) -> str:
+    """Trimmed, lower case, NFC: what advertisers' platforms hash on their side. Composed before lower case too, as
+    some letters have a small form only when composed."""
+    composed = unicodedata.normalize("NFC", address.strip())
+    return unicodedata.normalize("NFC", composed.lower())
+
+
+def hashed_email(address: str) -> str:
+    """SHA-256 of the normalised address in UTF-8, as lower-case hex."""
+    return hashlib.sha256(normalised_email(address).encode()).hexdigest()
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+    """UTF-8, a header, \\n at the end of each line, NULL as nothing between the commas."""
+    # Python before 3.13 quotes a return only where it is part of the line's end: a name with one, left bare, would
+    # begin a row of its own, and whatever follows could be a formula.
+    lines = _Lines()
+    writer = csv.writer(lines, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows([cell(row[column]) for column in columns] for row in rows)
+    return "".join(lines.written).encode()
+
+
+class _Lines:
+    """What a csv.writer writes to, a line at a time; each is kept with the shorter end."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.written.append(line.removesuffix("\r\n") + "\n")
+
+
+def cell(value: object) -> str:
+    """Text that a spreadsheet could run as a formula gets an apostrophe before it; numbers, -3.50 too, stay numbers."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case Decimal():
+            return format(value, "f")
+        case int() | float() | date():
+            return str(value)
+    text = str(value)
+    return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
+
+
+def parquet_bytes(schema: "pa.Schema", rows: Sequence[Row]) -> bytes:
+    """One row group, one thread, no Arrow or pandas metadata: the same rows give the same bytes under one pyarrow."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrays = [_array(field, [row[field.name] for row in rows]) for field in schema]
+    sink = io.BytesIO()
+    pq.write_table(
+        pa.Table.from_arrays(arrays, schema=schema),
+        sink,
+        version="2.6",
+        compression="zstd",
+        row_group_size=max(len(rows), 1),
+        store_schema=False,
+    )
+    return sink.getvalue()
+
+
+def _array(field: "pa.Field", values: Sequence[object]) -> "pa.Array":
+    import pyarrow as pa
+
+    if pa.types.is_decimal(field.type):
+        # Drivers differ in whether a whole or an exact amount comes as int, float or Decimal.
+        step = Decimal(1).scaleb(-field.type.scale)
+        values = [None if value is None else Decimal(str(value)).quantize(step) for value in values]
+    try:
+        return pa.array(values, type=field.type)
+    except pa.ArrowException:
+        # Arrow's own words quote the value, which may be an address.
+        raise ExportError(f"The column {field.name} holds a value that is not of its type, {field.type}.") from None

@@ -1,0 +1,1 @@
+"""Publication: audits, the gate, acceptances, restatements and explanations, read from the warehouse."""

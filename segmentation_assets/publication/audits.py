@@ -1,0 +1,157 @@
+"""The audits in words: what each one says, what a failure means and what to do. The SQL of the rules is in dbt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from segmentation_assets.warehouse.catalog import SILVER
+from segmentation_assets.warehouse.session import Session
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One family of audits; its name is a proposition and also the name of its asset check."""
+
+    name: str
+    is_blocking: bool
+    meaning: str
+    unit: str
+    advice: str
+
+
+AUDITS: tuple[Audit, ...] = (
+    Audit(
+        "every_customer_is_assigned_once",
+        is_blocking=True,
+        meaning="Every customer of the month's population has exactly one segment, and nobody else has one.",
+        unit="customers not assigned exactly once",
+        advice="Look for a customer_id that is missing or doubled in silver.segment_assignments, and for a customer_key"
+        " that stands twice in dim_customer.",
+    ),
+    Audit(
+        "members_meet_their_criteria",
+        is_blocking=True,
+        meaning="Each segment's members meet its criteria and those of no segment before it.",
+        unit="members that do not belong",
+        advice="The assignment and the rules disagree: compute the month again, and compare"
+        " silver.segment_assignments with the segments of dbt_project.yml.",
+    ),
+    Audit(
+        "every_segment_holds_the_minimum_share",
+        is_blocking=True,
+        meaning="Each segment holds at least the minimum share of the customers; an absent one holds 0.",
+        unit="% of the customers",
+        advice="Compare the month with the one before: a segment that collapses nearly always means missing facts, a"
+        " changed category name or a changed rule. If it is real, accept it with `make accept`.",
+    ),
+    Audit(
+        "rollup_equals_the_facts",
+        is_blocking=True,
+        meaning="customer_period_spend and the facts agree, month by month, in count and amount, over the windows.",
+        unit="months that differ",
+        advice="Facts arrived or changed after the rollup, or their customer_key or date is unknown. Recompute the"
+        " months that differ (`make restate`, or `make backfill FROM=... TO=...`); if they still differ, look for facts"
+        " whose customer_key is missing from dim_customer or whose date is missing from dim_date.",
+    ),
+    Audit(
+        "facts_reach_the_end_of_the_month",
+        is_blocking=True,
+        meaning="The facts reach the last day of the month.",
+        unit="days without facts before the as-of date",
+        advice="The load of the last days has not arrived. Wait for it, then run the month again.",
+    ),
+    Audit(
+        "share_is_within_the_expected_band",
+        is_blocking=False,
+        meaning="Each segment's share lies within its expected band.",
+        unit="% of the customers",
+        advice="Publication goes on. See whether the customers changed or the data did; move the band if it is the"
+        " customers.",
+    ),
+    Audit(
+        "segment_mix_is_stable",
+        is_blocking=False,
+        meaning="The shares are close to the mean of the published months before (population stability index).",
+        unit="PSI",
+        advice="Publication goes on. Above 0.25 the mix is another one: look at gold.segment_transitions for who moved"
+        " where.",
+    ),
+    Audit(
+        "no_segment_moved_far",
+        is_blocking=False,
+        meaning="No segment's share moved far from the mean of the published months before.",
+        unit="points",
+        advice="Publication goes on. Look at gold.segment_transitions for who moved where.",
+    ),
+    Audit(
+        "unknown_categories_are_few",
+        is_blocking=False,
+        meaning="Little of the last 90 days' spend is in categories the dimension does not know.",
+        unit="% of the spend",
+        advice="Publication goes on; the travel and necessities shares are too low by up to this much. Complete"
+        " dim_merchant_category.",
+    ),
+    Audit(
+        "future_dated_facts_are_few",
+        is_blocking=False,
+        meaning="Few facts are dated after the day the month was computed.",
+        unit="% of the facts of the last 90 days",
+        advice="Publication goes on; such facts never count before their day. Look for a wrong year or clock in the"
+        " source.",
+    ),
+)
+BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
+
+
+def month_audits(session: Session, first: date, last: date, silver: str = SILVER) -> list[dict[str, Any]]:
+    """segment_audits of the months in the schema `silver`, with who accepted a failure as it was measured."""
+    return session.rows(
+        f"""
+        select
+            audits.snapshot_month, audits.audit, audits.customer_segment, audits.measured, audits.lower_bound,
+            audits.upper_bound, audits.failed_rows, audits.severity, audits.passed,
+            overrides.accepted_by, overrides.reason
+        from {silver}.segment_audits as audits
+        left join {silver}.segment_audit_overrides as overrides
+            on audits.snapshot_month = overrides.snapshot_month
+            and audits.audit = overrides.audit
+            and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')
+            and abs(audits.measured - overrides.measured) < 0.000000001
+        where audits.snapshot_month >= ? and audits.snapshot_month <= ?
+        order by audits.snapshot_month, audits.audit, audits.customer_segment
+        """,
+        (first, last),
+    )
+
+
+def is_blocking_failure(row: Mapping[str, Any]) -> bool:
+    return row["severity"] == "error" and not row["passed"] and row["accepted_by"] is None
+
+
+def failure_sentence(row: Mapping[str, Any]) -> str:
+    """Month, rule, segment, measured and bound of one failed audit."""
+    audit = BY_NAME[row["audit"]]
+    bounds = [
+        f"{word} {row[key]:g}"
+        for key, word in (("lower_bound", "at least"), ("upper_bound", "at most"))
+        if row[key] is not None
+    ]
+    about = f", {row['customer_segment']}" if row["customer_segment"] else ""
+    has_to_be = " and ".join(bounds)
+    return f"{row['snapshot_month']}: {audit.name}{about}: {row['measured']:.6g} {audit.unit}; has to be {has_to_be}."
+
+
+def refusal(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a run says that was asked for a month which may not be published."""
+    failures = [row for row in rows if is_blocking_failure(row)]
+    months = sorted({str(row["snapshot_month"]) for row in failures})
+    advice = list(dict.fromkeys(f"{row['audit']}: {BY_NAME[row['audit']].advice}" for row in failures))
+    return "\n".join(
+        [
+            f"Not published: {', '.join(months)}. Each keeps its last published version, if it has one.",
+            *(f"- {failure_sentence(row)}" for row in failures),
+            "What to do:",
+            *(f"- {line}" for line in advice),
+        ]
+    )

@@ -1,0 +1,161 @@
+"""Why a customer is in a segment in a month: read from segment_explanations and the history, told in words."""
+
+import math
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from segmentation_assets.months import month_after
+from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.session import Session
+
+WORDS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below", "is": "is"}
+CHANGES = (
+    "customer_segment", "spend_last_90_days", "spend_prior_90_days", "spend_change_pct", "avg_monthly_spend",
+    "travel_spend_pct", "necessities_spend_pct", "tenure_months", "lifetime_value",
+)  # fmt: skip
+
+
+class WhyError(ValueError):
+    """The customer or month is not among the published ones; names the nearest valid ones."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    customer_id: str
+    month: date
+    segment: str
+    criteria: list[dict[str, Any]]  # rows of segment_explanations, in priority order
+    now: dict[str, Any]  # the month's row of the history
+    before: dict[str, Any] | None  # last month's, if it was published with this customer
+
+
+def explain(session: Session, customer_id: str, month: date) -> Explanation:
+    """Raises WhyError for a month or customer that was not published."""
+    found = session.rows(
+        "select count(*) as n from information_schema.tables where lower(table_schema) = ? and lower(table_name) = ?",
+        (GOLD, "customer_segment_history"),
+    )
+    if not found[0]["n"]:
+        raise WhyError("Nothing has been published yet: run `make run` first.")
+    months = [
+        row["snapshot_month"]
+        for row in session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
+    ]
+    if month not in months:
+        nearest = sorted(sorted(months, key=lambda other: abs((other - month).days))[:3])
+        raise WhyError(
+            f"Month {month} is not published; the nearest that are: {', '.join(map(str, nearest)) or 'none'}."
+        )
+    now = _history(session, customer_id, month)
+    if now is None:
+        raise WhyError(
+            f"Customer {customer_id!r} is not in {month}; the nearest that are:"
+            f" {_nearest(session, customer_id, month)}."
+        )
+    criteria = session.rows(
+        f"select * from {GOLD}.segment_explanations where snapshot_month = ? and customer_id = ?"
+        " order by segment_priority, criterion_number",
+        (month, customer_id),
+    )
+    before = _history(session, customer_id, month_after(month, -1))
+    return Explanation(customer_id, month, now["customer_segment"], criteria, now, before)
+
+
+def _history(session: Session, customer_id: str, month: date) -> dict[str, Any] | None:
+    rows = session.rows(
+        f"select * from {GOLD}.customer_segment_history where snapshot_month = ? and customer_id = ?",
+        (month, customer_id),
+    )
+    return rows[0] if rows else None
+
+
+def _nearest(session: Session, customer_id: str, month: date) -> str:
+    """The ids fewest keystrokes away."""
+    rows = session.rows(
+        f"select customer_id from {GOLD}.customer_segment_history where snapshot_month = ?"
+        f" order by {session.edit_distance}(customer_id, ?), customer_id limit 3",
+        (month, customer_id),
+    )
+    return ", ".join(row["customer_id"] for row in rows) or "none"
+
+
+def nearest_missed(explanation: Explanation) -> dict[str, Any] | None:
+    """The segment that one criterion alone kept the customer out of, by the smallest part of its bound."""
+    missed = [row for row in explanation.criteria if not row["passed"] and row["margin"] is not None]
+    alone = [row for row in missed if sum(other["segment"] == row["segment"] for other in missed) == 1]
+    failed_unknown = {row["segment"] for row in explanation.criteria if not row["passed"] and row["margin"] is None}
+    candidates = [row for row in alone or missed if row["segment"] not in failed_unknown]
+    return min(candidates, key=lambda row: abs(row["margin"]) / max(abs(row["bound"]), 1.0), default=None)
+
+
+def render(explanation: Explanation) -> Group:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Segment and its criteria", no_wrap=True)
+    for heading in ("Value", "Margin", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for priority, rows in groupby(explanation.criteria, key=lambda row: row["segment_priority"]):
+        criteria = list(rows)
+        table.add_row(f"{priority}. {criteria[0]['segment']}", "", "", _verdict(criteria[0]))
+        for row in criteria:
+            if row["metric"] is None:
+                table.add_row("   everyone else", "", "", "met")
+                continue
+            table.add_row(
+                f"   {row['metric']} {WORDS[row['operator']]} {_bound(row)}",
+                "unknown" if row["value"] is None else f"{row['value']:,.{_places(row)}f}",
+                "" if row["margin"] is None else f"{row['margin']:+,.{_places(row)}f}",
+                "met" if row["passed"] else "not met",
+            )
+    headline = f"{explanation.customer_id} in {explanation.month:%B %Y}: [bold]{explanation.segment}[/bold]"
+    lines: list[Text | Table] = [Text.from_markup(headline), table]
+    missed = nearest_missed(explanation)
+    if missed is not None:
+        lines.append(
+            Text(
+                f"Nearest segment missed: {missed['segment']}, by {abs(missed['margin']):,.{_places(missed)}f}"
+                f" ({missed['metric']} is {missed['value']:,.{_places(missed)}f},"
+                f" has to be {WORDS[missed['operator']]} {_bound(missed)})."
+            )
+        )
+    lines.append(Text(_changes(explanation)))
+    return Group(*lines)
+
+
+def _bound(row: dict[str, Any]) -> str:
+    return str(bool(row["bound"])).lower() if row["operator"] == "is" else f"{row['bound']:,g}"
+
+
+def _places(row: dict[str, Any]) -> int:
+    """Two decimals, and as many more as tell the value from the bound: a cent of spend is 0.0033 a month."""
+    margin = abs(row["margin"] or 0)
+    return 2 if margin == 0 or margin >= 0.005 else min(9, 1 - math.floor(math.log10(margin)))
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if row["is_winner"]:
+        return "[bold]WINS[/bold]"
+    return "outranked" if row["is_outranked"] else ""
+
+
+def _changes(explanation: Explanation) -> str:
+    if explanation.before is None:
+        return "Last month: not in a published month, so there is nothing to compare."
+    changed = []
+    for column in CHANGES:
+        old, new = explanation.before[column], explanation.now[column]
+        if old != new:
+            changed.append(f"{column} {_plain(old)} -> {_plain(new)}")
+    return "Since last month: " + ("; ".join(changed) or "nothing changed") + "."
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return value if isinstance(value, str) else f"{float(value):,.2f}".removesuffix(".00")

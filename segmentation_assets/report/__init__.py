@@ -1,0 +1,1 @@
+"""The monthly report, and the pictures of segments."""

@@ -1,0 +1,427 @@
+"""What the monthly report says, read from the warehouse. How it looks is in report_page.py and report_pictures.py.
+
+Counts and sums per segment, campaign and audit only: no row here is about one customer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from segmentation_assets.months import as_of_date, month_after
+from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
+from segmentation_assets.publication import audits
+from segmentation_assets.rules.load import Campaign, Rules
+from segmentation_assets.warehouse.catalog import GOLD, table_exists
+from segmentation_assets.warehouse.session import Session
+
+TOTAL = "All customers"
+MONTHS_SHOWN = 12
+# A campaign's window of 90 days closes three or four months after its audience month.
+OUTCOME_MONTHS_BACK = 4
+NEEDED = ("segment_publications", "segment_summary", "segment_transitions", "hero_metrics", "audience_waterfall")
+STEPS = {
+    "in_segment": "in the segment",
+    "meets_criteria": "meet the criteria",
+    "deliverable_email": "have a deliverable address",
+    "not_suppressed": "have not objected",
+    "not_in_cooldown": "were not contacted too recently",
+    "one_per_email": "are the only one at their address",
+    "within_cap": "are within the cap",
+    "holdout": "of these, held back to compare",
+    "sent": "of these, to be sent",
+}
+OPERATORS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
+
+
+class ReportError(Exception):
+    """A month that cannot be reported; one line with the month and what to do."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A segment in a month, percent of the month's customers."""
+
+    month: date
+    segment: str
+    share_pct: float
+
+
+@dataclass(frozen=True)
+class Flow:
+    from_segment: str
+    to_segment: str
+    customers: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A row of hero_metrics; what compares with a month never published is None. Money in whole units."""
+
+    segment: str
+    customers: int
+    active_customers: int
+    total_lifetime_value: float
+    avg_lifetime_value: float | None
+    avg_transaction_value: float | None
+    spend_last_90_days: float
+    avg_monthly_spend: float | None
+    spend_month_over_month_pct: float | None
+    retention_pct: float | None
+    churned_customers: int | None
+    reactivated_customers: int | None
+    new_customers: int | None
+
+
+@dataclass(frozen=True)
+class Step:
+    words: str
+    customers: int
+    share_pct: float  # of the segment, for the bar
+
+
+@dataclass(frozen=True)
+class Audience:
+    campaign: Campaign
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    month: date
+    campaign: str
+    target_customers: int
+    holdout_customers: int
+    target_mean: float | None
+    holdout_mean: float | None
+    difference: float | None
+    lower: float | None
+    upper: float | None
+    split_is_off: bool
+
+    @property
+    def verdict(self) -> str:
+        if self.split_is_off:
+            return "do not read it: the holdout is not as planned"
+        if self.lower is None or self.upper is None:
+            return "too few customers to tell"
+        if self.lower > 0:
+            return "more spend than chance explains"
+        return "less spend than chance explains" if self.upper < 0 else "no more than chance"
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """One audit of the month; `findings` say what it measured where it did not hold."""
+
+    name: str
+    meaning: str
+    verdict: str  # passed, warned, accepted or failed
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Definition:
+    segment: str
+    criteria: tuple[str, ...]  # none: takes everybody else
+    purpose: str
+    band: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Report:
+    month: date
+    as_of: date
+    version: int
+    verdict: str
+    segments: tuple[str, ...]  # in order of priority
+    totals: Metrics
+    totals_before: Metrics | None
+    metrics: tuple[Metrics, ...]
+    shares: tuple[Share, ...]
+    months: tuple[date, ...]
+    bands: Mapping[str, tuple[float, float]]
+    flows: tuple[Flow, ...]
+    audiences: tuple[Audience, ...]
+    outcomes: tuple[Outcome, ...]
+    audits: tuple[AuditResult, ...]
+    notes: tuple[str, ...]
+    definitions: tuple[Definition, ...]
+    missing_months: tuple[date, ...] = field(default=())
+
+    @property
+    def share_of(self) -> Mapping[str, float]:
+        return {share.segment: share.share_pct for share in self.shares if share.month == self.month}
+
+    @property
+    def share_before(self) -> Mapping[str, float]:
+        before = month_after(self.month, -1)
+        return {share.segment: share.share_pct for share in self.shares if share.month == before}
+
+
+def read_report(session: Session, rules: Rules, month: date) -> Report:
+    """Raises ReportError where the month was not published, or a table is not of the month as it is published."""
+    publication = newest_publication(session, month)
+    metrics = hero_metrics(session, month)
+    waterfalls = waterfall_rows(session, month)
+    shares = month_shares(session, month)
+    refuse_another_version(month, publication, metrics, shares, waterfalls, rules)
+    definitions = segment_definitions(session, rules, publication["rules_hash"])
+    months = tuple(month_after(month, back) for back in range(1 - MONTHS_SHOWN, 1))
+    published = {share.month for share in shares}
+    first = min(published)
+    missing = tuple(shown for shown in months if shown >= first and shown not in published)
+    rows = audits.month_audits(session, month, month)
+    before = {row.segment: row for row in hero_metrics(session, month_after(month, -1))}
+    by_segment = {row.segment: row for row in metrics}
+    names = [definition.segment for definition in definitions]
+    segments = (*names, *sorted(set(by_segment) - set(names) - {TOTAL}))
+    return Report(
+        month=month,
+        as_of=as_of_date(month),
+        version=int(publication["version"]),
+        verdict=publication["audits_verdict"],
+        segments=segments,
+        totals=by_segment[TOTAL],
+        totals_before=before.get(TOTAL),
+        metrics=tuple(by_segment[segment] for segment in segments if segment in by_segment),
+        shares=shares,
+        months=months,
+        bands={row.segment: row.band for row in definitions if row.band},
+        flows=transitions(session, month),
+        audiences=tuple(audience(campaign, waterfalls[campaign.name]) for campaign in rules.campaigns),
+        outcomes=outcomes(session, month),
+        audits=audit_results(rows),
+        notes=(*notes(session, month, rows, missing, publication, rules),),
+        definitions=definitions,
+        missing_months=missing,
+    )
+
+
+def newest_publication(session: Session, month: date) -> dict[str, Any]:
+    missing = [table for table in NEEDED if not table_exists(session, GOLD, table)]
+    if "segment_publications" in missing:
+        raise not_published(month)
+    found = session.rows(
+        f"select version, rules_hash, customers, audits_verdict from {GOLD}.segment_publications"
+        " where snapshot_month = ? order by version desc limit 1",
+        (month,),
+    )
+    if not found:
+        raise not_published(month)
+    if missing:
+        raise ReportError(
+            f"{month} cannot be reported: {GOLD} has no {', '.join(missing)}."
+            f" Run the month (`make month MONTH={month}`)."
+        )
+    return found[0]
+
+
+def not_published(month: date) -> ReportError:
+    return ReportError(
+        f"{month} was never published, and so cannot be reported: publish it first (`make month MONTH={month}`)."
+    )
+
+
+def refuse_another_version(
+    month: date,
+    publication: Mapping[str, Any],
+    metrics: Sequence[Metrics],
+    shares: Sequence[Share],
+    waterfalls: Mapping[str, Mapping[str, int]],
+    rules: Rules,
+) -> None:
+    """A month may be published again without what is made from it, as when a run stops between the two."""
+    members = {row.segment: row.customers for row in metrics}
+    stale = [f"{GOLD}/hero_metrics"] if members.get(TOTAL) != publication["customers"] else []
+    summarised = {share.segment for share in shares if share.month == month}
+    if not stale and summarised != {name for name, customers in members.items() if customers and name != TOTAL}:
+        stale = [f"{GOLD}/segment_summary"]
+    if not stale and any(
+        waterfalls.get(campaign.name, {}).get("in_segment") != members.get(campaign.segment, 0)
+        for campaign in rules.campaigns
+    ):
+        stale = [f"{GOLD}/audience_waterfall"]
+    if stale:
+        raise ReportError(
+            f"{month} cannot be reported: {stale[0]} was not made from the month as it is published now."
+            f" Materialise {stale[0]} of {month} first."
+        )
+
+
+def hero_metrics(session: Session, month: date) -> list[Metrics]:
+    rows = session.rows(f"select * from {GOLD}.hero_metrics where snapshot_month = ?", (month,))
+    whole = {"customers", "active_customers", "churned_customers", "reactivated_customers", "new_customers"}
+
+    def number(name: str, value: Any) -> Any:
+        return None if value is None else int(value) if name in whole else float(value)
+
+    names = [name for name in Metrics.__annotations__ if name != "segment"]
+    return [
+        Metrics(segment=row["customer_segment"], **{name: number(name, row[name]) for name in names}) for row in rows
+    ]
+
+
+def month_shares(session: Session, month: date) -> tuple[Share, ...]:
+    rows = session.rows(
+        f"select snapshot_month, customer_segment, share_pct from {GOLD}.segment_summary"
+        " where snapshot_month > ? and snapshot_month <= ? order by snapshot_month, customer_segment",
+        (month_after(month, -MONTHS_SHOWN), month),
+    )
+    return tuple(Share(row["snapshot_month"], row["customer_segment"], float(row["share_pct"])) for row in rows)
+
+
+def transitions(session: Session, month: date) -> tuple[Flow, ...]:
+    rows = session.rows(
+        f"select from_segment, to_segment, customers from {GOLD}.segment_transitions where snapshot_month = ?"
+        " order by from_segment, to_segment",
+        (month,),
+    )
+    return tuple(Flow(row["from_segment"], row["to_segment"], int(row["customers"])) for row in rows)
+
+
+def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for row in session.rows(
+        f"select campaign, step, customers from {GOLD}.audience_waterfall where snapshot_month = ?"
+        " order by campaign, step_number",
+        (month,),
+    ):
+        found.setdefault(row["campaign"], {})[row["step"]] = int(row["customers"])
+    return found
+
+
+def audience(campaign: Campaign, steps: Mapping[str, int]) -> Audience:
+    members = steps["in_segment"]
+    return Audience(
+        campaign,
+        tuple(
+            Step(STEPS.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
+            for step, customers in steps.items()
+        ),
+    )
+
+
+def outcomes(session: Session, month: date) -> tuple[Outcome, ...]:
+    """Of the newest audience month whose window has closed by the as-of date; none where none has."""
+    if not table_exists(session, GOLD, "campaign_outcomes"):
+        return ()
+    rows = session.rows(
+        f"select * from {GOLD}.campaign_outcomes where snapshot_month >= ? and window_end <= ?"
+        " order by snapshot_month, campaign",
+        (month_after(month, -OUTCOME_MONTHS_BACK), as_of_date(month)),
+    )
+    newest = max((row["snapshot_month"] for row in rows), default=None)
+    return tuple(
+        Outcome(
+            month=row["snapshot_month"],
+            campaign=row["campaign"],
+            target_customers=int(row["target_customers"]),
+            holdout_customers=int(row["holdout_customers"]),
+            target_mean=row["target_mean_spend"],
+            holdout_mean=row["holdout_mean_spend"],
+            difference=row["spend_difference"],
+            lower=row["difference_lower_95"],
+            upper=row["difference_upper_95"],
+            split_is_off=row["sample_ratio_p_value"] is not None and row["sample_ratio_p_value"] < SPLIT_P_VALUE,
+        )
+        for row in rows
+        if row["snapshot_month"] == newest
+    )
+
+
+def audit_results(rows: Sequence[Mapping[str, Any]]) -> tuple[AuditResult, ...]:
+    """In the order of audits.AUDITS; who accepted a failure is not said."""
+    found = []
+    for audit in audits.AUDITS:
+        failed = [row for row in rows if row["audit"] == audit.name and not row["passed"]]
+        if any(audits.is_blocking_failure(row) for row in failed):
+            verdict = "failed"
+        elif any(row["severity"] == "error" for row in failed):
+            verdict = "accepted"
+        else:
+            verdict = "warned" if failed else "passed"
+        found.append(AuditResult(audit.name, audit.meaning, verdict, tuple(map(finding, failed))))
+    return tuple(found)
+
+
+def finding(row: Mapping[str, Any]) -> str:
+    """The audit's own sentence without the month and the name, which stand beside it."""
+    return audits.failure_sentence(row).removeprefix(f"{row['snapshot_month']}: {row['audit']}").lstrip(",: ")
+
+
+def notes(
+    session: Session,
+    month: date,
+    rows: Sequence[Mapping[str, Any]],
+    missing: Sequence[date],
+    publication: Mapping[str, Any],
+    rules: Rules,
+) -> list[str]:
+    """What a reader should know about the data before trusting a number."""
+    (counts,) = session.rows(
+        f"""
+        select
+            sum(case when first_transaction_date is null then 1 else 0 end) as without_transactions,
+            sum(case when spend_last_90_days < 0 then 1 else 0 end) as refunded,
+            sum(case when first_transaction_date is not null and spend_change_pct is null then 1 else 0 end)
+                as incomparable
+        from {GOLD}.customer_segment_history
+        where snapshot_month = ?
+        """,
+        (month,),
+    )
+    told = [
+        f"Customers who never had a transaction: {int(counts['without_transactions']):,}. They count, with 0 spend.",
+        "Customers with transactions whose change of spend cannot be computed, as their spend in the 90 days before the"
+        f" last 90 was not above 0: {int(counts['incomparable']):,}.",
+        f"Customers refunded more than they spent in the last 90 days: {int(counts['refunded']):,}.",
+    ]
+    for name, words in (
+        ("unknown_categories_are_few", "of the last 90 days' spend is in categories that the dimension does not know"),
+        ("future_dated_facts_are_few", "of the facts of the last 90 days are dated in the future; they do not count"),
+    ):
+        measured = [row["measured"] for row in rows if row["audit"] == name and row["measured"] is not None]
+        told += [f"{float(measured[0]):.2f} % {words}."] if measured else []
+    if missing:
+        told.append(f"Never published, and so not shown: {', '.join(str(gap)[:7] for gap in missing)}.")
+    if publication["rules_hash"] != rules.segments_hash:
+        told.append("The month was published under other rules than today's; those it was published under are shown.")
+    if any(audits.is_blocking_failure(row) for row in rows):
+        told.append(
+            "The newest computation of this month was held back by an audit, shown as failed. Every other number here"
+            f" is of version {publication['version']}, published before."
+        )
+    return told
+
+
+def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tuple[Definition, ...]:
+    """The rules the month was published under; purpose and band are today's."""
+    rows = session.rows(
+        f"select customer_segment, criterion_number, metric, operator, bound from {GOLD}.segment_rules"
+        " where rules_hash = ? order by segment_priority, criterion_number",
+        (rules_hash,),
+    )
+    criteria: dict[str, list[str]] = {}
+    for row in rows:
+        criteria.setdefault(row["customer_segment"], [])
+        if row["metric"] is not None:
+            criteria[row["customer_segment"]].append(criterion_words(row))
+    known = {segment.name: segment for segment in rules.segments}
+    return tuple(
+        Definition(
+            name,
+            tuple(words),
+            known[name].purpose if name in known else "",
+            (float(known[name].expected_share_pct[0]), float(known[name].expected_share_pct[1]))
+            if name in known
+            else None,
+        )
+        for name, words in criteria.items()
+    )
+
+
+def criterion_words(row: Mapping[str, Any]) -> str:
+    if row["operator"] == "is":
+        return f"{row['metric']} is {'true' if row['bound'] else 'false'}"
+    return f"{row['metric']} {OPERATORS[row['operator']]} {float(row['bound']):,g}"

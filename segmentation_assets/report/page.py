@@ -1,0 +1,113 @@
+"""The monthly report as one HTML file. What it says is in report_data.py, its pictures in report_pictures.py."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report.data import Metrics, Report
+
+TEMPLATE = "segment_report.html.j2"
+# Column of hero_metrics, what it is called, and how it is written: count, money or percent.
+HEADLINES = (
+    ("customers", "Customers", "count"),
+    ("active_customers", "Active customers", "count"),
+    ("avg_lifetime_value", "Lifetime value per customer", "money"),
+    ("avg_monthly_spend", "Monthly spend per customer", "money"),
+    ("avg_transaction_value", "Average transaction", "cents"),
+    ("spend_last_90_days", "Spend of the last 90 days", "money"),
+    ("retention_pct", "Retention over three months", "percent"),
+    ("churned_customers", "Churned", "count"),
+    ("reactivated_customers", "Reactivated", "count"),
+    ("new_customers", "New", "count"),
+)
+
+
+def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """The same report gives the same bytes. The charts are those of the shares, per segment."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=count, money=money, cents=cents, percent=percent, signed=signed, month_name=month_name
+    )
+    values = report_charts.value_charts(report)
+    page = environment.get_template(TEMPLATE).render(
+        report=report,
+        colours=report_charts.colours(report.segments),
+        headlines=headlines(report.totals, report.totals_before),
+        share_pictures={
+            name: report_charts.svg(chart, f"{name}: share of the customers over twelve months")
+            for name, chart in share_charts.items()
+        },
+        value_pictures={name: report_charts.svg(chart, f"{name}, per segment") for name, chart in values.items()},
+        flow_picture=report_charts.flow_picture(report.flows, report.segments),
+        moves=[
+            flow
+            for flow in sorted(report.flows, key=lambda flow: -flow.customers)
+            if flow.from_segment != flow.to_segment
+        ][:8],
+    )
+    return (page.strip() + "\n").encode()
+
+
+def headlines(now: Metrics, before: Metrics | None) -> list[tuple[str, str, str]]:
+    """Label, value and change on last month. Counts and money change by percent, small counts and percents by units."""
+    return [
+        (label, written(getattr(now, name), kind), change(name, kind, now, before)) for name, label, kind in HEADLINES
+    ]
+
+
+def change(name: str, kind: str, now: Metrics, before: Metrics | None) -> str:
+    if before is None:
+        return "no month before it was published"
+    value, past = getattr(now, name), getattr(before, name)
+    if value is None or past is None:
+        return "nothing to compare with"
+    if kind == "percent":
+        told = f"{signed(value - past)} points"
+    elif name in ("churned_customers", "reactivated_customers", "new_customers"):
+        told = f"{value - past:+,}"
+    elif past > 0:
+        told = f"{signed(100 * (value / past - 1))} %"
+    else:
+        return "nothing to compare with"
+    return f"{told} on last month" if told[0] in "+-" and told != "+0" else "as last month"
+
+
+def written(value: float | None, kind: str) -> str:
+    return {"count": count, "money": money, "cents": cents, "percent": percent}[kind](value)
+
+
+def count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+money = count
+
+
+def cents(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} %"
+
+
+def signed(value: float | None) -> str:
+    """One decimal, with its sign; what rounds to nothing has none."""
+    if value is None:
+        return "–"
+    rounded = round(value, 1)
+    return f"{rounded:+,.1f}" if rounded else "0.0"
+
+
+def month_name(month: date) -> str:
+    return f"{report_charts.MONTH_NAMES[month.month - 1]} {month.year}"

@@ -1,0 +1,48 @@
+"""Pictures of the segments, for metadata and reports. They show numbers per segment and month, never a customer."""
+
+import base64
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import dagster as dg
+
+from segmentation_assets.dbt.project import rules
+
+
+def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadataValue:
+    """The newest month's shares as dots over their expected bands, as an inline PNG well below 200 kB."""
+    # Altair and vl-convert take a second to start: only where a picture is drawn.
+    import altair
+
+    newest = max((row["snapshot_month"] for row in shares), default=None)
+    if newest is None:
+        return dg.MetadataValue.md("No audits for this month.")
+    order = [segment.name for segment in rules().segments]
+    records = [
+        {"customer_segment": row["customer_segment"]}
+        | {
+            key: None if row[key] is None else float(row[key])
+            for key in ("share_pct", "band_lower_pct", "band_upper_pct")
+        }
+        for row in shares
+        if row["snapshot_month"] == newest
+    ]
+    # Segments in the order they are tried; room above the first for its label.
+    segments = altair.Y("customer_segment:N", title=None, sort=order, scale=altair.Scale(paddingOuter=0.5))
+    base = altair.Chart(altair.Data(values=records)).encode(y=segments)
+    bands = base.mark_bar(color="#cfe3f5", height=18).encode(
+        x=altair.X("band_lower_pct:Q", title="% of customers"), x2="band_upper_pct:Q"
+    )
+    dots = base.mark_circle(size=120, color="#0b4f8a").encode(x="share_pct:Q")
+    labels = base.mark_text(dy=-14, fontSize=11).encode(x="share_pct:Q", text=altair.Text("share_pct:Q", format=".1f"))
+    chart = (bands + dots + labels).properties(title=f"Segment shares, {newest}", width=420, height=altair.Step(36))
+    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{png(chart.to_json())})")
+
+
+@lru_cache(maxsize=64)
+def png(chart: str) -> str:
+    """The chart (Vega-Lite as JSON) in base64. A month's candidate and what is published of it look the same."""
+    import vl_convert
+
+    return base64.b64encode(vl_convert.vegalite_to_png(chart, scale=1.5)).decode()

@@ -1,0 +1,169 @@
+"""What must hold between rules: names, order, reach, contradictions and shares."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import chain
+from typing import Any, NamedTuple
+
+from segmentation_assets.rules.reachability import Span, contradictions, region, takers
+from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Segment
+from segmentation_assets.rules.validators import Number, did_you_mean, spelling
+
+
+class Problem(NamedTuple):
+    where: tuple[str | int, ...]  # ("segments", 1, "criteria", 0, "metric")
+    words: str
+
+
+@dataclass
+class ParsedRules:
+    """What could be read of each rule. A rule that was refused is None; its problem is already told."""
+
+    raw: Mapping[str, Any]
+    segments: list[Segment | None] = field(default_factory=list)
+    campaigns: list[Campaign | None] = field(default_factory=list)
+    category_groups: CategoryGroups | None = None
+    audits: Audits | None = None
+
+
+def check(rules: ParsedRules) -> list[Problem]:
+    """Every problem between the rules that could be read."""
+    checks = (_names, _priority, _reach, _shares, _campaign_segments, _category_groups, _minimum_share)
+    return list(chain.from_iterable(one(rules) for one in checks))
+
+
+def names(raw: Any) -> dict[int, str]:
+    """The names by position, also of rules that were refused for something else."""
+    entries = raw if isinstance(raw, list) else []
+    found = {i: entry.get("name") for i, entry in enumerate(entries) if isinstance(entry, dict)}
+    return {i: name for i, name in found.items() if isinstance(name, str) and name.strip()}
+
+
+def _names(rules: ParsedRules) -> Iterator[Problem]:
+    for key in ("segments", "campaigns"):
+        seen: dict[str, int] = {}
+        for i, name in names(rules.raw.get(key)).items():
+            first = seen.setdefault(spelling(name), i)
+            if first != i:
+                words = f"{name!r} is the name of {key}[{first}] too (case and blanks do not count); rename one"
+                yield Problem((key, i, "name"), words)
+
+
+def _priority(rules: ParsedRules) -> Iterator[Problem]:
+    raw, last = rules.raw.get("segments"), len(rules.segments) - 1
+    if isinstance(raw, list) and len(raw) < 2:
+        yield Problem(("segments",), f"holds {len(raw)} of the two or more it needs; add segments")
+    for i, segment in enumerate(rules.segments):
+        if segment and segment.criteria and i == last:
+            words = f"{segment.name!r} is last and takes everyone left; remove them, or add a segment after it"
+            yield Problem(("segments", i, "criteria"), words)
+        if segment and not segment.criteria and i < last:
+            words = f"{segment.name!r} has none and would take everyone; add criteria, or move it to the end"
+            yield Problem(("segments", i, "criteria"), words)
+
+
+def _regions(segments: Sequence[Segment | None]) -> dict[str, dict[str, Span]]:
+    """Of the segments that take someone, but not everyone: the others have their own problem."""
+    return {
+        segment.name: region(segment.criteria)
+        for segment in segments
+        if segment and segment.criteria and not contradictions(segment.criteria)
+    }
+
+
+def _reach(rules: ParsedRules) -> Iterator[Problem]:
+    for i, segment in enumerate(rules.segments):
+        if not segment:
+            continue
+        where = ("segments", i, "criteria")
+        for words in contradictions(segment.criteria):
+            yield Problem(where, f"{words} contradict each other, so nobody can meet them; correct a bound")
+        if not contradictions(segment.criteria):
+            taken_by = takers(region(segment.criteria), _regions(rules.segments[:i]))
+            if taken_by:
+                yield Problem(where, f"{segment.name!r} can never be reached: {_taken(taken_by)}")
+
+
+def _taken(by: Sequence[str]) -> str:
+    before = " and ".join(repr(name) for name in by)
+    return f"everyone who meets its criteria is taken by {before} before; narrow {before}, or change the order"
+
+
+def _campaign_segments(rules: ParsedRules) -> Iterator[Problem]:
+    known = names(rules.raw.get("segments")).values()
+    by_name = {segment.name: i for i, segment in enumerate(rules.segments) if segment}
+    for i, campaign in enumerate(rules.campaigns):
+        if not campaign:
+            continue
+        if known and campaign.segment not in known:
+            words = f"{campaign.segment!r} is no segment; {did_you_mean(campaign.segment, known)}"
+            yield Problem(("campaigns", i, "segment"), words)
+        if campaign.segment in by_name:
+            position = by_name[campaign.segment]
+            segment, earlier = rules.segments[position], _regions(rules.segments[:position])
+            if segment and campaign.criteria:
+                yield from _empty_audience(("campaigns", i, "criteria"), campaign, segment, earlier)
+
+
+def _empty_audience(
+    where: tuple[str | int, ...],
+    campaign: Campaign,
+    segment: Segment,
+    earlier: Mapping[str, Mapping[str, Span]],
+) -> Iterator[Problem]:
+    if contradictions(segment.criteria) or takers(region(segment.criteria), earlier):
+        return
+    together = (*segment.criteria, *campaign.criteria)
+    for words in contradictions(together):
+        yield Problem(
+            where,
+            f"{words} contradict each other in {segment.name!r}: the list is always empty; correct a bound",
+        )
+    if not contradictions(together):
+        taken_by = takers(region(together), earlier)
+        if taken_by:
+            yield Problem(where, f"the list is always empty in {segment.name!r}: {_taken(taken_by)}")
+
+
+def _exact(numbers: Iterable[Number]) -> Decimal:
+    return sum((Decimal(str(one)) for one in numbers), Decimal(0))
+
+
+def _shares(rules: ParsedRules) -> Iterator[Problem]:
+    bands = [segment.expected_share_pct for segment in rules.segments if segment]
+    if len(bands) < max(2, len(rules.segments)):
+        return
+    lowest, highest = (_exact(ends) for ends in zip(*bands, strict=True))
+    if lowest > 100:
+        words = f"the lower ends of expected_share_pct add up to {lowest}, above 100; lower some of them"
+        yield Problem(("segments",), words)
+    if highest < 100:
+        words = f"the upper ends of expected_share_pct add up to {highest}, below 100; raise some of them"
+        yield Problem(("segments",), words)
+
+
+def _category_groups(rules: ParsedRules) -> Iterator[Problem]:
+    if not rules.category_groups:
+        return
+    travel = {spelling(name): name for name in rules.category_groups.travel}
+    for i, name in enumerate(rules.category_groups.necessities):
+        if spelling(name) in travel:
+            words = f"{name!r} is in travel too (as {travel[spelling(name)]!r}); keep it in one group"
+            yield Problem(("category_groups", "necessities", i), words)
+
+
+def _minimum_share(rules: ParsedRules) -> Iterator[Problem]:
+    if not rules.audits:
+        return
+    where = ("audits", "minimum_segment_share_pct")
+    minimum = _exact([rules.audits.minimum_segment_share_pct])
+    if minimum * len(rules.segments) > 100:
+        most = 100 // len(rules.segments)
+        words = f"{minimum} for each of {len(rules.segments)} segments is more than 100; write {most} or less"
+        yield Problem(where, words)
+    for segment in rules.segments:
+        if segment and _exact(segment.expected_share_pct[1:]) < minimum:
+            band = list(segment.expected_share_pct)
+            words = f"{minimum} would block {segment.name!r}, expected in {band}; lower it, or raise the band"
+            yield Problem(where, words)

@@ -1,0 +1,187 @@
+"""Loading the rules: the same segments, category groups, campaigns and audit bounds that dbt compiles.
+
+They are the `vars` of dbt_models/dbt_project.yml, each replaced whole by the same key of the YAML file that
+the environment variable SEGMENTATION_RULES names. All problems are told at once. The shape of a rule is in
+rule_models.py, what must hold between rules in rule_checks.py, strict YAML in rule_file.py.
+"""
+
+import copy
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from segmentation_assets.rules.consistency import ParsedRules, Problem, check
+from segmentation_assets.rules.schema import (
+    Audits,
+    Campaign,
+    CategoryGroups,
+    Criterion,
+    RankBy,
+    Rule,
+    Segment,
+)
+from segmentation_assets.rules.strict_yaml import read_keys
+from segmentation_assets.rules.validators import OPERATORS, did_you_mean
+
+__all__ = [
+    "Audits",
+    "Campaign",
+    "CategoryGroups",
+    "Criterion",
+    "RankBy",
+    "Rules",
+    "RulesError",
+    "Segment",
+    "load_rules",
+]
+
+KEYS = ("segments", "category_groups", "campaigns", "audits")
+_MODELS: dict[str, type[Rule]] = {
+    "segments": Segment,
+    "category_groups": CategoryGroups,
+    "campaigns": Campaign,
+    "rank_by": RankBy,
+    "audits": Audits,
+}
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class RulesError(ValueError):
+    """One line per problem: file, key path, the refused value and the fix."""
+
+
+class Rules(Rule):
+    segments: tuple[Segment, ...]
+    category_groups: CategoryGroups
+    campaigns: tuple[Campaign, ...]
+    audits: Audits
+    replaced: frozenset[str] = frozenset()
+    raw: dict[str, Any] = Field(repr=False)  # the four keys as YAML gave them, for dbt and the hash
+
+    @property
+    def segments_hash(self) -> str:
+        """What dbt's local_md5(tojson({...}, sort_keys=true)) of the same two vars gives."""
+        rules = {key: self.raw[key] for key in ("category_groups", "segments")}
+        return hashlib.md5(json.dumps(rules, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
+    def dbt_vars(self) -> dict[str, Any]:
+        """For dbt's --vars. Write it with yaml.safe_dump: YAML reads json.dumps's 1e-05 back as text."""
+        return {key: copy.deepcopy(self.raw[key]) for key in KEYS if key in self.replaced}
+
+
+def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
+    """The rules of the dbt project in `project_dir`, with the keys `overrides` replaces.
+
+    Without `overrides` the file is the one SEGMENTATION_RULES names, if any. Raises RulesError.
+    """
+    named = os.environ.get("SEGMENTATION_RULES", "").strip()
+    if overrides is None and named:
+        overrides = Path(named).expanduser()
+    project_file = project_dir / "dbt_project.yml"
+    project, told = read_keys(project_file)
+    replacing, told_of_overrides = read_keys(overrides) if overrides else ({}, [])
+    told += told_of_overrides
+    if project is None or replacing is None:
+        raise RulesError("\n".join(told))
+
+    project_vars = project.get("vars")
+    project_vars = project_vars if isinstance(project_vars, dict) else {}
+    raw = {key: value for key, value in {**project_vars, **replacing}.items() if key in KEYS}
+    parsed, problems = _parse(raw)
+    problems += [*_unknown_keys(replacing), *_missing_keys(raw, project_vars), *check(parsed)]
+    for where, words in problems:
+        told.append(f"{overrides if where[0] in replacing else project_file}: {_dotted(where)}: {words}")
+        if where[0] == "campaigns" and where[-1] == "segment" and "campaigns" not in replacing and replacing:
+            told[-1] += f"; if {overrides} renames segments, it has to replace campaigns too"
+    if told:
+        raise RulesError("\n".join(told))
+    return Rules.model_construct(
+        segments=tuple(filter(None, parsed.segments)),
+        category_groups=parsed.category_groups,
+        campaigns=tuple(filter(None, parsed.campaigns)),
+        audits=parsed.audits,
+        replaced=frozenset(replacing),
+        raw=raw,
+    )
+
+
+def _unknown_keys(replacing: Mapping[Any, Any]) -> Iterator[Problem]:
+    for key in replacing:
+        if key not in KEYS:
+            words = f"is no key that can be replaced at the top of this file; {did_you_mean(key, KEYS)}"
+            yield Problem((key,), words)
+
+
+def _missing_keys(raw: Mapping[str, Any], project_vars: Mapping[Any, Any]) -> Iterator[Problem]:
+    """The project may hold other vars of dbt's, so a misspelt key shows as a missing one."""
+    others = [other for other in project_vars if isinstance(other, str) and other not in KEYS]
+    for key in KEYS:
+        if key not in raw:
+            nearest = difflib.get_close_matches(key, others, n=1)
+            guess = f" (was it meant by {nearest[0]!r}?)" if nearest else ""
+            yield Problem(("vars", key), f"is missing{guess}; the rules need {', '.join(KEYS)}")
+
+
+def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
+    problems: list[Problem] = []
+
+    def one(model: type[_Model], value: object, *where: str | int) -> _Model | None:
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            problems.extend(_problem(detail, where) for detail in error.errors())
+            return None
+
+    def each(model: type[_Model], key: str) -> list[_Model | None]:
+        values = raw.get(key, [])
+        if isinstance(values, list):
+            return [one(model, value, key, i) for i, value in enumerate(values)]
+        problems.append(Problem((key,), f"{_show(values)} is not a list; write one '- name: ...' per rule"))
+        return []
+
+    parsed = ParsedRules(raw, each(Segment, "segments"), each(Campaign, "campaigns"))
+    if "category_groups" in raw:
+        parsed.category_groups = one(CategoryGroups, raw["category_groups"], "category_groups")
+    if "audits" in raw:
+        parsed.audits = one(Audits, raw["audits"], "audits")
+    return parsed, problems
+
+
+def _problem(detail: ErrorDetails, inside: tuple[str | int, ...]) -> Problem:
+    """Pydantic's error in our words: ours as they are, its own on keys and shapes translated."""
+    where = (*inside, *detail["loc"])
+    value = _show(detail["input"])
+    match detail["type"]:
+        case "value_error":
+            return Problem(where, f"{value} {detail.get('ctx', {})['error']}")
+        case "missing":
+            return Problem(where, f"is missing; add {where[-1]!r}")
+        case "extra_forbidden" | "invalid_key":
+            parent = next(part for part in reversed(where[:-1]) if isinstance(part, str))
+            operator = parent == "criteria"
+            noun, known = ("operator", OPERATORS) if operator else ("key", _MODELS[parent].model_fields)
+            fix = did_you_mean(where[-1], known)
+            return Problem(where, f"{str(where[-1])!r} (with value {value}) is no known {noun}; {fix}")
+        case "model_type":
+            return Problem(where, f"{value} is not a set of keys; write key: value pairs")
+        case _:
+            return Problem(where, f"{value}: {detail['msg']}; correct it")
+
+
+def _show(value: object) -> str:
+    if value is None:
+        return "(nothing)"
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def _dotted(where: tuple[str | int, ...]) -> str:
+    """segments[1].criteria[0].metric"""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).removeprefix(".")

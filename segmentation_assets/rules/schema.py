@@ -1,0 +1,149 @@
+"""The shape of each kind of rule: criterion, segment, category groups, campaign, audit bounds.
+
+What a single value may be is in rule_values.py, what must hold between rules (reach, shares, names) in
+rule_checks.py, reading the files in rules.py.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from segmentation_assets.rules.validators import (
+    METRICS,
+    NUMERIC_METRICS,
+    OPERATORS,
+    ORDERS,
+    SHOWN_COLUMNS,
+    Number,
+    a_list,
+    between,
+    campaign_name,
+    distinct,
+    not_empty,
+    number,
+    one_of,
+    plain_name,
+    positive_psi,
+    share_band,
+    text,
+    whole,
+)
+
+Text = Annotated[str, PlainValidator(text)]
+Name = Annotated[str, PlainValidator(plain_name)]
+Percentage = Annotated[Number, PlainValidator(between(0, 100))]
+Shown = Annotated[str, PlainValidator(one_of(SHOWN_COLUMNS, "column"))]
+Categories = Annotated[tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct)]
+
+
+class Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Criterion(Rule):
+    """A metric compared with a bound: exactly one of the operators is set. A NULL metric fails it."""
+
+    metric: Annotated[str, PlainValidator(one_of(tuple(METRICS), "metric"))]
+    at_least: Number | None = None
+    at_most: Number | None = None
+    above: Number | None = None
+    below: Number | None = None
+    is_: bool | None = Field(default=None, alias="is")
+
+    @field_validator("at_least", "at_most", "above", "below", "is_", mode="plain")
+    @classmethod
+    def _fits_the_metric(cls, value: object, info: ValidationInfo) -> Number | bool:
+        earlier = [name for name in OPERATORS if info.data.get(name) is not None]
+        if earlier:
+            raise ValueError(f"is a second operator beside {earlier[0]!r}; a criterion has one, write two criteria")
+        metric = info.data.get("metric")  # absent when it was refused itself
+        if info.field_name == "is_":
+            if metric in NUMERIC_METRICS:
+                raise ValueError(
+                    f"is for true or false, but {metric} is a number; use at_least, at_most, above or below"
+                )
+            if not isinstance(value, bool):
+                raise ValueError("is neither true nor false; write is: true or is: false, without quotes")
+            return value
+        if metric is not None and metric not in NUMERIC_METRICS:
+            raise ValueError(f"is for numbers, but {metric} is true or false; write is: true or is: false")
+        return number(value)
+
+    @model_validator(mode="after")
+    def _has_an_operator(self) -> Self:
+        if not self._set_operators():
+            raise ValueError(f"has no operator; add one of {', '.join(OPERATORS)}")
+        return self
+
+    def _set_operators(self) -> list[tuple[str, Number | bool]]:
+        values = (self.at_least, self.at_most, self.above, self.below, self.is_)
+        return [(name, value) for name, value in zip(OPERATORS, values, strict=True) if value is not None]
+
+    @property
+    def operator(self) -> str:
+        return self._set_operators()[0][0]
+
+    @property
+    def bound(self) -> Number | bool:
+        return self._set_operators()[0][1]
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.operator} {str(self.bound).lower()}"
+
+
+Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(a_list)]
+
+
+class Segment(Rule):
+    name: Name
+    criteria: Criteria = ()
+    expected_share_pct: Annotated[tuple[Number, Number], PlainValidator(share_band)]
+    purpose: Text = ""
+
+
+class CategoryGroups(Rule):
+    travel: Categories
+    necessities: Categories
+
+
+class RankBy(Rule):
+    metric: Annotated[str, PlainValidator(one_of(NUMERIC_METRICS, "metric to rank by"))]
+    order: Annotated[Literal["highest_first", "lowest_first"], PlainValidator(one_of(ORDERS, "order"))]
+
+
+class Campaign(Rule):
+    """An audience: the segment's members that meet the extra criteria, ranked, capped, less a holdout."""
+
+    name: Annotated[str, PlainValidator(campaign_name)]
+    segment: Text
+    criteria: Criteria = ()
+    rank_by: RankBy
+    cap: Annotated[int, PlainValidator(whole(1))]
+    # Above one half the control group would be the larger one.
+    holdout_pct: Annotated[Number, PlainValidator(between(0, 50))] = 10
+    cooldown_months: Annotated[int, PlainValidator(whole(0))] = 0
+    shows: Annotated[tuple[Shown, ...], BeforeValidator(a_list), AfterValidator(distinct)] = ()
+    objective: Text = ""
+    actions: Annotated[tuple[Text, ...], BeforeValidator(a_list)] = ()
+
+
+class Audits(Rule):
+    """Bounds of the audits; dbt_project.yml says why each has the value it has."""
+
+    minimum_segment_share_pct: Percentage
+    drift_baseline_months: Annotated[int, PlainValidator(whole(1, 24))]
+    facts_may_end_days_early: Annotated[int, PlainValidator(whole(0, 27))]  # 28 is a whole month
+    drift_max_psi: Annotated[Number, PlainValidator(positive_psi)]
+    drift_max_change_points: Percentage
+    unknown_category_max_share_pct: Percentage
+    future_dated_max_share_pct: Percentage

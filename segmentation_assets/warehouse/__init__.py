@@ -1,0 +1,1 @@
+"""The warehouse: sessions on DuckDB or Snowflake, and what tables there are."""

@@ -1,0 +1,126 @@
+"""DuckDB: sessions on a database file, and waiting for whoever has it open."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from filelock import FileLock, Timeout
+from pydantic import PrivateAttr
+
+from segmentation_assets.errors import WarehouseError
+
+# As long as dbt waits for it (profiles.yml).
+FOREIGN_LOCK_SECONDS = 240
+
+logger = logging.getLogger(__name__)
+
+
+class DuckDBSession:
+    edit_distance = "levenshtein"
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        self.connection.execute(sql, list(parameters))
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        result = self.connection.execute(sql, list(parameters))
+        names = [column[0].lower() for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
+    """A DuckDB file. One process at a time may have it open for writing."""
+
+    path: str
+    _kept: Any = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DuckDBWarehouse"]:
+        """Open once for all steps of a run and for dbt: what they write goes from the log into the file at its end."""
+        del context
+        import duckdb
+
+        with ExitStack() as stack:
+            if Path(self.path).exists():
+                # What is in the way is for the step that needs the file: it waits, or says in its own words what to do.
+                with suppress(WarehouseError, duckdb.Error):
+                    stack.enter_context(self.exclusive())
+                    self._kept = stack.enter_context(closing(duckdb.connect(self.path)))
+            try:
+                yield self
+            finally:
+                self._kept = None
+
+    @contextmanager
+    def session(self, *, read_only: bool = False) -> Iterator[DuckDBSession]:
+        path = Path(self.path)
+        if read_only and not path.exists():
+            raise WarehouseError(
+                f"There is no DuckDB file at {path}: run `make run` first, or correct SEGMENTATION_DUCKDB_PATH."
+            )
+        with self.exclusive():
+            connection = self._kept.cursor() if self._kept is not None else self._connect(path, read_only)
+            try:
+                connection.execute("set TimeZone = 'UTC'")
+                yield DuckDBSession(connection)
+            finally:
+                connection.close()
+
+    def _connect(self, path: Path, read_only: bool) -> Any:
+        """Waits for a process that is no run of this pipeline, such as a notebook, to let go of the file."""
+        import duckdb
+
+        given_up_at = time.monotonic() + FOREIGN_LOCK_SECONDS
+        while True:
+            try:
+                return duckdb.connect(str(path), read_only=read_only)
+            except duckdb.Error as error:
+                told = str(error).splitlines()[0]
+                if "Could not set lock" not in told:
+                    advice = "Name another file, or move this one away and let the pipeline make it anew."
+                    if "replaying WAL" in told:
+                        # Its last blocks never reached the disk. What stands in the file itself is whole.
+                        advice = (
+                            f"Move {path.name}.wal away, not the database, which is whole without it: as it was before"
+                            " the run that was cut off. Then run the same months again."
+                        )
+                elif time.monotonic() > given_up_at:
+                    advice = "Close the other process."
+                else:
+                    logger.info("Waiting for another process to close %s", path)
+                    time.sleep(0.5)
+                    continue
+                raise WarehouseError(
+                    f"SEGMENTATION_DUCKDB_PATH is {path}, which DuckDB cannot open: {told} {advice}"
+                ) from error
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait for the other runs on this file. DuckDB's own lock refuses at once instead of waiting.
+
+        Re-entrant within a thread; the operating system frees the lock of a killed process.
+        """
+        path = Path(self.path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{path}.lock", is_singleton=True, thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                logger.info("Waiting for another run to finish with %s", path)
+                lock.acquire()
+        except OSError as error:
+            raise WarehouseError(
+                f"SEGMENTATION_DUCKDB_PATH is {path}, whose folder cannot be written: {error.strerror}."
+                " Name one that can."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()

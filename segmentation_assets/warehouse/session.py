@@ -1,0 +1,63 @@
+"""Sessions on the engine that is named. No SQL of the pipeline belongs here."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from segmentation_assets.errors import WarehouseBusyError
+from segmentation_assets.settings import duckdb_path, target
+from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
+from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
+
+
+class Session(Protocol):
+    """One open connection."""
+
+    edit_distance: str  # the engine's name for the Levenshtein distance of two texts
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """The result, one dict per row with lower-case column names."""
+        ...
+
+
+Warehouse = DuckDBWarehouse | SnowflakeWarehouse
+
+
+def warehouse() -> Warehouse:
+    return DuckDBWarehouse(path=str(duckdb_path())) if target() == "duckdb" else SnowflakeWarehouse()
+
+
+@contextmanager
+def try_session(warehouse: Warehouse) -> Iterator[Session | None]:
+    """A session that reads; None where no DuckDB file has been made yet. Raises WarehouseBusyError instead of waiting.
+
+    `Warehouse.session` waits for minutes for a run or a notebook, which is longer than Dagster lets a tick take.
+    """
+    if not isinstance(warehouse, DuckDBWarehouse):
+        with warehouse.session(read_only=True) as session:
+            yield session
+        return
+    import duckdb
+
+    try:
+        with FileLock(f"{warehouse.path}.lock", is_singleton=True, thread_local=False).acquire(timeout=0):
+            connection = duckdb.connect(warehouse.path, read_only=True)
+            try:
+                connection.execute("set TimeZone = 'UTC'")
+                yield DuckDBSession(connection)
+            finally:
+                connection.close()
+    except Timeout as error:
+        raise WarehouseBusyError("A run has the DuckDB file open.") from error
+    except (duckdb.IOException, duckdb.ConnectionException) as error:
+        told = str(error)
+        if "does not exist" in told:
+            yield None
+        elif "Could not set lock" in told or "different configuration" in told:
+            raise WarehouseBusyError("Another process has the DuckDB file open.") from error
+        else:
+            raise

@@ -1,0 +1,1 @@
+"""Dry run of published months under other rules."""

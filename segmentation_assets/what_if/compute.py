@@ -1,0 +1,319 @@
+"""Published months computed again under changed rules, beside what is published, and the two compared.
+
+The SQL is the pipeline's own: the same dbt models with other vars, in schemas of their own that stand only meanwhile
+(the var schema_prefix). No table, view or file that anybody reads is touched. What a person may write as a change is in
+what_if_changes.py, how the result looks in what_if_tables.py.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from segmentation_assets.dbt.project import project_dir, rules
+from segmentation_assets.dbt.runner import DbtRunError, run_models
+from segmentation_assets.months import as_of_date, months_between, parse_month
+from segmentation_assets.publication import audits, schema_version
+from segmentation_assets.rules.edits import WhatIfError, changed_rules
+from segmentation_assets.rules.load import Rules
+from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from segmentation_assets.warehouse.session import Session, Warehouse
+
+NOT_PUBLISHED, NOT_COMPUTED = "Not in the published month", "Not in the what-if"
+NEEDED = ((SILVER, "customer_period_spend"), (GOLD, "customer_segment_history"), (GOLD, "segment_publications"))
+# silver and gold of one what-if are named by when it began, so that what a killed one left is known by its name.
+SCHEMA = re.compile(r"what_if_(\d{14})_[0-9a-f]{6}_(?:silver|gold)")
+# Nothing keeps two what-ifs apart on Snowflake, and none takes this long.
+LEFTOVER_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Segment:
+    name: str
+    before: int  # customers in the published month
+    after: int
+    share_before: float  # 0-100
+    share_after: float
+    floor: float  # the smallest share that is published
+    band: tuple[float, float] | None  # the share that is expected; none for a segment that the changed rules lack
+    failures: tuple[str, ...]  # audits about it that fail after the change
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Customers of a campaign's list; None where no list was published, or the changed rules lack the campaign."""
+
+    campaign: str
+    sent_before: int | None
+    sent_after: int | None
+    held_out_before: int | None
+    held_out_after: int | None
+
+
+@dataclass(frozen=True)
+class Month:
+    month: date
+    segments: tuple[Segment, ...]
+    moves: Mapping[tuple[str, str], int]  # (published segment, segment after the change) -> customers that moved
+    audiences: tuple[Audience, ...]
+    failures: tuple[dict[str, Any], ...]  # rows of segment_audits that fail after the change
+    other_rules: bool  # published under segments that are not today's: the comparison holds that change too
+
+    @property
+    def customers(self) -> int:
+        return sum(segment.after for segment in self.segments)
+
+    @property
+    def moved(self) -> int:
+        return sum(self.moves.values())
+
+    @property
+    def is_publishable(self) -> bool:
+        return not any(audits.is_blocking_failure(row) for row in self.failures)
+
+
+def compute(
+    warehouse: Warehouse, changes: str, file: str = "", first: str = "", last: str = "", *, names: str = "FROM TO"
+) -> list[Month]:
+    """The months from `first` to `last` (YYYY-MM-01, both included) under changed rules, against what is published.
+
+    Without months it is the newest published one; without `last` all from `first` on. `changes` and `file` are those
+    of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, MonthError, RulesError and
+    WarehouseError, each before anything is computed, and WhatIfError with dbt's own words where a model fails.
+    """
+    changed = changed_rules(project_dir(), rules(), changes, file)
+    with warehouse.exclusive():
+        with warehouse.session(read_only=True) as session:
+            schema_version.check(session)
+            months = asked_months(session, first, last, *names.split())
+        with _scratch(warehouse) as prefix:
+            try:
+                _compute(warehouse, prefix, changed, months)
+            except DbtRunError as error:
+                raise WhatIfError(f"dbt could not compute it: {' '.join(str(error).split())}") from error
+            with warehouse.session(read_only=True) as session:
+                return [_compare(session, prefix, changed, month) for month in months]
+
+
+def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> list[date]:
+    """All months from `first` to `last`, as `compute` takes them. Raises WhatIfError and MonthError."""
+    if not all(table_exists(session, schema, table) for schema, table in NEEDED):
+        raise WhatIfError("Nothing has been published yet: run `make run` first.")
+    rows = session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
+    published = [row["snapshot_month"] for row in rows]
+    if not published:
+        raise WhatIfError("No month is published: publish one first (`make month MONTH=...`).")
+    if last and not first:
+        raise WhatIfError(f"{last_name} is {last!r}, but {first_name} is not given; give both.")
+    start = parse_month(first, first_name) if first else published[-1]
+    end = parse_month(last, last_name) if last else max(published[-1], start)
+    if end < start:
+        raise WhatIfError(f"{last_name} {end} lies before {first_name} {start}; give them the other way round.")
+    asked = months_between(start, end)
+    for month in asked:
+        if month not in published:
+            nearest = sorted(sorted(published, key=lambda other: abs((other - month).days))[:3])
+            raise WhatIfError(
+                f"Month {month} is not published, so there is nothing to compare with;"
+                f" the nearest that are: {', '.join(map(str, nearest))}."
+            )
+    return asked
+
+
+@contextmanager
+def _scratch(warehouse: Warehouse) -> Iterator[str]:
+    """The prefix of the two schemas, which are dropped in the end, however it ends."""
+    now = datetime.now(tz=UTC)
+    prefix = f"what_if_{now:%Y%m%d%H%M%S}_{secrets.token_hex(3)}_"
+    with warehouse.session() as session:
+        # Whoever holds the DuckDB file's lock is alone; elsewhere another what-if may be under way.
+        drop_leftovers(session, now if isinstance(warehouse, DuckDBWarehouse) else now - LEFTOVER_AFTER)
+    try:
+        with warehouse.session() as session:
+            for schema in (SILVER, GOLD):
+                session.execute(f"create schema {prefix}{schema}")
+        yield prefix
+    finally:
+        with warehouse.session() as session:
+            for schema in (SILVER, GOLD):
+                session.execute(f"drop schema if exists {prefix}{schema} cascade")
+
+
+def drop_leftovers(session: Session, begun_before: datetime) -> list[str]:
+    """Drop the schemas of what-ifs that were killed; their names."""
+    rows = session.rows("select lower(schema_name) as name from information_schema.schemata order by 1")
+    found = [(row["name"], SCHEMA.fullmatch(row["name"])) for row in rows]
+    left = [name for name, match in found if match and match[1] <= f"{begun_before:%Y%m%d%H%M%S}"]
+    for name in left:
+        session.execute(f"drop schema if exists {name} cascade")
+    return left
+
+
+def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence[date]) -> None:
+    silver, gold = f"{prefix}{SILVER}", f"{prefix}{GOLD}"
+    variables = {
+        **changed.dbt_vars(),
+        "first_month": str(months[0]),
+        "last_month": str(months[-1]),
+        "run_date": str(date.today()),
+        "run_id": prefix.rstrip("_"),
+    }
+    candidate = ["path:models/staging", "transaction_window_metrics", "category_shares", "segment_assignments"]
+    with warehouse.session() as session:
+        if _rollup_serves(session, changed, months):
+            _view(session, f"{silver}.customer_period_spend", f"select * from {SILVER}.customer_period_spend")
+        else:
+            candidate.append("customer_period_spend")
+        # What a person accepted is accepted here too, as long as the audit measures the same.
+        if table_exists(session, SILVER, "segment_audit_overrides"):
+            _view(session, f"{silver}.segment_audit_overrides", f"select * from {SILVER}.segment_audit_overrides")
+        else:
+            candidate.append("segment_audit_overrides")
+        # Drift is measured against what was published before, as in a real run.
+        _view(session, f"{gold}.customer_segment_history", f"select * from {GOLD}.customer_segment_history")
+        for campaign in changed.campaigns:
+            # Whom a cooldown lets rest. Without the addresses: nothing here needs them.
+            if table_exists(session, GOLD, f"audience_{campaign.name}"):
+                contacted = f"select snapshot_month, campaign, customer_id from {GOLD}.audience_{campaign.name}"
+                _view(session, f"{gold}.audience_{campaign.name}", contacted)
+    with tempfile.TemporaryDirectory(prefix="what_if_") as folder:
+        run_models(warehouse, [*candidate, "segment_audits"], variables, prefix, Path(folder))
+        # From here on every asked month counts as published, whether the gate would let it pass or not: the audiences
+        # of a month that it holds back are wanted too. The audits above were measured before.
+        with warehouse.session() as session:
+            session.execute(f"drop view {gold}.customer_segment_history")
+            _view(session, f"{gold}.customer_segment_history", f"select * from {silver}.segment_assignments")
+        run_models(warehouse, ["audience_candidates", "audience_waterfall"], variables, prefix, Path(folder))
+
+
+def _view(session: Session, name: str, sql: str) -> None:
+    session.execute(f"create view {name} as {sql}")
+
+
+def _rollup_serves(session: Session, changed: Rules, months: Sequence[date]) -> bool:
+    """Whether the rollup was made under the category groups of the changed rules; else all facts are read anew."""
+    columns = session.rows(
+        "select count(*) as n from information_schema.columns where lower(table_schema) = ?"
+        " and lower(table_name) = 'customer_period_spend' and lower(column_name) = 'category_groups_hash'",
+        (SILVER,),
+    )
+    if not columns[0]["n"]:  # made by a version that did not note them
+        return False
+    found = session.rows(
+        f"select distinct category_groups_hash as made_under from {SILVER}.customer_period_spend"
+        " where period_start < ?",
+        (as_of_date(months[-1]),),
+    )
+    return [row["made_under"] for row in found] == [category_groups_hash(changed)]
+
+
+def category_groups_hash(of: Rules) -> str:
+    """What the macro of the same name gives. A column added there and not here costs time, as the facts are then read
+    anew; it makes nothing wrong.
+    """
+    noted = {
+        "category_groups": of.raw["category_groups"],
+        "columns": ["amount_squares", "min_amount", "max_amount"],
+    }
+    return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
+
+def _compare(session: Session, prefix: str, changed: Rules, month: date) -> Month:
+    moves = {
+        (row["before"], row["after"]): int(row["customers"])
+        for row in session.rows(
+            f"""
+            select
+                coalesce(published.customer_segment, '{NOT_PUBLISHED}') as before,
+                coalesce(computed.customer_segment, '{NOT_COMPUTED}') as after,
+                count(*) as customers
+            from (
+                select customer_id, customer_segment
+                from {GOLD}.customer_segment_history where snapshot_month = ?
+            ) as published
+            full outer join (
+                select customer_id, customer_segment
+                from {prefix}{SILVER}.segment_assignments where snapshot_month = ?
+            ) as computed on published.customer_id = computed.customer_id
+            group by 1, 2
+            order by 3 desc, 1, 2
+            """,
+            (month, month),
+        )
+    }
+    judged = audits.month_audits(session, month, month, f"{prefix}{SILVER}")
+    failures = tuple(row for row in judged if not row["passed"])
+    return Month(
+        month=month,
+        segments=tuple(_segments(moves, changed, failures)),
+        moves={pair: customers for pair, customers in moves.items() if pair[0] != pair[1]},
+        audiences=tuple(_audiences(session, prefix, changed, month)),
+        failures=failures,
+        other_rules=_published_under(session, month) != rules().segments_hash,
+    )
+
+
+def _segments(
+    moves: Mapping[tuple[str, str], int], changed: Rules, failures: Sequence[Mapping[str, Any]]
+) -> Iterator[Segment]:
+    """In the order of the changed rules; a segment that only the published month has comes last."""
+    before = _totals((old, customers) for (old, _), customers in moves.items() if old != NOT_PUBLISHED)
+    after = _totals((new, customers) for (_, new), customers in moves.items() if new != NOT_COMPUTED)
+    bands = {segment.name: segment.expected_share_pct for segment in changed.segments}
+    for name in [*bands, *sorted(set(before) - set(bands))]:
+        yield Segment(
+            name=name,
+            before=before.get(name, 0),
+            after=after.get(name, 0),
+            share_before=100 * before.get(name, 0) / max(1, sum(before.values())),
+            share_after=100 * after.get(name, 0) / max(1, sum(after.values())),
+            floor=float(changed.audits.minimum_segment_share_pct),
+            band=bands.get(name),
+            failures=tuple(row["audit"] for row in failures if row["customer_segment"] == name),
+        )
+
+
+def _totals(counted: Iterator[tuple[str, int]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for name, customers in counted:
+        totals[name] = totals.get(name, 0) + customers
+    return totals
+
+
+def _audiences(session: Session, prefix: str, changed: Rules, month: date) -> Iterator[Audience]:
+    before, after = _steps(session, GOLD, month), _steps(session, f"{prefix}{GOLD}", month)
+    named = [campaign.name for campaign in changed.campaigns]
+    for campaign in [*named, *sorted({campaign for campaign, _ in before} - set(named))]:
+        yield Audience(
+            campaign=campaign,
+            sent_before=before.get((campaign, "sent")),
+            sent_after=after.get((campaign, "sent")),
+            held_out_before=before.get((campaign, "holdout")),
+            held_out_after=after.get((campaign, "holdout")),
+        )
+
+
+def _steps(session: Session, schema: str, month: date) -> dict[tuple[str, str], int]:
+    if not table_exists(session, schema, "audience_waterfall"):
+        return {}
+    rows = session.rows(
+        f"select campaign, step, customers from {schema}.audience_waterfall where snapshot_month = ?", (month,)
+    )
+    return {(row["campaign"], row["step"]): int(row["customers"]) for row in rows}
+
+
+def _published_under(session: Session, month: date) -> str | None:
+    """The hash of the rules of the month's newest version."""
+    rows = session.rows(
+        f"select rules_hash from {GOLD}.segment_publications where snapshot_month = ? order by version desc limit 1",
+        (month,),
+    )
+    return rows[0]["rules_hash"] if rows else None

@@ -1,0 +1,67 @@
+"""The job `what_if`: a what-if started in the Dagster UI. It has no partitions and materialises no asset."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from segmentation_assets.alerts.events import NO_ALERTS
+from segmentation_assets.automation.dead_runs import in_process_with_lock
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.months import MonthError
+from segmentation_assets.rules.edits import WhatIfError
+from segmentation_assets.rules.load import RulesError
+from segmentation_assets.warehouse.session import Warehouse
+from segmentation_assets.what_if import compute as what_if
+
+
+class WhatIfConfig(dg.Config):
+    set: str = Field(
+        default="",
+        description="Changes, separated by commas: Declining.spend_change_pct=-25,churn_prevention.cap=500",
+    )
+    rules: str = Field(default="", description="Path of a YAML file whose rules are taken instead of today's.")
+    first_month: str = Field(default="", description="YYYY-MM-01; the newest published month where it is empty.")
+    last_month: str = Field(default="", description="YYYY-MM-01, included; all from first_month on where it is empty.")
+
+
+def what_if_job() -> dg.JobDefinition:
+    @dg.op(
+        pool="warehouse",
+        description="Published months under changed rules, against what is published. Publishes nothing.",
+    )
+    def recompute_with_changed_rules(
+        context: dg.OpExecutionContext, config: WhatIfConfig, warehouse: dg.ResourceParam[Warehouse]
+    ) -> None:
+        from segmentation_assets.what_if import tables as what_if_tables
+
+        try:
+            months = what_if.compute(
+                warehouse, config.set, config.rules, config.first_month, config.last_month,
+                names="first_month last_month",
+            )  # fmt: skip
+        except (WhatIfError, MonthError, RulesError, WarehouseError) as error:
+            raise dg.Failure(description=str(error), allow_retries=False) from error
+        metadata: dict[str, Any] = {
+            name: dg.MetadataValue.md(what_if_tables.markdown(months, name))
+            for name in ("segments", "migrations", "audiences")
+        }
+        context.add_output_metadata(
+            {
+                "notes": dg.MetadataValue.md(what_if_tables.markdown_notes(months)),
+                **metadata,
+                "customers_who_move": sum(month.moved for month in months),
+                "months_that_would_be_blocked": sum(not month.is_publishable for month in months),
+            }
+        )
+
+    @dg.job(
+        name="what_if",
+        description="Recompute published months with changed rules and show what would change. Publishes nothing.",
+        executor_def=in_process_with_lock,
+        tags={NO_ALERTS: "true"},
+    )
+    def job() -> None:
+        recompute_with_changed_rules()
+
+    return job

@@ -1,0 +1,147 @@
+"""A process that runs the Dagster job: definitions and caches are read from the environment once per process.
+
+It loads the graph, then reads steps from its input, one JSON object a line, and answers each with a line that says what
+it did:
+    {"do": "run", "first": ..., "last": ..., "selection": ..., "variables": {...}, "network_seconds": ...}
+    {"do": "execute", "sql": ...}    a statement on the warehouse
+    {"do": "what if", "changes": ..., "first": ..., "last": ...}    its tables
+`selection` is one of SELECTIONS or a list of asset keys, `variables` hold for that step only.
+"""
+
+import json
+import sys
+import traceback
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from segmentation_assets.assets.checks import CANDIDATE
+from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.dbt.runner import InProcessDbt
+from segmentation_assets.definitions import build_defs
+from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.publication import audits
+from segmentation_assets.warehouse.session import warehouse
+from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
+from segmentation_assets.what_if import compute as what_if
+from segmentation_assets.what_if import tables as what_if_tables
+
+MARK = "STEP "
+# Without the tests of the models, which the first run has shown to run.
+MODELS = dg.AssetSelection.groups("staging", "metrics", "segments_candidate", "segments_published").without_checks()
+SELECTIONS = {
+    "models": MODELS,
+    "models and audits": MODELS
+    | dg.AssetSelection.checks(*(dg.AssetCheckKey(CANDIDATE, audit.name) for audit in audits.AUDITS)),
+}
+# A statement the emulator cannot answer is sent again until then.
+NETWORK_SECONDS = 120
+
+
+def run(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
+    wanted = step.get("selection")
+    limited = SnowflakeWarehouse(login_seconds=15, network_seconds=step.get("network_seconds", NETWORK_SECONDS))
+    # Lineage is read from the same SQL every time: once is enough to show that it can be.
+    definitions = build_defs({"warehouse": limited, "dbt": InProcessDbt(column_lineage=wanted is None)})
+    if wanted is None:
+        job = definitions.resolve_job_def(monthly_segmentation)
+    else:
+        selection = (
+            SELECTIONS[wanted]
+            if isinstance(wanted, str)
+            else dg.AssetSelection.assets(*map(dg.AssetKey, wanted)).without_checks()
+        )
+        part = dg.define_asset_job(
+            "part", selection=selection, executor_def=dg.in_process_executor, partitions_def=monthly_partitions()
+        )
+        definitions = dg.Definitions.merge(definitions, dg.Definitions(jobs=[part]))
+        job = definitions.resolve_job_def("part")
+    result = job.execute_in_process(
+        instance=instance,
+        tags={"dagster/asset_partition_range_start": step["first"], "dagster/asset_partition_range_end": step["last"]},
+        raise_on_error=False,
+    )
+    failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    evaluations = result.get_asset_check_evaluations()
+    return {
+        "success": result.success,
+        "run_id": result.run_id,
+        "materialized": sorted(
+            {event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key}
+        ),
+        "failed_steps": {event.step_key: told(event.step_failure_data) for event in failures},
+        "checks": len(evaluations),
+        "failed_checks": [
+            evaluation.check_name
+            for evaluation in evaluations
+            if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR
+        ],
+    }
+
+
+def told(failure: Any) -> str:
+    """What a person reads of a failed step: the description of a dg.Failure, or the error at the root."""
+    if failure.user_failure_data:
+        return str(failure.user_failure_data.description)
+    error = failure.error
+    while error.cause:
+        error = error.cause
+    return str(error.message)
+
+
+def published() -> list[list[str]]:
+    """Per month: rows and money of the history, and the newest version in the log."""
+    with warehouse().session() as session:
+        rows = session.rows(
+            """
+            select history.snapshot_month, count(*) as n, cast(sum(lifetime_value) as decimal(38, 2)) as money,
+                max(log.version) as version
+            from gold.customer_segment_history as history
+            left join (select snapshot_month, max(version) as version from gold.segment_publications group by 1) as log
+                on history.snapshot_month = log.snapshot_month
+            group by history.snapshot_month order by 1
+            """
+        )
+    return [[str(value) for value in row.values()] for row in rows]
+
+
+def tables_of_what_if(months: list[what_if.Month]) -> list[str]:
+    names = ("segments", "migrations", "audiences")
+    return [*(what_if_tables.markdown(months, name) for name in names), what_if_tables.markdown_notes(months)]
+
+
+def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
+    if step["do"] == "execute":
+        with warehouse().session() as session:
+            session.execute(step["sql"])
+        return {}
+    if step["do"] == "what if":
+        months = what_if.compute(warehouse(), step["changes"], "", step["first"], step["last"])
+        return {"tables": tables_of_what_if(months)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in step.get("variables", {}).items():
+            patch.setenv(name, value)
+        done = run(instance, step)
+    return {**done, "published": published()}
+
+
+def main() -> None:
+    # While the caller makes the data: what the first step would import.
+    import dagster_snowflake  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import dbt.adapters.snowflake
+    import dbt.cli.main  # noqa: F401
+
+    build_defs()
+    instance = dg.DagsterInstance.ephemeral()
+    for line in sys.stdin:
+        try:
+            done = answer(instance, json.loads(line))
+        except Exception:  # noqa: BLE001 - the test that asked shows it
+            done = {"error": traceback.format_exc()}
+        sys.stdout.write("\n" + MARK + json.dumps(done) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Where the Snowflake tests run: an emulator's server, or, where `make test-snowflake` says so, a real account.
+
+On an account everything happens in a database of its own, which is made before and dropped after.
+"""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import snowflake.connector
+
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.snowflake import (
+    REQUIRED,
+    SETTINGS,
+    SnowflakeSession,
+    is_emulator,
+    settings,
+)
+
+# Set by `make test-snowflake` only: tests that anybody runs never touch an account because its variables are set.
+ON_AN_ACCOUNT = os.environ.get("SEGMENTATION_TEST_SNOWFLAKE") == "account"
+# A statement the emulator cannot answer makes the connector ask again until its time is up.
+SERVER_SECONDS, STATEMENT_SECONDS = 60, 600 if ON_AN_ACCOUNT else 30
+# The connector's name of each setting, where it is not dagster-snowflake's.
+CONNECTOR_NAMES = {"private_key_path": "private_key_file", "private_key_password": "private_key_file_pwd"}
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with these Snowflake variables and no others."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SNOWFLAKE_")}
+    return {**own, "SEGMENTATION_TARGET": "snowflake", **variables}
+
+
+@contextmanager
+def account() -> Iterator[dict[str, str]]:
+    """The variables that lead to a database of the test's own."""
+    with on_an_account() if ON_AN_ACCOUNT else emulator() as variables:
+        yield variables
+
+
+@contextmanager
+def emulator() -> Iterator[dict[str, str]]:
+    """A server of its own: a session that dies inside a transaction blocks the table until its server ends."""
+    port = free_port()
+    server = subprocess.Popen(
+        [str(Path(sys.executable).with_name("fakesnow")), "-s", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + SERVER_SECONDS
+        while True:
+            with closing(socket.socket()) as client:
+                if client.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None and time.monotonic() < deadline, "the emulator did not start"
+            time.sleep(0.2)
+        yield {
+            "SNOWFLAKE_ACCOUNT": "fakesnow",
+            "SNOWFLAKE_USER": "fake",
+            "SNOWFLAKE_PASSWORD": "snow",
+            # The emulator makes the database that a session names.
+            "SNOWFLAKE_DATABASE": "segmentation",
+            "SNOWFLAKE_HOST": "127.0.0.1",
+            "SNOWFLAKE_PORT": str(port),
+            "SNOWFLAKE_PROTOCOL": "http",
+        }
+    finally:
+        server.kill()
+        server.wait(timeout=10)
+
+
+@contextmanager
+def on_an_account() -> Iterator[dict[str, str]]:
+    given = {name: value for name in SETTINGS.values() if (value := os.environ.get(name, "").strip())}
+    database = f"segmentation_test_{secrets.token_hex(4)}"
+    without = {name: value for name, value in given.items() if name != "SNOWFLAKE_DATABASE"}
+    with session_on(without) as session:
+        session.execute(f"create database {database} data_retention_time_in_days = 0 comment = 'Tests; may be dropped'")
+    try:
+        yield {**given, "SNOWFLAKE_DATABASE": database}
+    finally:
+        with session_on(without) as session:
+            session.execute(f"drop database if exists {database}")
+
+
+@contextmanager
+def session_on(variables: Mapping[str, str], database: str | None = None) -> Iterator[SnowflakeSession]:
+    """A session through the connector alone: dagster-snowflake takes seconds to import."""
+    arguments: dict[str, object] = {
+        CONNECTOR_NAMES.get(key, key): variables[name] for key, name in SETTINGS.items() if name in variables
+    }
+    if database:
+        arguments["database"] = database
+    if "port" in arguments:
+        arguments["port"] = int(str(arguments["port"]))
+    connection = snowflake.connector.connect(
+        **arguments,
+        login_timeout=30,
+        network_timeout=STATEMENT_SECONDS,
+        session_parameters={"CLIENT_TELEMETRY_ENABLED": False, "TIMEZONE": "UTC"},
+    )
+    with closing(connection), pytest.MonkeyPatch.context() as patch:
+        # What the product's loader asks, to know an emulator by.
+        patch.setenv("SNOWFLAKE_PROTOCOL", variables.get("SNOWFLAKE_PROTOCOL", "https"))
+        yield SnowflakeSession(connection)
+
+
+def missing() -> str:
+    """What `make test-snowflake` lacks, in one line; empty when it may begin."""
+    try:
+        settings()
+    except WarehouseError as error:
+        unset = [SETTINGS[key] for key in REQUIRED if not os.environ.get(SETTINGS[key], "").strip()]
+        return f"make test-snowflake needs a real account. Not set: {', '.join(unset)}." if unset else str(error)
+    if is_emulator():
+        return "make test-snowflake needs a real account, and SNOWFLAKE_PROTOCOL is http: an emulator. Unset it."
+    return ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(missing() or None)

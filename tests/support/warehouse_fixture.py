@@ -1,0 +1,124 @@
+"""A warehouse in a temporary DuckDB file, and the two ways to compute months in it: plain dbt and the Dagster job."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+
+from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.dbt import project as dbt_project
+from segmentation_assets.definitions import build_defs
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from tests.support.portfolio import Portfolio
+
+CANDIDATE = "path:models/staging path:models/metrics config.group:segments_candidate"
+
+
+@dataclass
+class Pipeline:
+    path: Path
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+
+    @contextmanager
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = duckdb.connect(str(self.path))
+        try:
+            connection.execute("set TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+    def load(self, portfolio: Portfolio) -> None:
+        with self.connection() as connection:
+            portfolio.load(connection)
+
+    def frame(self, sql: str) -> pd.DataFrame:
+        with self.connection() as connection:
+            return connection.execute(sql).df()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.connection() as connection:
+            return connection.execute(sql).fetchall()
+
+    def execute(self, sql: str) -> None:
+        with self.connection() as connection:
+            connection.execute(sql)
+
+    def dbt(
+        self,
+        first: date,
+        last: date | None = None,
+        select: str | None = None,
+        variables: Mapping[str, object] | None = None,
+        arguments: Sequence[str] = (),
+        command: str = "build",
+    ) -> tuple[bool, list[str]]:
+        """Plain dbt; whether it succeeded, and what it said at warn level or above."""
+        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+        from dbt.adapters.factory import reset_adapters
+        from dbt.cli.main import dbtRunner
+        from dbt.contracts.graph.manifest import Manifest
+
+        said: list[str] = []
+
+        def listen(event: Any) -> None:
+            if event.info.level in ("warn", "error"):
+                said.append(event.info.msg)
+
+        manifest = None
+        if not variables:
+            manifest = Manifest.from_msgpack(
+                dbt_project.manifest_path().with_name("partial_parse.msgpack").read_bytes()
+            )
+            manifest.build_flat_graph()
+        months = {"first_month": str(first), "last_month": str(last or first)}
+        with dbt_project.environment():
+            reset_adapters()
+            result = dbtRunner(
+                manifest=manifest,
+                callbacks=[listen],
+            ).invoke(
+                [
+                    "--log-level", "none", *command.split(), *dbt_project.project_arguments(self.path.parent / "dbt"),
+                    *dbt_project.vars_arguments({**months, **(variables or {})}),
+                    *(["--select", select] if select else []), *arguments,
+                ]
+            )  # fmt: skip
+            DuckDBConnectionManager.close_all_connections()
+            reset_adapters()
+        if result.exception:
+            said.append(str(result.exception))
+        return bool(result.success), said
+
+    def run(
+        self, first: date, last: date | None = None, select: Sequence[str] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        """The Dagster job for the months, in this process; `select` names assets as group/name keys."""
+        last = last or first
+        job = build_defs({"warehouse": DuckDBWarehouse(path=str(self.path))}).resolve_job_def(monthly_segmentation)
+        return job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(key.split("/")) for key in select] if select else None,
+            partition_key=str(first) if first == last else None,
+            tags=None
+            if first == last
+            else {
+                "dagster/asset_partition_range_start": str(first),
+                "dagster/asset_partition_range_end": str(last),
+            },
+            raise_on_error=False,
+        )
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    path = tmp_path / "segmentation.duckdb"
+    monkeypatch.setenv("SEGMENTATION_DUCKDB_PATH", str(path))
+    return Pipeline(path)

@@ -1,0 +1,263 @@
+"""What a person sees when the database, the facts, the month or the disk is not as it should be: `segmentation month`.
+
+Locks out: a traceback or a page of dbt's in place of one line that says what is wrong, found where, and what to do; bad
+input that is published in silence, such as facts loaded twice; and published tables that a refused run has touched.
+Settings that are mistyped, and files that are no database, are in test_cli.py.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.support.command_line import SECONDS, segmentation, settings
+from tests.support.known_mix import BUDGET, DECLINING, GROWING, STABLE, TRAVELERS, known_mix
+from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
+
+SETTINGS = {
+    "SEGMENTATION_SOURCE": "warehouse",
+    "SEGMENTATION_DUCKDB_PATH": "data/segmentation.duckdb",
+    "SEGMENTATION_EXPORT_URI": "memory://exports",
+}
+REFUSED = "The star schema in schema 'gold' breaks the source contract; nothing was computed."
+OTHER_VERSION = "error: The database was made by another version of this pipeline: "
+
+
+@pytest.fixture(scope="module")
+def november(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """330 customers, November 2025 published by plain dbt."""
+    with pipeline_at(tmp_path_factory.mktemp("november") / "segmentation.duckdb") as pipeline:
+        pipeline.load(known_mix(NOVEMBER, {TRAVELERS: 40, DECLINING: 25, GROWING: 40, BUDGET: 75, STABLE: 150}))
+        succeeded, said = pipeline.dbt(NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
+        assert succeeded, said
+    return pipeline.path
+
+
+@pytest.fixture
+def folder(november: Path, tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    shutil.copy(november, tmp_path / "data" / "segmentation.duckdb")
+    return tmp_path
+
+
+def published(file: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table that is published."""
+    with duckdb.connect(str(file), read_only=True) as connection:
+        names = connection.execute(
+            "select table_name from duckdb_tables() where schema_name = 'gold' and regexp_matches(table_name,"
+            " '^(segment|customer)_') order by 1"
+        ).fetchall()
+        return {name: connection.execute(f"from gold.{name} order by all").fetchall() for (name,) in names}
+
+
+def database(folder: Path) -> Path:
+    return folder / "data" / "segmentation.duckdb"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(
+            "alter table silver.transaction_window_metrics add column extra integer",
+            r"out of sync.*Target columns not in source: \[.*extra",
+            id="one too many",
+        ),
+        pytest.param(
+            "alter table silver.transaction_window_metrics drop column lifetime_value",
+            r"out of sync.*Source columns not in target: \[.*lifetime_value",
+            id="one too few",
+        ),
+        pytest.param(
+            "alter table silver.transaction_window_metrics alter lifetime_value type decimal(20, 2)",
+            r"out of sync.*New column types: \[.*lifetime_value",
+            id="of another type",
+        ),
+        pytest.param(
+            "alter table gold.segment_publications drop column content_hash",
+            r"segment_publications.*content_hash",
+            id="a log with one too few",
+        ),
+    ],
+)
+def test_plain_dbt_names_the_column_that_is_in_the_way(november: Path, tmp_path: Path, change: str, told: str) -> None:
+    shutil.copy(november, tmp_path / "segmentation.duckdb")
+    with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
+        pipeline.execute(change)
+        before = published(pipeline.path)
+        succeeded, said = pipeline.dbt(NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
+        assert not succeeded
+        assert re.search(told, " ".join(said), re.DOTALL), said
+        assert published(pipeline.path) == before
+
+
+@pytest.mark.parametrize(
+    ("breakage", "month", "given", "told"),
+    [
+        pytest.param(
+            "", "2023-12-01", {}, "error: Month 2023-12-01 cannot be computed: the months on offer are 2024-01-01 to ",
+            id="a month before the start",
+        ),
+        pytest.param(
+            "", "2025-10-01", {"SEGMENTATION_START_MONTH": "2025-11-01"},
+            "error: Month 2025-10-01 cannot be computed: the months on offer are 2025-11-01 to ",
+            id="a month before the start that was set",
+        ),
+        pytest.param(
+            "", "2025-11-01", {"SEGMENTATION_RULES": "absent.yml"},
+            "error: absent.yml: cannot be read (No such file or directory); correct the path or the file's permissions",
+            id="no rules file",
+        ),
+        pytest.param(
+            "alter table gold.customer_segment_history drop column is_active", "2025-11-01", {},
+            OTHER_VERSION + "gold.customer_segment_history lacks column is_active. Nothing was computed. Use the",
+            id="an older database",
+        ),
+        pytest.param(
+            "alter table gold.segment_summary add column median_value double", "2025-11-01", {},
+            OTHER_VERSION + "gold.segment_summary has the unknown column median_value. Nothing was computed. Use the",
+            id="a newer database",
+        ),
+        pytest.param(
+            "alter table gold.segment_publications drop column content_hash", "2025-11-01", {},
+            OTHER_VERSION + "gold.segment_publications lacks column content_hash. Nothing was computed. Use the",
+            id="an older log",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_seen_before_a_run_is_one_line_and_no_run(
+    folder: Path, breakage: str, month: str, given: dict[str, str], told: str
+) -> None:
+    if breakage:
+        with duckdb.connect(str(database(folder))) as connection:
+            connection.execute(breakage)
+    before = published(database(folder))
+    code, out, err = segmentation(folder, "month", month, **SETTINGS, **given)
+    assert (code, out) == (2, ""), out + err
+    (line,) = err.splitlines()
+    assert line.startswith(told)
+    assert published(database(folder)) == before
+    assert not (folder / ".dagster" / "history").exists(), "a run was started"
+
+
+@pytest.mark.parametrize(
+    ("breakage", "told"),
+    [
+        pytest.param(
+            "update gold.fct_transactions set customer_key = null where transaction_key < 4",
+            "- fct_transactions.customer_key: expected a value in every row, found NULL in 3 of 685 rows.",
+            id="NULL customers",
+        ),
+        pytest.param(
+            "update gold.fct_transactions set transaction_key = null where transaction_key in"
+            " (select transaction_key from gold.fct_transactions where transaction_date >= '2025-11-01' limit 2)",
+            "- fct_transactions.transaction_key: expected a value in every row, found NULL in 2 of 330 rows"
+            " of 2025-11-01; fill them at the source.",
+            id="NULL keys",
+        ),
+        pytest.param(
+            "insert into gold.fct_transactions select * from gold.fct_transactions"
+            " where transaction_date >= '2025-11-01' limit 3",
+            "- fct_transactions.transaction_key: expected a key of its own in every row, found 330 keys in 333 rows"
+            " of 2025-11-01; remove the rows that were loaded twice.",
+            id="facts that are there twice",
+        ),
+        pytest.param(
+            "alter table gold.fct_transactions alter transaction_amount set data type varchar",
+            "- fct_transactions.transaction_amount: expected DECIMAL, found VARCHAR.",
+            id="amounts as text",
+        ),
+    ],
+)
+def test_facts_that_break_the_contract_are_named_in_one_line(folder: Path, breakage: str, told: str) -> None:
+    with duckdb.connect(str(database(folder))) as connection:
+        connection.execute(breakage)
+    before = published(database(folder))
+    code, out, err = segmentation(folder, "month", "2025-11-01", **SETTINGS)
+    assert code == 1, out + err
+    said = [line for line in err.splitlines() if line and not line.startswith(("The run failed", "The published"))]
+    assert said == [REFUSED, told]
+    assert published(database(folder)) == before
+
+
+def test_a_month_without_facts_keeps_its_version_and_is_told_in_words(folder: Path) -> None:
+    with duckdb.connect(str(database(folder))) as connection:
+        connection.execute("delete from gold.fct_transactions where transaction_date >= '2025-11-01'")
+    before = published(database(folder))
+    code, out, err = segmentation(folder, "month", str(date(2025, 11, 1)), **SETTINGS)
+    assert code == 1, out + err
+    assert "Not published: 2025-11-01. Each keeps its last published version, if it has one." in err
+    # Declining customers bought last on 24 August: 100 days before the as-of date.
+    assert (
+        "- 2025-11-01: facts_reach_the_end_of_the_month: 99 days without facts before the as-of date;"
+        " has to be at most 0.\n"
+    ) in err
+    assert "The load of the last days has not arrived. Wait for it, then run the month again." in err
+    for noise in ("Traceback", "DagsterAssetCheckFailedError"):
+        assert noise not in out + err
+    assert published(database(folder)) == before
+
+
+def mounted(folder: Path, mount: str, after: str = "true", **given: str) -> tuple[int, str, str]:
+    """`segmentation month` in a mount namespace of its own, where a read-only file system stops root too."""
+    command = shlex.join([sys.executable, "-m", "segmentation_assets.cli", "month", "2025-11-01"])
+    environment = settings(**{**SETTINGS, "SEGMENTATION_TARGET": "duckdb", **given})
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", f"{mount} || exit 99; {command}; code=$?; {after}"
+         " || exit 98; exit $code"],
+        cwd=folder, env={**environment, "PATH": os.environ["PATH"]}, text=True, capture_output=True, timeout=SECONDS,
+    )  # fmt: skip
+    assert done.returncode not in (98, 99), f"no file system could be mounted: {done.stderr}"
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_read_only_disk_is_one_line(folder: Path) -> None:
+    before = published(database(folder))
+    code, out, err = mounted(folder, "mount --bind data data && mount -o remount,bind,ro data")
+    assert (code, out) == (2, ""), out + err
+    assert err == (
+        f"error: SEGMENTATION_DUCKDB_PATH is {database(folder)}, whose folder cannot be written: Read-only file system."
+        " Name one that can.\n"
+    )
+    assert published(database(folder)) == before
+    assert [path.name for path in (folder / "data").iterdir()] == ["segmentation.duckdb"]
+
+
+def test_a_read_only_dagster_home_is_one_line(folder: Path) -> None:
+    before = published(database(folder))
+    (folder / "home").mkdir()
+    read_only = "mount --bind home home && mount -o remount,bind,ro home"
+    code, out, err = mounted(folder, read_only, DAGSTER_HOME=str(folder / "home"))
+    assert (code, out) == (2, ""), out + err
+    assert err == (
+        f"error: DAGSTER_HOME is {folder / 'home'}, which cannot be written: Read-only file system."
+        " Name a folder that can.\n"
+    )
+    assert published(database(folder)) == before
+
+
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    before = published(database(folder))
+    kilobytes = database(folder).stat().st_size // 1024 + 256
+    (folder / "full").mkdir()
+    code, out, err = mounted(
+        folder,
+        f"mount -t tmpfs -o size={kilobytes}k tmpfs full && cp data/segmentation.duckdb full/"
+        " && { cat /dev/zero > full/filler 2>/dev/null; true; }",
+        after="rm full/filler && cp full/segmentation.duckdb* data/",
+        SEGMENTATION_DUCKDB_PATH="full/segmentation.duckdb",
+    )
+    assert code == 1, out + err
+    said = [line for line in err.splitlines() if line and not line.startswith(("The run failed", "The published"))]
+    assert len(said) == 1, err
+    assert said[0].startswith("The disk is full: ")
+    assert "No space left on device" in said[0]
+    assert said[0].endswith("Free space and run the same again.")
+    assert published(database(folder)) == before

@@ -1,0 +1,127 @@
+"""`segmentation run` as a person meets it, and what a mistyped setting looks like.
+
+Locks out: a first run that needs something nobody mentioned, a second one that changes published tables, runs that
+leave no history behind, and mistakes that end in a traceback or in a green exit code.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+
+from segmentation_assets.rules.load import load_rules
+from segmentation_assets.sources import completejourney
+from tests.support import oracle
+from tests.support.command_line import CHECKOUT, segmentation
+from tests.support.portfolio import Portfolio
+from tests.warehouse.test_parity import assert_same
+
+DEMO = {"SEGMENTATION_SOURCE": "synthetic", "SEGMENTATION_CUSTOMERS": "1200"}
+SEGMENTS = ["High-Value Travelers", "Declining", "New & Growing", "Budget-Conscious", "Stable Mid-Spenders"]
+
+
+def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        names = connection.execute(
+            "select schema_name || '.' || table_name from duckdb_tables()"
+            " where schema_name in ('silver', 'gold') order by 1"
+        ).fetchall()
+        return {
+            # Drift is measured against the months published before, of which the first run had none.
+            name: connection.execute(
+                f"select * from {name} {'where severity = $$error$$' if name.endswith('audits') else ''} order by all"
+            ).fetchall()
+            for (name,) in names
+        }
+
+
+def runs(home: Path) -> list[dg.DagsterRun]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(home))
+        with dg.DagsterInstance.get() as instance:
+            return list(instance.get_runs())
+
+
+def test_a_first_run_and_a_second(tmp_path: Path) -> None:
+    code, out, err = segmentation(tmp_path, "run", **DEMO)
+    assert code == 0, out + err
+    table = out[out.index("Segments of ") :].splitlines()
+    shown = [line for line in table if any(line.lstrip().startswith(name) for name in SEGMENTS)]
+    assert [line.split("  ")[0].strip() for line in shown] == SEGMENTS
+    assert all("%" in line for line in shown)
+    assert "Next: make ui" in out
+    assert "make why CUSTOMER=" in out
+    for noise in ("DEBUG", "INFO", "Traceback", "Warning", "nanobind"):
+        assert noise not in out + err, err
+    first = tables(tmp_path / "data" / "segmentation.duckdb")
+    assert len({row[0] for row in first["gold.customer_segment_history"]}) == 12
+    assert [run.status for run in runs(tmp_path / ".dagster")] == [dg.DagsterRunStatus.SUCCESS]
+
+    code, out, err = segmentation(tmp_path, "run", **DEMO)
+    assert code == 0, out + err
+    second = tables(tmp_path / "data" / "segmentation.duckdb")
+    versions = [
+        {row[0]: row for row in found.pop("gold.segment_publications") if row[1] == 1} for found in (first, second)
+    ]
+    assert versions[0] == versions[1], "what was logged stays"
+    # A month may be published again because drift could not be measured the first time; nobody moves by that.
+    restated = [found.pop("gold.segment_restatements") for found in (first, second)]
+    assert restated[0] == []
+    assert all(from_segment == to_segment for _, _, from_segment, to_segment, _ in restated[1])
+    assert list(first) == list(second)
+    for name, rows in first.items():
+        assert rows == second[name], f"{name} differs"
+    assert [run.status for run in runs(tmp_path / ".dagster")] == [dg.DagsterRunStatus.SUCCESS] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "told"),
+    [
+        (["run"], {"SEGMENTATION_TARGET": "oracle"}, "SEGMENTATION_TARGET is 'oracle'; it has to be one of: duckdb"),
+        (["run"], {"SEGMENTATION_SOURCE": "excel"}, "SEGMENTATION_SOURCE is 'excel'; it has to be one of: synthetic, "),
+        (["month", "2025-11-02"], {}, "MONTH is '2025-11-02'; it has to be the first day of a month, as 2025-11-01."),
+        (["month", "2199-01-01"], {}, "Month 2199-01-01 cannot be computed: the months on offer are 2024-01-01 to "),
+        (["backfill", "2025-11-01", "2025-10-01"], {}, "The last month 2025-10-01 lies before the first, 2025-11-01."),
+        (["run"], {"SEGMENTATION_CUSTOMERS": "abc"}, "SEGMENTATION_CUSTOMERS is 'abc'; it has to be a whole number"),
+        (["run"], {"SEGMENTATION_DUCKDB_PATH": "garbage.duckdb"}, "garbage.duckdb, which DuckDB cannot open: "),
+        (["run"], {"SEGMENTATION_RULES": "malformed.yml"}, "malformed.yml: line 2: is not valid YAML"),
+        (["why", "CUST1", "2025-11-01"], {}, "run `make run` first"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, (list, dict)) else None,
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_not_a_run(
+    tmp_path: Path, arguments: list[str], given: dict[str, str], told: str
+) -> None:
+    (tmp_path / "garbage.duckdb").write_bytes(b"no database" * 1000)
+    (tmp_path / "malformed.yml").write_text("segments: [\n")
+    code, out, err = segmentation(tmp_path, *arguments, **given)
+    assert code == 2, out + err
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+    assert not (tmp_path / ".dagster" / "history").exists(), "a run was started"
+
+
+def test_the_complete_journey_is_published_as_the_oracle_computes_it(tmp_path: Path) -> None:
+    code, out, err = segmentation(tmp_path, "run", SEGMENTATION_SOURCE="completejourney")
+    assert code == 0, out + err
+    project = CHECKOUT / "dbt_models"
+    rules = load_rules(project, project / "rules" / "completejourney.yml")
+    columns = ", ".join(oracle.HISTORY_COLUMNS)
+    with duckdb.connect(str(tmp_path / "data" / "segmentation.duckdb"), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        portfolio = Portfolio.read(connection)
+        found = connection.execute(f"select {columns} from gold.customer_segment_history").df()
+    months = [
+        month.date() for month in pd.date_range(completejourney.FIRST_MONTH, completejourney.LAST_MONTH, freq="MS")
+    ]
+    assert len(months) == 7
+    expected = [
+        oracle.assign_segments(portfolio, month, rules.raw["segments"], rules.raw["category_groups"])
+        for month in months
+    ]
+    assert_same(found, pd.concat(expected))

@@ -1,0 +1,438 @@
+"""The whole graph through the real connector and dbt-snowflake over HTTP, against an emulator of Snowflake.
+
+Locks out: SQL that only DuckDB understands, an engine that gives another cent, segment, rank or holdout, a gate that
+holds on one engine only, a month left half replaced, a secret in a log, and a lost connection that is tried for ever.
+`make test-snowflake` runs the same against a real account. What an emulator cannot prove is in docs/snowflake.md; how
+logins are refused is in test_snowflake_login.py.
+"""
+
+import json
+import math
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlglot
+from pytest_httpserver import HTTPServer
+from sqlglot import exp
+
+from segmentation_assets.assets import star_schema
+from segmentation_assets.dbt import project as dbt_project
+from segmentation_assets.sources.snowflake_load import copy_tables
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from segmentation_assets.what_if import compute as what_if
+from tests.support import snowflake_account
+from tests.support.lost_connection import CuttingProxy, cutting_proxy
+from tests.support.run_steps import MARK, tables_of_what_if
+from tests.support.snowflake_account import ON_AN_ACCOUNT, environment, session_on
+from tests.support.snowflake_portfolio import FIRST_MONTH, LAST_MONTH, SECOND_MONTH, thresholds_among_customers
+from tests.support.warehouse_fixture import CANDIDATE, Pipeline
+
+ROOT = Path(__file__).parents[2]
+RUN_SECONDS = 3600 if ON_AN_ACCOUNT else 600
+SECRET = "correct-horse-battery"
+LAST_DAYS_ARE_MISSING = "delete from gold.fct_transactions where transaction_date >= '2025-10-22'"
+# Bounds, and the categories too, so that the facts are read anew; and a cooldown, which looks back at published lists.
+WHAT_IF = "Declining.spend_change_pct=-10,category_groups.travel=Travel,core_retention.cooldown_months=1"
+NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+# When, by which run, and the engine's own hash of the content.
+DIFFERS = {"published_at", "run_id", "content_hash"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the steps did on Snowflake, everything they said, and where they left their compiled SQL."""
+
+    told: dict[str, dict[str, Any]]
+    said: str
+    target_path: Path
+    logins_refused: int
+    proxy: CuttingProxy | None
+    what_if_on_duckdb: list[str]
+
+
+def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
+    """What is done on Snowflake, in this order."""
+    last = {"do": "run", "first": str(LAST_MONTH), "last": str(LAST_MONTH)}
+    second = {"do": "run", "first": str(SECOND_MONTH), "last": str(SECOND_MONTH)}
+    elsewhere = {"SNOWFLAKE_HOST": "127.0.0.1", "SNOWFLAKE_PROTOCOL": "http", "SNOWFLAKE_PRIVATE_KEY_PATH": ""}
+    wrong = {**elsewhere, "SNOWFLAKE_PORT": str(login_port), "SNOWFLAKE_PASSWORD": SECRET}
+    asked = {
+        "backfill": {**last, "first": str(FIRST_MONTH)},
+        "what if": {**last, "do": "what if", "first": str(SECOND_MONTH), "changes": WHAT_IF},
+        "wrong password": {**last, "variables": wrong},
+        "rerun": {**second, "selection": "models"},
+        "facts lost": {"do": "execute", "sql": LAST_DAYS_ARE_MISSING},
+        "refused": {**last, "selection": "models and audits"},
+    }
+    if proxy_port is not None:
+        cut = {"variables": {"SNOWFLAKE_PORT": str(proxy_port)}, "network_seconds": 2}
+        asked["cut"] = {**second, **cut, "selection": [["gold", "customer_segment_history"]]}
+    return asked
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[dict[str, str]]:
+    with snowflake_account.account() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="module")
+def duckdb_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parity") / "segmentation.duckdb"
+
+
+@pytest.fixture(scope="module")
+def process(account: dict[str, str], duckdb_file: Path) -> Iterator[subprocess.Popen[str]]:
+    """Runs the steps it is told on Snowflake; it loads while the data are made."""
+    target_path = duckdb_file.parent / "snowflake"
+    target_path.mkdir()
+    # The project parsed by an earlier test run, where nothing has changed since.
+    (dbt_project.target_dir() / "manifests").mkdir(parents=True, exist_ok=True)
+    (target_path / "manifests").symlink_to(dbt_project.target_dir() / "manifests")
+    with duckdb_file.with_name("said.log").open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.run_steps"],
+            cwd=ROOT,
+            env={
+                **environment(account),
+                "DBT_TARGET_PATH": str(target_path),
+                "SEGMENTATION_EXPORT_URI": str(duckdb_file.with_name("exports")),
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,  # a file: nobody reads a pipe while DuckDB is at work, and a full one would hold it up
+            text=True,
+        )
+        yield process
+        process.kill()
+        process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def refusing_server() -> Iterator[HTTPServer]:
+    """Answers every login with a refusal. Not the plugin's server: all modules of a test process share that one."""
+    with HTTPServer() as server:
+        server.expect_request("/session/v1/login-request").respond_with_json(
+            {
+                "data": None,
+                "code": "390100",
+                "message": "Incorrect username or password was specified.",
+                "success": False,
+            }
+        )
+        yield server
+
+
+@pytest.fixture(scope="module")
+def run(
+    account: dict[str, str], process: subprocess.Popen[str], duckdb_file: Path, refusing_server: HTTPServer
+) -> Iterator[Run]:
+    """The steps on Snowflake through the Dagster job, and at the same time on DuckDB through plain dbt."""
+    pipeline = Pipeline(duckdb_file)
+    pipeline.load(thresholds_among_customers())
+    with pipeline.connection() as connection, session_on(account) as session:
+        copy_tables(session, connection, "gold")
+    with ExitStack() as stack:
+        proxy = None
+        if not ON_AN_ACCOUNT:  # the proxy reads what passes, which TLS does not let it
+            proxy = stack.enter_context(cutting_proxy(int(account["SNOWFLAKE_PORT"]), is_cut_at))
+        asked = steps(refusing_server.port, proxy.port if proxy else None)
+        assert process.stdin
+        process.stdin.write("".join(json.dumps(step) + "\n" for step in asked.values()))
+        process.stdin.flush()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SEGMENTATION_DUCKDB_PATH", str(duckdb_file))
+            what_if_on_duckdb = same_steps_on_duckdb(pipeline)
+        out, _ = process.communicate(timeout=RUN_SECONDS)
+        said = duckdb_file.with_name("said.log").read_text() + out
+        told = [json.loads(line.removeprefix(MARK)) for line in out.splitlines() if line.startswith(MARK)]
+        assert len(told) == len(asked), said[-6000:]
+        assert not [step["error"] for step in told if "error" in step]
+        target_path = duckdb_file.parent / "snowflake"
+        refused = len(refusing_server.log)
+        yield Run(dict(zip(asked, told, strict=True)), said, target_path, refused, proxy, what_if_on_duckdb)
+
+
+def is_cut_at(sql: str) -> bool:
+    """The month's own rows; the log of publications and the one of restatements read the table and come before."""
+    return re.match(r"\s*insert into \S*customer_segment_history\b", sql, re.IGNORECASE) is not None
+
+
+def same_steps_on_duckdb(pipeline: Pipeline) -> list[str]:
+    """The tables of the what-if."""
+    tables: list[str] = []
+    for first, last, select in (
+        (FIRST_MONTH, LAST_MONTH, None),
+        (SECOND_MONTH, SECOND_MONTH, f"{CANDIDATE} config.group:segments_published"),
+        (LAST_MONTH, LAST_MONTH, CANDIDATE),  # the job stops at the checks, before publication
+    ):
+        if select == CANDIDATE:
+            pipeline.execute(LAST_DAYS_ARE_MISSING)
+        # The day the job passes: it decides which facts are of the future.
+        variables = {"first_month": str(first), "last_month": str(last), "run_date": str(date.today())}
+        succeeded, said = pipeline.dbt(
+            first, last, select=select, arguments=[*NO_TESTS, *dbt_project.vars_arguments(variables)]
+        )
+        assert succeeded, said
+        if select is None:
+            months = what_if.compute(
+                DuckDBWarehouse(path=str(pipeline.path)), WHAT_IF, "", str(SECOND_MONTH), str(LAST_MONTH)
+            )
+            tables = tables_of_what_if(months)
+    return tables
+
+
+# Sources
+
+
+def test_a_demo_source_fills_an_account_once(
+    account: dict[str, str], process: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert process.poll() is None  # it loads meanwhile
+    monkeypatch.setenv("SEGMENTATION_SOURCE", "synthetic")
+    monkeypatch.setenv("SEGMENTATION_SOURCE_SCHEMA", "demo")
+    monkeypatch.setenv("SEGMENTATION_CUSTOMERS", "15")
+    with session_on(account) as session:
+        assert star_schema.fill(session).startswith("Filled")
+        (facts,) = session.rows("select count(*) as n, min(transaction_date) as first_day from demo.fct_transactions")
+        assert facts["n"] > 1000
+        assert star_schema.fill(session).startswith("The star schema is complete already")
+
+
+# The pipeline
+
+
+def test_three_months_are_published_through_the_job(run: Run) -> None:
+    backfill = run.told["backfill"]
+    assert backfill["success"], backfill
+    assert [month for month, *_ in backfill["published"]] == [str(FIRST_MONTH), str(SECOND_MONTH), str(LAST_MONTH)]
+    assert {"gold/audience_premium_rewards", "activation/export_premium_rewards", "gold/campaign_outcomes"} <= set(
+        backfill["materialized"]
+    )
+    assert backfill["checks"] > 100
+
+
+def test_a_month_computed_again_repeats_nothing(run: Run) -> None:
+    rerun = run.told["rerun"]
+    assert rerun["success"], rerun
+    assert {"silver/customer_period_spend", "gold/customer_segment_history"} <= set(rerun["materialized"])
+    assert rerun["published"] == run.told["backfill"]["published"]
+
+
+def test_a_month_that_fails_its_audits_keeps_its_published_version(run: Run) -> None:
+    refused = run.told["refused"]
+    assert not refused["success"]
+    assert "facts_reach_the_end_of_the_month" in refused["failed_checks"]
+    assert "silver/segment_audits" in refused["materialized"]
+    assert not {"gold/customer_segment_history", "gold/segment_summary"} & set(refused["materialized"])
+    assert refused["published"] == run.told["rerun"]["published"]
+
+
+def test_a_refused_login_ends_the_run_in_one_line_and_is_not_tried_again(run: Run) -> None:
+    refused = run.told["wrong password"]
+    (said,) = refused["failed_steps"].values()
+    assert "SNOWFLAKE_PASSWORD" in said
+    assert len(said.strip().splitlines()) == 1
+    assert run.logins_refused == 1
+    assert refused["published"] == run.told["backfill"]["published"]
+
+
+def test_no_log_holds_a_secret(account: dict[str, str], run: Run) -> None:
+    written = [path.read_text(errors="replace") for path in run.target_path.rglob("*") if path.is_file()]
+    assert any("customer_segment_history" in text for text in written)
+    for secret in (SECRET, account.get("SNOWFLAKE_PASSWORD"), account.get("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE")):
+        if secret:
+            word = re.compile(rf"\b{re.escape(secret)}\b")  # the emulator's, snow, begins many a word
+            assert not [text for text in (run.said, *written) if word.search(text)]
+
+
+def agree(ours: object, theirs: object, scale: int) -> bool:
+    """Money to the cent, ratios to nine digits, the rest exactly. The emulator gives some sums back as doubles."""
+    if isinstance(ours, float) and isinstance(theirs, (float, int, Decimal)):
+        return math.isclose(ours, float(theirs), rel_tol=1e-9, abs_tol=1e-9)
+    if isinstance(ours, Decimal) and isinstance(theirs, (float, int, Decimal)):
+        return abs(ours - round(Decimal(theirs), scale)) == 0
+    return type(ours) is type(theirs) and ours == theirs
+
+
+def test_every_table_is_the_same_on_both_engines(account: dict[str, str], run: Run, duckdb_file: Path) -> None:
+    assert run.told["backfill"]["success"]
+    with duckdb.connect(str(duckdb_file), read_only=True) as connection, session_on(account) as session:
+        columns: dict[str, dict[str, int]] = {}
+        for schema, table, column, scale in connection.execute(
+            "select table_schema, table_name, column_name, coalesce(numeric_scale, 0) from information_schema.columns"
+            " where table_schema in ('gold', 'silver') order by table_schema, table_name, ordinal_position"
+        ).fetchall():
+            if column not in DIFFERS:
+                columns.setdefault(f"{schema}.{table}", {})[column] = scale
+        assert {"gold.customer_segment_history", "gold.audience_premium_rewards", "silver.segment_audits"} <= set(
+            columns
+        )
+        for table, scales in columns.items():
+            # The key columns come first in every table; the rest makes the order of a doubled key plain.
+            names = ", ".join(scales)
+            order = ", ".join(f"{name} nulls first" for name in scales)
+            ours = connection.execute(f"select {names} from {table} order by {order}").fetchall()
+            theirs = [tuple(row.values()) for row in session.rows(f"select {names} from {table} order by {order}")]
+            assert len(ours) == len(theirs), table
+            for our_row, their_row in zip(ours, theirs, strict=True):
+                differing = [
+                    (name, left, right)
+                    for (name, scale), left, right in zip(scales.items(), our_row, their_row, strict=True)
+                    if not agree(left, right, scale)
+                ]
+                assert not differing, (table, our_row[:4], differing)
+        (held_out,) = connection.execute(
+            "select count(*) from gold.audience_core_retention where treatment_group = 'holdout'"
+        ).fetchone() or (0,)
+        assert held_out > 0
+
+
+def test_a_what_if_shows_the_same_on_both_engines_and_leaves_nothing(account: dict[str, str], run: Run) -> None:
+    assert run.told["what if"]["tables"] == run.what_if_on_duckdb
+    assert "| Stable Mid-Spenders | Declining |" in run.what_if_on_duckdb[1]
+    with session_on(account, account["SNOWFLAKE_DATABASE"]) as session:
+        schemas = [
+            row["name"] for row in session.rows("select lower(schema_name) as name from information_schema.schemata")
+        ]
+    assert "gold" in schemas
+    assert not [name for name in schemas if name.startswith("what_if")]
+
+
+# What was sent
+
+
+# Words that Snowflake takes for no name (its "Reserved & limited keywords", less those no query would use).
+RESERVED = set(
+    re.findall(
+        r"\w+",
+        """
+        all alter and any as between by case cast check column connect constraint create cross current database delete
+        distinct drop else exists false following for from full grant group having ilike in increment inner insert
+        intersect into is issue join lateral left like minus natural not null of on or order organization qualify regexp
+        revoke right rlike row rows sample schema select set some start table tablesample then to trigger true try_cast
+        union unique update using values view when whenever where with
+        """,
+    )
+)
+
+
+def test_the_sql_is_snowflakes(run: Run) -> None:
+    """Every compiled statement parses, names nothing by a reserved word and calls nothing unknown."""
+    files = sorted(run.target_path.glob("runs/*/run/**/*.sql"))
+    assert len({path.name for path in files}) > 80
+    for path in files:
+        for statement in sqlglot.parse(path.read_text(), read="snowflake"):
+            assert statement is not None
+            assert not isinstance(statement, exp.Command), (path.name, statement.sql()[:200])
+            names = {
+                node.alias.lower() for node in statement.find_all(exp.Alias, exp.TableAlias, exp.CTE) if node.alias
+            }
+            assert not names & RESERVED, path.name
+            unknown = {call.name for call in statement.find_all(exp.Anonymous)}
+            assert not unknown, (path.name, unknown)
+            assert not list(statement.find_all(exp.Filter)), path.name
+
+
+def test_sqlfluff_finds_nothing_in_the_models_compiled_for_snowflake(run: Run, tmp_path: Path) -> None:
+    """As the re-run has compiled them, which replaces months; the audiences as the backfill has."""
+    built = {path.name for path in run.target_path.glob("runs/*/run/**/*.sql")}  # an ephemeral model is in its readers
+    compiled = {
+        path.name: path
+        for path in sorted(run.target_path.glob("runs/*/compiled/**/*.sql"), key=lambda path: path.stat().st_mtime)
+        if path.name in built
+        and path.parent.suffix != ".yml"  # not the tests of the yml files, which are a few generic ones over and over
+    }
+    assert {"customer_period_spend.sql", "segment_audits.sql", "audience_core_retention.sql"} <= set(compiled)
+    for name, path in compiled.items():
+        (tmp_path / name).write_text(path.read_text())
+    # Any one rule: what does not parse is a finding with every rule. Layout is linted where the SQL is written.
+    lint = [sys.executable, "-m", "sqlfluff", "lint", "--disable-progress-bar", "--processes", "2"]
+    done = subprocess.run(
+        [
+            *lint,
+            "--templater",
+            "raw",
+            "--dialect",
+            "snowflake",
+            "--rules",
+            "CP01",
+            "--config",
+            "pyproject.toml",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+# Last: a session that ends inside a transaction stays open in the emulator until its server ends
+
+
+DIES_HALF_WAY = """
+import json, os, signal, sys
+from tests.support.snowflake_account import session_on
+with session_on(json.loads(sys.argv[1])) as session:
+    for statement in json.loads(sys.argv[2]):
+        session.execute(statement)
+    print(session.rows("select count(*) as n from gold.segment_summary")[0]["n"], flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def statements_up_to_the_delete(run: Run) -> Sequence[str]:
+    """What dbt sent when it replaced a month, up to the point at which the month is gone."""
+    folder = run.target_path / "runs" / f"publication-{run.told['rerun']['run_id'][:8]}"
+    sent = (folder / "run/segmentation/models/segments/segment_summary.sql").read_text()
+    statements = [part.strip() for part in sent.split(";") if part.strip()]
+    assert [statement.split()[0] for statement in statements] == ["begin", "delete", "insert", "commit"]
+    return statements[:2]
+
+
+def test_a_client_killed_between_delete_and_insert_leaves_the_month_as_it_was(
+    account: dict[str, str], run: Run
+) -> None:
+    with session_on(account) as session:
+        before = session.rows("select * from gold.segment_summary order by snapshot_month, customer_segment")
+        died = subprocess.run(
+            [sys.executable, "-c", DIES_HALF_WAY, json.dumps(account), json.dumps(statements_up_to_the_delete(run))],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        assert int(died.stdout) == len(before) - 5  # the dying session itself saw the month gone
+        assert session.rows("select * from gold.segment_summary order by snapshot_month, customer_segment") == before
+
+
+if not ON_AN_ACCOUNT:
+
+    def test_a_connection_lost_between_delete_and_insert_ends_the_run_and_leaves_the_month(run: Run) -> None:
+        """The network goes away under dbt. The rows themselves are compared with DuckDB's above."""
+        assert run.proxy is not None
+        assert run.proxy.cut_at is not None
+        assert [sql.split()[0].lower() for sql in run.proxy.passed if "customer_segment_history" in sql][-1] == "delete"
+        cut = run.told["cut"]
+        assert not cut["success"]
+        assert cut["published"] == run.told["refused"]["published"]
+        assert 0 < run.proxy.refused < 40  # tried again, with growing pauses, and given up
+
+else:
+    from tests.support.account_only import *  # noqa: F403

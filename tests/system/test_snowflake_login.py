@@ -1,0 +1,179 @@
+"""Credentials that are missing, wrong or lead nowhere, and the set-up script, through the real connector.
+
+Locks out: an error that comes late, in many words or without the variable's name, a secret in a log, and a login
+that is tried again and again.
+"""
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlglot
+from pytest_httpserver import HTTPServer
+from sqlglot import exp
+
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
+from tests.support.snowflake_account import emulator, session_on
+
+ROOT = Path(__file__).parents[2]
+SECRET = "correct-horse-battery"
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[dict[str, str]]:
+    """An emulator wherever the tests run: it accepts any login, and what is refused never reaches an account."""
+    with emulator() as variables:
+        yield variables
+
+
+@pytest.fixture
+def configured(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in SETTINGS.values():
+        monkeypatch.delenv(name, raising=False)
+    for name, value in account.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def refused(warehouse: SnowflakeWarehouse | None = None) -> str:
+    with pytest.raises(WarehouseError) as caught, (warehouse or SnowflakeWarehouse()).session():
+        pass
+    said = str(caught.value)
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize("name", ["SNOWFLAKE_ACCOUNT", "SNOWFLAKE_USER", "SNOWFLAKE_DATABASE", "SNOWFLAKE_PASSWORD"])
+def test_a_missing_variable_is_named(configured: pytest.MonkeyPatch, name: str) -> None:
+    configured.delenv(name)
+    configured.setenv("SNOWFLAKE_HOST", "192.0.2.1")  # nobody's: a connection would be tried for seconds
+    assert name in refused()
+
+
+def test_a_key_that_cannot_be_used_is_named(configured: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+    path = tmp_path / "key.p8"
+    configured.setenv("SNOWFLAKE_PRIVATE_KEY_PATH", str(path))
+    assert refused() == f"SNOWFLAKE_PRIVATE_KEY_PATH is {path}, which cannot be read: No such file or directory."
+    path.write_text("not a key")
+    assert "no private key in PEM" in refused()
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"open sesame")))
+    assert "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE" in refused()
+    configured.setenv("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", SECRET)
+    said = refused()
+    assert "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE" in said
+    assert SECRET not in said
+    configured.setenv("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "open sesame")
+    with SnowflakeWarehouse().session() as session:
+        assert session.rows("select 1 as n") == [{"n": 1}]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "named"),
+    [
+        ("390100", "Incorrect username or password was specified.", "SNOWFLAKE_PASSWORD"),
+        (
+            "390189",
+            "Role 'ANALYST' specified in the connect string does not exist or not authorized.",
+            "SNOWFLAKE_ROLE",
+        ),
+        ("390201", "The requested warehouse does not exist or not authorized.", "SNOWFLAKE_WAREHOUSE"),
+        ("390201", "The requested database does not exist or not authorized.", "SNOWFLAKE_DATABASE"),
+    ],
+)
+def test_a_refused_login_is_told_once_and_in_one_line(
+    configured: pytest.MonkeyPatch,
+    httpserver: HTTPServer,
+    caplog: pytest.LogCaptureFixture,
+    code: str,
+    message: str,
+    named: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    httpserver.expect_request("/session/v1/login-request").respond_with_json(
+        {"data": None, "code": code, "message": message, "success": False}
+    )
+    configured.setenv("SNOWFLAKE_PORT", str(httpserver.port))
+    configured.setenv("SNOWFLAKE_PASSWORD", SECRET)
+    configured.setenv("SNOWFLAKE_ROLE", "analyst")
+    configured.setenv("SNOWFLAKE_WAREHOUSE", "big")
+    said = refused()
+    assert named in said
+    assert SECRET not in said
+    assert caplog.text
+    assert SECRET not in caplog.text
+    assert len(httpserver.log) == 1
+
+
+@pytest.fixture
+def hangs_up() -> Iterator[tuple[int, list[object]]]:
+    """A port where somebody listens who closes every connection, and who came."""
+    came: list[object] = []
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                client, address = listener.accept()
+            except OSError:
+                return
+            came.append(address)
+            client.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], came
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(timeout=10)
+
+
+def test_a_host_that_does_not_answer_is_given_up_after_a_few_attempts(
+    configured: pytest.MonkeyPatch, hangs_up: tuple[int, list[object]], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    port, came = hangs_up
+    configured.setenv("SNOWFLAKE_PORT", str(port))
+    configured.setenv("SNOWFLAKE_PASSWORD", SECRET)
+    said = refused(SnowflakeWarehouse(login_seconds=3))
+    assert "SNOWFLAKE_HOST" in said
+    assert SECRET not in caplog.text
+    assert 0 < len(came) < 15
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_run_of_dbt_gets_the_limits_of_the_warehouse_and_nobody_after_it() -> None:
+    import snowflake.connector
+
+    def limit() -> int | None:
+        with snowflake.connector.connect(
+            account="fakesnow", user="fake", password="snow", host=os.environ["SNOWFLAKE_HOST"],
+            port=int(os.environ["SNOWFLAKE_PORT"]), protocol="http",
+        ) as connection:  # fmt: skip
+            return connection.network_timeout
+
+    before = limit()
+    with SnowflakeWarehouse(network_seconds=7).exclusive():
+        assert limit() == 7
+    assert limit() == before
+
+
+def test_the_setup_runs_twice_where_the_emulator_can(account: dict[str, str]) -> None:
+    places = [
+        statement.sql(dialect="snowflake", comments=False)
+        for statement in sqlglot.parse((ROOT / "snowflake/setup.sql").read_text(), read="snowflake")
+        if isinstance(statement, exp.Create) and statement.kind in ("DATABASE", "SCHEMA")
+    ]
+    assert len(places) == 5
+    with session_on(account, "setup") as session:
+        for statement in [*places, *places]:
+            session.execute(statement)
+        schemas = session.rows("select lower(schema_name) as name from segmentation.information_schema.schemata")
+    assert {"gold", "silver", "test_failures", "governance"} <= {row["name"] for row in schemas}

@@ -1,0 +1,169 @@
+"""What the source contract refuses, and that it says table, column, expected and found.
+
+Locks out: money as text or as a floating number, dates whose day depends on the session's time zone, a column that was
+renamed upstream, repeated keys that count facts twice, and NULLs and missing days that leave facts out without a word.
+"""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+
+import duckdb
+import pytest
+
+from segmentation_assets.sources import SourceError, contract
+from segmentation_assets.warehouse.duckdb import DuckDBSession
+from tests.support import portfolios
+
+BEFORE = date(2025, 12, 1)
+
+
+@pytest.fixture(scope="module")
+def pristine() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        portfolios.threshold_portfolio(date(2025, 11, 1)).load(connection)
+        yield connection
+
+
+@pytest.fixture
+def source(pristine: duckdb.DuckDBPyConnection) -> Iterator[DuckDBSession]:
+    """A star schema that keeps the contract; what the test changes is undone."""
+    pristine.execute("begin")
+    yield DuckDBSession(pristine)
+    pristine.execute("rollback")
+
+
+def findings(session: DuckDBSession, before: date = BEFORE) -> list[str]:
+    with pytest.raises(SourceError) as refused:
+        contract.check(session, "gold", before)
+    first, *lines = str(refused.value).splitlines()
+    assert first == "The star schema in schema 'gold' breaks the source contract; nothing was computed."
+    return lines
+
+
+def test_a_star_schema_that_keeps_it_passes(source: DuckDBSession) -> None:
+    contract.check(source, "gold", BEFORE)
+    source.execute("alter table gold.fct_transactions add column loaded_by varchar")  # beyond the contract: ignored
+    source.execute("drop table gold.marketing_suppressions")  # optional
+    contract.check(source, "GOLD", BEFORE)
+
+
+@pytest.mark.parametrize("table", sorted(set(contract.CONTRACT) - contract.OPTIONAL))
+def test_a_missing_table_is_named(source: DuckDBSession, table: str) -> None:
+    source.execute(f"drop table gold.{table}")
+    assert findings(source) == [f"- {table}: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look)."]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(table, column) for table, columns in contract.CONTRACT.items() for column in columns]
+)
+def test_a_missing_column_is_named(source: DuckDBSession, table: str, column: str) -> None:
+    source.execute(f"alter table gold.{table} rename column {column} to renamed_upstream")
+    (line,) = findings(source)
+    assert line.startswith(f"- {table}.{column}: expected ")
+    assert "found no such column (there are: " in line
+    assert "renamed_upstream" in line
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "data_type", "expected"),
+    [
+        ("fct_transactions", "transaction_amount", "VARCHAR", "DECIMAL"),
+        ("fct_transactions", "transaction_amount", "DOUBLE", "DECIMAL"),
+        ("fct_transactions", "transaction_date", "TIMESTAMP WITH TIME ZONE", "DATE or a TIMESTAMP without time zone"),
+        ("fct_transactions", "transaction_date", "VARCHAR", "DATE or a TIMESTAMP without time zone"),
+        ("fct_transactions", "customer_key", "VARCHAR", "a whole number"),
+        ("dim_customer", "customer_key", "VARCHAR", "a whole number"),
+        ("dim_customer", "customer_id", "BIGINT", "text"),
+        ("dim_customer", "valid_to", "TIMESTAMP WITH TIME ZONE", "DATE or a TIMESTAMP without time zone"),
+        ("dim_customer", "is_current", "INTEGER", "BOOLEAN"),
+        ("dim_merchant_category", "category_key", "DOUBLE", "a whole number or text"),
+        ("marketing_suppressions", "customer_id", "BIGINT", "text"),
+    ],
+)
+def test_a_wrong_type_is_named(source: DuckDBSession, table: str, column: str, data_type: str, expected: str) -> None:
+    source.execute(f"alter table gold.{table} alter column {column} set data type {data_type} using null")
+    assert findings(source) == [f"- {table}.{column}: expected {expected}, found {data_type}."]
+
+
+@pytest.mark.parametrize(
+    ("column", "data_type"),
+    [("transaction_date", "TIMESTAMP"), ("transaction_amount", "INTEGER"), ("merchant_category_key", "VARCHAR")],
+)
+def test_a_type_that_means_the_same_passes(source: DuckDBSession, column: str, data_type: str) -> None:
+    source.execute(f"alter table gold.fct_transactions alter column {column} set data type {data_type}")
+    contract.check(source, "gold", BEFORE)
+
+
+def test_every_finding_is_told_at_once(source: DuckDBSession) -> None:
+    source.execute("drop table gold.dim_date")
+    source.execute("alter table gold.dim_customer drop column email")
+    source.execute("alter table gold.fct_transactions alter column transaction_amount set data type varchar")
+    assert [line.split(":")[0] for line in findings(source)] == [
+        "- fct_transactions.transaction_amount",
+        "- dim_customer.email",
+        "- dim_date",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [(table, column) for table, columns in contract.NEVER_NULL.items() for column in columns]
+)
+def test_a_null_is_named_with_its_count(source: DuckDBSession, table: str, column: str) -> None:
+    (rows,) = source.rows(f"select count(*) as n, max({column}) as newest from gold.{table}")
+    source.execute(f"update gold.{table} set {column} = null where {column} = ?", (rows["newest"],))
+    (nulls,) = source.rows(f"select count(*) - count({column}) as n from gold.{table}")
+    assert findings(source) == [
+        f"- {table}.{column}: expected a value in every row, found NULL in {nulls['n']} of {rows['n']:,} rows."
+    ]
+
+
+@pytest.mark.parametrize(("table", "column"), contract.UNIQUE.items())
+def test_a_repeated_key_is_named_with_the_counts(source: DuckDBSession, table: str, column: str) -> None:
+    source.execute(f"insert into gold.{table} select * from gold.{table} limit 2")
+    (rows,) = source.rows(f"select count(*) as n from gold.{table}")
+    assert findings(source) == [
+        f"- {table}.{column}: expected a key of its own in every row, found {rows['n'] - 2} keys in {rows['n']} rows."
+    ]
+
+
+def test_a_category_without_a_key_takes_no_fact_along(source: DuckDBSession) -> None:
+    source.execute("insert into gold.dim_merchant_category values (null, 'A'), (null, 'B')")
+    contract.check(source, "gold", BEFORE)
+
+
+def test_a_gap_in_the_calendar_is_named(source: DuckDBSession) -> None:
+    source.execute("delete from gold.dim_date where full_date in ('2025-10-05', '2025-10-07')")
+    (line,) = findings(source)
+    assert line.startswith("- dim_date.full_date: expected each day of the facts once, ")
+    assert line.endswith(" found 2 missing, the first 2025-10-05.")
+
+
+def test_a_day_that_is_there_twice_is_named(source: DuckDBSession) -> None:
+    source.execute("insert into gold.dim_date values (1, '2025-10-05')")
+    (line,) = findings(source)
+    assert line.endswith(" found 1 more than once, the first 2025-10-05.")
+
+
+def test_a_calendar_of_timestamps_is_read_by_its_days(source: DuckDBSession) -> None:
+    source.execute("alter table gold.dim_date alter column full_date set data type timestamp")
+    source.execute("alter table gold.fct_transactions alter column transaction_date set data type timestamp")
+    (newest,) = source.rows(
+        "select max(transaction_date) as day from gold.fct_transactions where transaction_date < ?", (BEFORE,)
+    )
+    evening = datetime.combine(newest["day"].date(), datetime.max.time())
+    source.execute(
+        "update gold.fct_transactions set transaction_date = ? where transaction_date = ?", (evening, newest["day"])
+    )
+    contract.check(source, "gold", BEFORE)
+
+
+def test_the_calendar_may_end_with_the_closed_months(source: DuckDBSession) -> None:
+    (future,) = source.rows("select count(*) as n from gold.fct_transactions where transaction_date >= ?", (BEFORE,))
+    assert future["n"], "the portfolio has future-dated facts"
+    source.execute("delete from gold.dim_date where full_date >= ?", (BEFORE,))
+    contract.check(source, "gold", BEFORE)
+
+
+def test_no_facts_at_all_is_for_the_audits_to_tell(source: DuckDBSession) -> None:
+    source.execute("delete from gold.fct_transactions")
+    contract.check(source, "gold", BEFORE)

@@ -1,0 +1,149 @@
+"""What marketing picks up, from the published months to the files.
+
+Locks out: somebody in a file who objected or is held out, added and removed lists that do not lead to the full one, an
+unpublished month exported, and files others may read.
+"""
+
+import csv
+import hashlib
+import io
+import stat
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from segmentation_assets.assets.exports import export_month
+from segmentation_assets.dbt.project import rules
+from segmentation_assets.exports.audience import refuse_unpublished
+from segmentation_assets.exports.store import ExportError, ExportStore
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from tests.support.published_months import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
+from tests.support.warehouse_fixture import Pipeline
+
+MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
+CAMPAIGNS = [campaign.name for campaign in rules().campaigns]
+
+
+@pytest.fixture
+def made(audiences_file: Path, tmp_path: Path) -> Iterator[Pipeline]:
+    with pipeline_at(tmp_path / "copy" / "segmentation.duckdb", audiences_file) as pipeline:
+        yield pipeline
+
+
+def export(pipeline: Pipeline, store: ExportStore, *months: date) -> None:
+    with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
+        refuse_unpublished(session, months)
+        for month in months:
+            for campaign in rules().campaigns:
+                export_month(session, store, campaign, month)
+
+
+def files(store: ExportStore, campaign: str, month: date) -> dict[str, bytes]:
+    manifest = store.manifest(campaign, month)
+    assert manifest is not None
+    return {name: store.file(campaign, month, manifest, name) for name in manifest["files"]}
+
+
+def records(content: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+def customers(content: bytes) -> set[str]:
+    return {row["customer_id"] for row in records(content)}
+
+
+def exported(store: ExportStore, month: date) -> set[tuple[str, str]]:
+    """Campaign and customer of every list."""
+    return {(name, one) for name in CAMPAIGNS for one in customers(files(store, name, month)["full.csv"])}
+
+
+def test_the_files_hold_the_target_group_and_the_manifest_describes_them(made: Pipeline, tmp_path: Path) -> None:
+    store = ExportStore(str(tmp_path / "out"))
+    export(made, store, NOVEMBER)
+    for name in CAMPAIGNS:
+        target = made.rows(
+            f"select customer_id, sha256(email) from gold.audience_{name} where snapshot_month = '{NOVEMBER}'"
+            " and treatment_group = 'target' order by audience_rank"
+        )
+        found, manifest = files(store, name, NOVEMBER), store.manifest(name, NOVEMBER)
+        assert manifest is not None
+        assert [row["customer_id"] for row in records(found["full.csv"])] == [row[0] for row in target]
+        assert pq.read_table(io.BytesIO(found["full.parquet"]))["customer_id"].to_pylist() == [row[0] for row in target]
+        steps = f"select step, customers from gold.audience_waterfall where campaign = '{name}'"
+        assert manifest["waterfall"] == dict(made.rows(f"{steps} and snapshot_month = '{NOVEMBER}'"))
+        assert manifest["waterfall"]["sent"] == manifest["files"]["full.csv"]["rows"] == len(target)
+        for file, content in found.items():
+            assert manifest["files"][file]["sha256"] == hashlib.sha256(content).hexdigest()
+            if file.endswith(".csv"):
+                assert manifest["files"][file]["rows"] == len(records(content))
+
+
+def test_nobody_held_out_or_suppressed_since_is_in_a_file(made: Pipeline, tmp_path: Path) -> None:
+    store = ExportStore(str(tmp_path / "out"))
+    export(made, store, NOVEMBER)
+    before = exported(store, NOVEMBER)
+    objecting = {one for _, one in sorted(before)[::5]}
+    assert objecting
+    for one in objecting:
+        made.execute(f"insert into gold.marketing_suppressions (customer_id) values ('{one}')")
+    export(made, store, NOVEMBER)
+    # Who shares an address with one who objected must not be written to either.
+    mailboxes = {
+        one: (mail or one).strip().lower()
+        for one, mail in made.rows("select customer_id, email from gold.dim_customer where is_current")
+    }
+    closed = {mailboxes[one] for one in objecting}
+    assert exported(store, NOVEMBER) == {(name, one) for name, one in before if mailboxes[one] not in closed}
+    for name in CAMPAIGNS:
+        held_out = {row[0] for row in made.rows(
+            f"select customer_id from gold.audience_{name}"
+            f" where snapshot_month = '{NOVEMBER}' and treatment_group = 'holdout'"
+        )}  # fmt: skip
+        found = files(store, name, NOVEMBER)
+        for file in ("full.csv", "added.csv"):
+            assert not customers(found[file]) & (held_out | objecting)
+
+
+def test_added_and_removed_replayed_from_nothing_give_the_full_list(made: Pipeline, tmp_path: Path) -> None:
+    store = ExportStore(str(tmp_path / "out"))
+    export(made, store, *MONTHS)
+    left = 0
+    for name in CAMPAIGNS:
+        listed = set[str]()
+        for month in MONTHS:
+            found = files(store, name, month)
+            added, removed = customers(found["added.csv"]), customers(found["removed.csv"])
+            assert not added & listed
+            assert removed <= listed
+            left += len(removed)
+            listed = (listed - removed) | added
+            assert listed == customers(found["full.csv"])
+    assert left
+
+
+def test_a_rerun_writes_the_same_bytes_in_any_store(made: Pipeline, tmp_path: Path) -> None:
+    store, memory = ExportStore(str(tmp_path / "out")), ExportStore(f"memory://{tmp_path.name}")
+    export(made, store, OCTOBER, NOVEMBER)
+    paths = [path for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()]
+    before = {path: path.read_bytes() for path in paths}
+    export(made, store, OCTOBER, NOVEMBER)
+    assert {path: path.read_bytes() for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()} == before
+    export(made, memory, OCTOBER, NOVEMBER)
+    for name in CAMPAIGNS:
+        assert files(memory, name, NOVEMBER) == files(store, name, NOVEMBER)
+        assert memory.manifest(name, NOVEMBER) == store.manifest(name, NOVEMBER)
+
+
+def test_a_month_that_is_not_published_is_refused_and_nothing_written(made: Pipeline, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=f"Not published.*{DECEMBER}"):
+        export(made, ExportStore(str(tmp_path / "out")), NOVEMBER, DECEMBER)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_files_are_their_owners_alone(made: Pipeline, tmp_path: Path) -> None:
+    export(made, ExportStore(str(tmp_path / "out")), NOVEMBER)
+    for path in (tmp_path / "out", *(tmp_path / "out").rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)

@@ -1,0 +1,350 @@
+"""Which month is run when: facts that are late, months missed while nothing ran, runs whose process is gone.
+
+Locks out: a month computed from half its facts because the clock said so; a late month that waits for a person; months
+skipped for good after downtime, or run newest first; a month asked for by both the schedule and the catch-up; a failed
+month that is run again and again; a run left STARTED by a power-off that holds the queue.
+"""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import duckdb
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from segmentation_assets.alerts.events import collect
+from segmentation_assets.alerts.outbox import Outbox
+from segmentation_assets.automation import catch_up
+from segmentation_assets.automation.dead_runs import MACHINE, QUIET_SECONDS, fail_dead_runs
+from segmentation_assets.definitions import build_defs
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from tests.support.command_line import CHECKOUT
+from tests.support.published_months import refusal
+from tests.support.warehouse_fixture import Pipeline
+
+NEW_YORK = ZoneInfo("America/New_York")
+AUGUST, SEPTEMBER, OCTOBER, NOVEMBER = (date(2025, month, 1) for month in (8, 9, 10, 11))
+JOB = "monthly_segmentation"
+
+
+def at(month: int, day: int, hour: int = 12, minute: int = 0) -> datetime:
+    return datetime(2025, month, day, hour, minute, tzinfo=NEW_YORK)
+
+
+@dataclass
+class Service:
+    instance: dg.DagsterInstance
+    warehouse: DuckDBWarehouse
+
+    def facts_until(self, day: date) -> None:
+        with duckdb.connect(self.warehouse.path) as connection:
+            connection.execute("create schema if not exists gold")
+            connection.execute(
+                "create or replace table gold.fct_transactions as select cast(unnest(generate_series(date '2025-06-01',"
+                " cast(? as date), interval 1 day)) as date) as transaction_date, 'approved' as transaction_status",
+                [day],
+            )
+
+    def publish(self, *months: date) -> None:
+        with duckdb.connect(self.warehouse.path) as connection:
+            connection.execute("create schema if not exists gold")
+            connection.execute("create table if not exists gold.segment_publications (snapshot_month date)")
+            connection.executemany("insert into gold.segment_publications values (?)", [[month] for month in months])
+
+    def audited(self, month: date, failed: str) -> None:
+        """One blocking audit of the month failed, and nobody accepted it."""
+        with duckdb.connect(self.warehouse.path) as connection:
+            connection.execute("create schema if not exists silver")
+            connection.execute(
+                "create or replace table silver.segment_audits as select cast(? as date) as snapshot_month,"
+                " ? as audit, cast(null as varchar) as customer_segment, 2.0 as measured, null::double as lower_bound,"
+                " 0.0 as upper_bound, 1 as failed_rows, 'error' as severity, false as passed",
+                [month, failed],
+            )
+            connection.execute(
+                "create or replace table silver.segment_audit_overrides (snapshot_month date, audit varchar,"
+                " customer_segment varchar, measured double, accepted_by varchar, reason varchar)"
+            )
+
+    def tick_came(self, month: date) -> None:
+        """The schedule's tick of the month came, found facts missing, and skipped."""
+        catch_up.claim(self.instance, month, catch_up.SCHEDULE, catch_up.due(month), asks=False)
+
+    def look(self, now: datetime) -> tuple[date | None, str]:
+        return catch_up.look(self.instance, self.warehouse, now)
+
+    def run(
+        self, month: date, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None, job: str = JOB
+    ) -> dg.DagsterRun:
+        tags = {"dagster/partition": str(month), **(tags or {})}
+        return create_run_for_test(self.instance, job_name=job, status=status, tags=tags)
+
+    def told(self) -> list[str]:
+        """The titles of what waits to be told, which is all of it: nobody takes it here."""
+        outbox = Outbox.load(self.instance)
+        collect(outbox)
+        return [alert.title for alert in outbox.pending]
+
+
+@pytest.fixture
+def service(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    path = tmp_path / "segmentation.duckdb"
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv("SEGMENTATION_DUCKDB_PATH", str(path))
+    with dg.DagsterInstance.get() as instance:
+        yield Service(instance, DuckDBWarehouse(path=str(path)))
+
+
+def test_a_month_waits_for_its_facts_and_is_run_when_they_arrive(service: Service) -> None:
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 28))
+    service.tick_came(NOVEMBER)
+    month, words = service.look(at(12, 1, 2, 30))
+    assert month is None
+    assert words == (
+        "2025-11-01: The facts of 2025-11-01 end on 2025-11-28: 2025-11-29 to 2025-11-30 have not arrived."
+    )
+    assert service.look(at(12, 1, 2, 59))[0] is None
+    service.facts_until(date(2025, 11, 29))
+    assert "2025-11-30 has not arrived" in service.look(at(12, 1, 3))[1]
+    service.facts_until(date(2025, 11, 30))
+    assert service.look(at(12, 1, 3, 29))[0] is None, "the plan says every 30 minutes"
+    assert service.look(at(12, 1, 3, 30))[0] == NOVEMBER
+    assert service.told() == [], "it waited as planned: nobody is called"
+
+
+def test_an_overdue_month_is_told_once_and_its_arrival_too(service: Service) -> None:
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 29))
+    service.tick_came(NOVEMBER)
+    late = "[error] 2025-11-01 is overdue"
+    service.look(at(12, 2, 23, 59))
+    assert service.told() == []
+    for minutes in range(0, 600, 30):
+        service.look(at(12, 3) + timedelta(minutes=minutes))
+    assert service.told() == [late]
+    body = Outbox.load(service.instance).pending[0].body
+    assert "should have been published by 2025-12-03" in body
+    assert "2025-11-30 has not arrived" in body
+
+    service.facts_until(date(2025, 12, 9))
+    assert service.look(at(12, 10))[0] == NOVEMBER
+    service.publish(NOVEMBER)
+    for hour in range(13, 18):
+        assert service.look(at(12, 10, hour))[0] is None
+    assert service.told() == [late, "[ok] 2025-11-01 is published after all"]
+
+
+def test_missed_months_are_run_in_order_and_told_once(service: Service) -> None:
+    service.publish(AUGUST)
+    service.facts_until(date(2025, 12, 4))
+    asked: list[date] = []
+    now = at(12, 5)
+    for _ in range(40):
+        now += timedelta(minutes=1)
+        month, words = service.look(now)
+        if month is None:
+            under_way = service.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+            if under_way and now.minute % 4 == 0:
+                done = date.fromisoformat(under_way[0].tags["dagster/partition"])
+                service.publish(done)
+                service.instance.report_dagster_event(
+                    dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=JOB), run_id=under_way[0].run_id
+                )
+            elif under_way:
+                assert "is under way" in words
+        else:
+            asked.append(month)
+            service.run(month, dg.DagsterRunStatus.STARTED)
+    assert asked == [SEPTEMBER, OCTOBER, NOVEMBER]
+    assert service.look(now)[1] == "Every month is published through 2025-11-01."
+    assert service.told() == [f"[error] The scheduled run of {month} was missed" for month in asked]
+
+
+def test_a_month_whose_run_failed_is_a_persons(service: Service) -> None:
+    service.publish(AUGUST)
+    service.facts_until(date(2025, 11, 30))
+    service.audited(SEPTEMBER, "every_segment_holds_the_minimum_share")
+    failed = service.run(SEPTEMBER, dg.DagsterRunStatus.FAILURE)
+    assert service.look(at(11, 1, 4))[0] == OCTOBER, "it does not hold the next month back either"
+    service.publish(OCTOBER)
+    month, words = service.look(at(11, 1, 5))
+    assert month is None
+    assert words == f"2025-09-01: Its run {failed.run_id[:8]} ended as FAILURE."
+
+
+def test_a_month_that_ran_before_its_facts_is_run_again_a_few_times_at_most(service: Service) -> None:
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 29))
+    service.audited(NOVEMBER, "facts_reach_the_end_of_the_month")
+    service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE)
+    assert service.look(at(12, 1, 4))[0] is None
+    service.facts_until(date(2025, 11, 30))
+    assert service.look(at(12, 1, 5))[0] == NOVEMBER
+    for _ in range(catch_up.LATE_RUNS):
+        service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE, {catch_up.ASKED_BY: catch_up.CATCH_UP})
+    assert service.look(at(12, 1, 8))[0] is None
+
+
+def test_a_retry_that_dagster_has_announced_is_waited_for(service: Service) -> None:
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 30))
+    service.audited(NOVEMBER, "facts_reach_the_end_of_the_month")
+    service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE, {"dagster/will_retry": "true"})
+    month, words = service.look(datetime.now(tz=NEW_YORK))
+    assert month is None
+    assert "is under way" in words
+
+
+def test_what_somebody_ran_of_a_month_says_nothing_about_it(service: Service) -> None:
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 30))
+    service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE, job="__ASSET_JOB")
+    assert service.look(at(12, 1, 4))[0] == NOVEMBER
+
+
+def test_a_new_service_runs_no_history(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.facts_until(date(2025, 11, 30))
+    assert service.look(at(11, 15))[0] is None
+    assert service.look(at(12, 1, 2, 29))[0] is None, "the schedule's tick comes first"
+    assert service.look(at(12, 1, 2, 30))[0] == NOVEMBER
+    # Of a demo, months are published to try things out.
+    monkeypatch.setenv("SEGMENTATION_SOURCE", "synthetic")
+    assert catch_up.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [NOVEMBER]
+    monkeypatch.setenv("SEGMENTATION_SOURCE", "warehouse")
+    assert catch_up.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [AUGUST, SEPTEMBER, OCTOBER, NOVEMBER]
+
+
+def test_a_look_never_waits_for_a_run(service: Service) -> None:
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 30))
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, duckdb, time; c = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(60)",
+            service.warehouse.path,
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        month, words = service.look(at(12, 1, 4))
+        assert month is None
+        assert words.startswith("Another process has the DuckDB file open.")
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert service.look(at(12, 1, 4, 1))[0] == NOVEMBER
+
+
+def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> None:
+    repository = build_defs({"warehouse": service.warehouse}).get_repository_def()
+    (schedule,) = repository.schedule_defs
+
+    def tick(moment: datetime) -> tuple[list[str | None], str | None]:
+        with dg.build_schedule_context(
+            service.instance, scheduled_execution_time=moment, repository_def=repository
+        ) as context:
+            found = schedule.evaluate_tick(context)
+        return [request.partition_key for request in found.run_requests or []], found.skip_message
+
+    service.publish(SEPTEMBER)
+    service.facts_until(date(2025, 11, 28))
+    # September is published, October is not: nobody ran it.
+    assert tick(at(12, 1, 2)) == (
+        [], "2025-10-01 is not published yet and is run before 2025-11-01. catch_up looks again every 30 minutes."
+    )  # fmt: skip
+    service.publish(OCTOBER)
+    asked, words = tick(at(12, 1, 2))
+    assert asked == []
+    assert words is not None
+    assert "end on 2025-11-28: 2025-11-29 to 2025-11-30 have not arrived" in words
+    service.facts_until(date(2025, 11, 30))
+    now = datetime.now(tz=NEW_YORK)
+    catch_up.claim(service.instance, NOVEMBER, catch_up.CATCH_UP, now)
+    assert tick(at(12, 1, 2)) == ([], "The run of 2025-11-01 was asked for by catch_up already.")
+    catch_up.claim(service.instance, NOVEMBER, catch_up.CATCH_UP, now - timedelta(hours=2))
+    assert tick(at(12, 1, 2)) == (["2025-11-01"], None)
+    # And the other way round: what the schedule asked for a moment ago, catch_up does not ask for as well.
+    assert catch_up.asked_lately(service.instance, NOVEMBER, datetime.now(tz=NEW_YORK)) == catch_up.SCHEDULE
+
+
+SLEEPER = """
+import sys, time
+import dagster as dg
+from segmentation_assets.run_locks import in_process_with_lock
+
+@dg.op(pool="warehouse")
+def sleeps():
+    print("asleep", flush=True)
+    time.sleep(300)
+
+@dg.job(executor_def=in_process_with_lock)
+def sleeping():
+    sleeps()
+
+if __name__ == "__main__":
+    import sleeper
+    dg.execute_job(dg.reconstructable(sleeper.sleeping), instance=dg.DagsterInstance.get())
+"""
+
+
+def test_a_run_whose_process_was_killed_is_failed_and_its_place_freed(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{CHECKOUT}")
+    storage = service.instance.event_log_storage
+    storage.set_concurrency_slots("warehouse", 1)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "sleeper.py")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asleep\n"
+        (run,) = service.instance.get_runs()
+        later = datetime.now().timestamp() + 10 * QUIET_SECONDS
+        assert fail_dead_runs(service.instance, later) == [], "it lives, however quiet it is"
+    finally:
+        process.kill()
+        process.communicate()
+    assert storage.get_concurrency_info("warehouse").claimed_slots
+    assert fail_dead_runs(service.instance) == [], "a run that is just ending is given a minute"
+    assert fail_dead_runs(service.instance, later) == [run.run_id]
+    assert fail_dead_runs(service.instance, later) == []
+    ended = service.instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status == dg.DagsterRunStatus.FAILURE
+    assert not storage.get_concurrency_info("warehouse").claimed_slots
+    assert list((tmp_path / "home" / "running").iterdir()) == []
+
+
+def test_a_run_of_another_machine_is_left_alone(service: Service) -> None:
+    elsewhere = service.run(NOVEMBER, dg.DagsterRunStatus.STARTED, {MACHINE: "another"})
+    later = datetime.now().timestamp() + 10 * QUIET_SECONDS
+    assert fail_dead_runs(service.instance, later) == []
+    found = service.instance.get_run_by_id(elsewhere.run_id)
+    assert found is not None
+    assert found.status == dg.DagsterRunStatus.STARTED
+
+
+def test_audiences_of_a_month_that_was_never_published_are_refused(pipeline: Pipeline) -> None:
+    """Alone, they would be empty and their run green."""
+    pipeline.execute("create schema gold")
+    pipeline.execute("create table gold.segment_publications (snapshot_month date)")
+    result = pipeline.run(NOVEMBER, select=["gold/audience_core_retention"])
+    assert not result.success
+    assert refusal(result) == (
+        "Not published, and so without audiences: 2025-11-01. Publish first (`make month MONTH=2025-11-01`)."
+    )

@@ -1,0 +1,127 @@
+"""What Snowflake is told apart from the models, without an account: its macros, its set-up script and its variables.
+
+Locks out: a holdout that changes with the engine, a set-up script that cannot be run twice, an undocumented variable,
+and a dbt profile that lets a failed transaction be committed by the next model.
+"""
+
+import hashlib
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import duckdb
+import jinja2
+import pytest
+import sqlglot
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.snowflake import REQUIRED, SETTINGS, refusal
+
+ROOT = Path(__file__).parents[2]
+SETUP = (ROOT / "snowflake" / "setup.sql").read_text()
+
+
+def macro(file: str, name: str) -> str:
+    """The text of one macro."""
+    found = re.search(
+        rf"\{{% macro {name}\(.*?endmacro %\}}", (ROOT / "dbt_models" / "macros" / file).read_text(), re.S
+    )
+    assert found, name
+    return found.group(0)
+
+
+@cache
+def hash_number_in_duckdb() -> str:
+    """Snowflake's spelling of the hash, translated: the translation is sqlglot's, the arithmetic is the macro's."""
+    template = macro("publication/publication.sql", "snowflake__hash_number") + "{{ snowflake__hash_number('text') }}"
+    sql = jinja2.Environment(autoescape=False).from_string(template).render()
+    return (
+        "with texts as (select unnest(?) as text) "
+        + sqlglot.transpile(f"select {sql} from texts", read="snowflake", write="duckdb")[0]
+    )
+
+
+@given(st.lists(st.text(max_size=40), min_size=1, max_size=20))
+def test_snowflakes_hash_number_is_the_first_sixty_bits_of_the_md5(texts: list[str]) -> None:
+    found = duckdb.execute(hash_number_in_duckdb(), [texts]).fetchall()
+    assert found == [(int(hashlib.md5(text.encode()).hexdigest()[:15], 16),) for text in texts]
+
+
+def test_every_statement_of_the_setup_parses() -> None:
+    statements = sqlglot.parse(SETUP, read="snowflake")
+    assert len(statements) > 30
+    assert all(statements)
+
+
+def test_the_setup_can_be_run_again() -> None:
+    bodies = [re.sub(r"--[^\n]*", "", part).strip().lower() for part in SETUP.split(";")]
+    creates = [body for body in bodies if body.startswith("create")]
+    assert creates
+    assert [body for body in creates if " if not exists " not in body] == []
+    assert [body for body in bodies if body.startswith(("drop", "truncate", "create or replace"))] == []
+
+
+def test_the_setup_masks_every_campaigns_addresses() -> None:
+    campaigns = yaml.safe_load((ROOT / "dbt_models" / "dbt_project.yml").read_text())["vars"]["campaigns"]
+    for campaign in campaigns:
+        assert f"segmentation.gold.audience_{campaign['name']}\n    modify column email set tag" in SETUP
+
+
+def test_every_variable_has_a_line_in_the_example() -> None:
+    code = "\n".join(path.read_text() for path in sorted((ROOT / "segmentation_assets").rglob("*.py")))
+    used = set(re.findall(r"\b(?:SEGMENTATION|SNOWFLAKE)_[A-Z_]+[A-Z]\b", code)) | set(SETTINGS.values())
+    example = (ROOT / ".env.example").read_text()
+    listed = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.M))
+    assert used - set(listed) == set()
+    for name in SETTINGS.values():
+        assert re.search(rf"^#.*\n{name}=", example, re.M), f"{name} has no line that says what it is"
+    assert {name: listed[name] for name in listed if "PASS" in name or "KEY" in name} == {
+        "SNOWFLAKE_PRIVATE_KEY_PATH": "",
+        "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "",
+        "SNOWFLAKE_PASSWORD": "",
+    }
+
+
+def test_dbt_leaves_no_session_with_an_open_transaction_behind() -> None:
+    profile = yaml.safe_load((ROOT / "dbt_models" / "profiles.yml").read_text())["segmentation"]["outputs"]["snowflake"]
+    assert profile["reuse_connections"] is False
+    assert profile["connect_retries"] <= 1
+
+
+@pytest.mark.parametrize("last_month", ["2025-11-01", None])
+def test_the_query_tag_says_which_run_and_which_months(last_month: str | None) -> None:
+    profile = yaml.safe_load((ROOT / "dbt_models" / "profiles.yml").read_text())["segmentation"]["outputs"]["snowflake"]
+    given = {"run_id": "4f9977ff", "first_month": "2025-08-01", **({"last_month": last_month} if last_month else {})}
+    rendered = jinja2.Environment(autoescape=False).from_string(profile["query_tag"])
+    assert json.loads(rendered.render(var=given.get)) == {
+        "app": "customer-segmentation",
+        "run_id": "4f9977ff",
+        "first_month": "2025-08-01",
+        "last_month": last_month or "2025-08-01",
+    }
+
+
+def test_no_refusal_holds_a_secret_or_a_second_line() -> None:
+    found = {key: f"<{key}>" for key in SETTINGS}
+    for said in ("Incorrect username or password", "JWT token is invalid", "some\nunknown\nfailure"):
+        told = refusal(said, found)
+        assert "<password>" not in told
+        assert "<private_key_password>" not in told
+        assert "\n" not in told
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_setting_that_is_missing_is_an_error_before_any_import(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segmentation_assets.warehouse.snowflake import settings
+
+    for name in SETTINGS.values():
+        monkeypatch.setenv(
+            name, "443" if name == "SNOWFLAKE_PORT" else "https" if name == "SNOWFLAKE_PROTOCOL" else "x"
+        )
+    monkeypatch.delenv(SETTINGS[key])
+    with pytest.raises(WarehouseError, match=SETTINGS[key]):
+        settings()

@@ -1,0 +1,72 @@
+"""A source that breaks its contract is refused by the Dagster job before anything is computed, and nothing is lost.
+
+Locks out: views and a candidate month built from a source that lacks a column or changed a type, a retry of what no
+retry can mend, and a refusal that reads like a database error.
+"""
+
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from tests.support import portfolios
+from tests.support.warehouse_fixture import CANDIDATE, Pipeline
+from tests.warehouse.test_parity import NO_TESTS
+
+MONTH = date(2025, 11, 1)
+
+
+def refusals(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """What each failed step said for a person to read; nothing where it only has a traceback."""
+    failed = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    said = {str(event.step_key): event.step_failure_data.user_failure_data for event in failed}
+    return {step: (data.description or "") if data else "" for step, data in said.items()}
+
+
+@pytest.mark.parametrize(
+    ("breakage", "finding"),
+    [
+        (
+            "alter table gold.fct_transactions alter column transaction_amount set data type varchar",
+            "- fct_transactions.transaction_amount: expected DECIMAL, found VARCHAR.",
+        ),
+        (
+            "drop table gold.dim_date",
+            "- dim_date: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look).",
+        ),
+        (
+            "update gold.fct_transactions set customer_key = null where transaction_key = 1",
+            "- fct_transactions.customer_key: expected a value in every row, found NULL in 1 of ",
+        ),
+    ],
+)
+def test_the_job_refuses_before_it_computes(pipeline: Pipeline, breakage: str, finding: str) -> None:
+    pipeline.load(portfolios.threshold_portfolio(MONTH))
+    pipeline.execute(f"create schema silver; create table silver.segment_assignments as select 1 as kept; {breakage}")
+
+    whole = pipeline.run(MONTH)
+    # The candidate may be asked for alone, with the views already there.
+    candidate = pipeline.run(MONTH, select=["silver/customer_period_spend", "silver/segment_assignments"])
+
+    for result, step in ((whole, "staging"), (candidate, "candidate")):
+        assert not result.success
+        told = refusals(result)
+        assert list(told) == [step]
+        first, line = told[step].splitlines()
+        assert first == "The star schema in schema 'gold' breaks the source contract; nothing was computed."
+        assert line.startswith(finding)
+        assert not any(event.event_type_value == "STEP_UP_FOR_RETRY" for event in result.all_events)
+    assert pipeline.rows("select kept from silver.segment_assignments") == [(1,)]
+    made = pipeline.rows("select table_name from information_schema.tables where table_schema = 'silver'")
+    assert made == [("segment_assignments",)]
+
+
+def test_what_was_computed_before_stays(pipeline: Pipeline) -> None:
+    pipeline.load(portfolios.threshold_portfolio(MONTH))
+    succeeded, said = pipeline.dbt(MONTH, select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
+    assignments = "select * from silver.segment_assignments order by all"
+    before = pipeline.rows(assignments)
+    pipeline.execute("insert into gold.dim_customer select * from gold.dim_customer limit 1")
+    assert not pipeline.run(MONTH).success
+    assert pipeline.rows(assignments) == before != []

@@ -1,0 +1,64 @@
+"""Lint of the dbt project's SQL, for `make lint`: `python -m tools.lint_sql` ends with 1 when there is a finding.
+
+Layout and structure are linted in DuckDB's dialect, through dbt's own templater and an empty database. In Snowflake's
+dialect tests/system/test_snowflake.py lints what dbt has compiled for Snowflake: that takes a connection, and an
+emulator is up there anyway.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1] / "dbt_models"
+LINE_LENGTH = 120
+MONTH = "{first_month: '2025-11-01'}"
+
+
+def main() -> int:
+    # Macros and generic tests are templates of SQL: what they write is linted in the models that call them.
+    files = [*sorted(PROJECT.glob("models/**/*.sql")), *sorted(PROJECT.glob("tests/*.sql"))]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("SEGMENTATION_", "DBT_"))},
+            "SEGMENTATION_TARGET": "duckdb",
+            "SEGMENTATION_DUCKDB_PATH": str(folder / "segmentation.duckdb"),
+            "DBT_TARGET_PATH": str(folder / "target"),
+            "DBT_LOG_PATH": str(folder / "logs"),
+            "DO_NOT_TRACK": "1",
+        }
+        # First, so that the templater's processes find the project parsed (under the same vars, see pyproject.toml).
+        compile_all(environment, folder / "target")
+        layout = sqlfluff(environment, *map(str, files))
+    long_lines = [
+        f"{path.relative_to(PROJECT.parent)}:{number}: {len(line)} characters, at most {LINE_LENGTH}"
+        for path in sorted(PROJECT.glob("*/**/*.sql"))
+        if "target" not in path.relative_to(PROJECT).parts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if len(line) > LINE_LENGTH
+    ]
+    print("\n".join(long_lines), end="\n" if long_lines else "")
+    print(f"SQL lint: {'findings above' if layout or long_lines else 'no findings'}")
+    return 1 if layout or long_lines else 0
+
+
+def sqlfluff(environment: dict[str, str], *arguments: str) -> int:
+    command = [sys.executable, "-m", "sqlfluff", "lint", "--disable-progress-bar", "--processes", "2", *arguments]
+    done = subprocess.run(command, cwd=PROJECT.parent, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout, done.stderr, sep="\n")
+    return done.returncode
+
+
+def compile_all(environment: dict[str, str], target: Path) -> None:
+    dbt = [sys.executable, "-W", "ignore::RuntimeWarning:runpy", "-m", "dbt.cli.main", "--quiet", "compile"]
+    project = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(target)]
+    # Not the 130 tests of the yml files, which are eight generic ones over and over.
+    select = ["--select", "resource_type:model", "test_type:singular"]
+    subprocess.run([*dbt, *project, *select, "--vars", MONTH], env=environment, check=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
