@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
 from segmentation_assets.publication import published
 from segmentation_assets.warehouse.catalog import GOLD
@@ -23,7 +24,7 @@ CHANGES = (
 )  # fmt: skip
 
 
-class WhyError(ValueError):
+class WhyError(UserError):
     """The customer is not in the published month; names the nearest ids that are."""
 
 

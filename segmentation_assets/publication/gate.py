@@ -8,9 +8,8 @@ from datetime import date
 
 import dagster as dg
 
-from segmentation_assets.errors import WarehouseError
 from segmentation_assets.months import months_between
-from segmentation_assets.publication import audits, migration, published
+from segmentation_assets.publication import audits, published
 from segmentation_assets.warehouse.session import Warehouse
 
 
@@ -48,11 +47,3 @@ def refuse_empty_audiences(warehouse: Warehouse, months: tuple[date, date]) -> N
             f" Publish first (`make month MONTH={missing[0]}`).",
             allow_retries=False,
         )
-
-
-def bring_up_to_date(warehouse: Warehouse) -> None:
-    """What `migration.bring_up_to_date` does; whatever it refuses fails the run."""
-    try:
-        migration.bring_up_to_date(warehouse)
-    except WarehouseError as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from segmentation_assets.dbt.project import manifest_path
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import run_models
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.warehouse.catalog import tables_of
@@ -21,6 +21,7 @@ from segmentation_assets.warehouse.session import Session, Warehouse
 
 Table = tuple[str, str]  # schema and name
 Found = Mapping[Table, set[str]]
+Manifest = Mapping[str, Any]  # dbt's
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class Expected:
     may_have_more: bool  # dbt adds columns by itself, and leaves those that are no longer asked for
 
 
-def check(session: Session) -> None:
+def check(session: Session, project: Project) -> None:
     """Raises WarehouseError, in one line, for a published table that no migration puts right."""
-    _refuse(tables_of(session, _schemas()))
+    manifest = _manifest(project)
+    _refuse(tables_of(session, _schemas(manifest)), expected_tables(manifest))
 
 
-def bring_up_to_date(warehouse: Warehouse) -> None:
+def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
     """Adds the columns and makes the views that an earlier version did not have; of a database without one, nothing.
 
     What was published before holds NULL in an added column, which its description explains. Raises WarehouseError,
@@ -47,22 +49,24 @@ def bring_up_to_date(warehouse: Warehouse) -> None:
     with warehouse.exclusive():
         if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
             return
+        manifest = _manifest(project)
+        expected = expected_tables(manifest)
         with warehouse.session() as session:
-            found = tables_of(session, _schemas())
-            _refuse(found)
-            for (schema, table), column, kind in _missing_columns(found):
+            found = tables_of(session, _schemas(manifest))
+            _refuse(found, expected)
+            for (schema, table), column, kind in _missing_columns(found, expected):
                 # Another run may have been faster, where nothing keeps two apart.
                 session.execute(f"alter table {schema}.{table} add column if not exists {column} {kind}")
-        views = _missing_views(found)
+        views = _missing_views(found, manifest)
         if views:
             with tempfile.TemporaryDirectory(prefix="views_") as artifacts:
-                run_models(warehouse, views, {}, "", Path(artifacts))
+                run_models(project, warehouse, views, {}, "", Path(artifacts))
 
 
-def _refuse(found: Found) -> None:
+def _refuse(found: Found, tables: Mapping[Table, Expected]) -> None:
     problems = [
         f"{schema}.{table} {words}"
-        for (schema, table), expected in expected_tables().items()
+        for (schema, table), expected in tables.items()
         for words in _differences(expected, found.get((schema, table), set()))
     ]
     if problems:
@@ -84,16 +88,16 @@ def _differences(expected: Expected, present: set[str]) -> list[str]:
     ]
 
 
-def _missing_columns(found: Found) -> Iterator[tuple[Table, str, str]]:
-    for table, expected in expected_tables().items():
+def _missing_columns(found: Found, tables: Mapping[Table, Expected]) -> Iterator[tuple[Table, str, str]]:
+    for table, expected in tables.items():
         for column, kind in expected.types.items():
             if table in found and column not in found[table] and column not in expected.never_null:
                 yield table, column, kind
 
 
-def _missing_views(found: Found) -> list[str]:
+def _missing_views(found: Found, manifest: Manifest) -> list[str]:
     """The models; of those whose parents are there, or are made with them. None before the first run made any."""
-    nodes = _manifest()["nodes"]
+    nodes = manifest["nodes"]
 
     def is_there(unique_id: str) -> bool:
         return (nodes[unique_id]["schema"].lower(), nodes[unique_id]["alias"].lower()) in found
@@ -105,25 +109,24 @@ def _missing_views(found: Found) -> list[str]:
     }
     if not any(map(is_there, views)):
         return []
-    there = {*filter(is_there, nodes), *_manifest()["sources"]}
+    there = {*filter(is_there, nodes), *manifest["sources"]}
     made: list[str] = []
-    for unique_id in sorted(views, key=lambda view: len(_ancestors(view))):
+    for unique_id in sorted(views, key=lambda view: len(_ancestors(manifest, view))):
         if unique_id not in there and there.issuperset(views[unique_id]["depends_on"]["nodes"]):
             there.add(unique_id)
             made.append(views[unique_id]["name"])
     return made
 
 
-def _ancestors(unique_id: str) -> set[str]:
-    parents = set(_manifest()["parent_map"].get(unique_id, []))
-    return parents.union(*map(_ancestors, parents))
+def _ancestors(manifest: Manifest, unique_id: str) -> set[str]:
+    parents = set(manifest["parent_map"].get(unique_id, []))
+    return parents.union(*(_ancestors(manifest, parent) for parent in parents))
 
 
-@cache
-def expected_tables() -> Mapping[Table, Expected]:
+def expected_tables(manifest: Manifest) -> Mapping[Table, Expected]:
     """Every table that is written month by month and whose columns have a type."""
-    nodes: Mapping[str, Any] = _manifest()["nodes"]
-    never_null = _never_null()
+    nodes: Mapping[str, Any] = manifest["nodes"]
+    never_null = _never_null(manifest)
     expected: dict[Table, Expected] = {}
     for unique_id, node in nodes.items():
         if node["resource_type"] != "model" or node["config"]["materialized"] not in ("incremental", "log_table"):
@@ -137,10 +140,10 @@ def expected_tables() -> Mapping[Table, Expected]:
     return expected
 
 
-def _never_null() -> Mapping[str, set[str]]:
+def _never_null(manifest: Manifest) -> Mapping[str, set[str]]:
     """Model -> the columns that its contract or a data test forbids to be NULL."""
     columns: dict[str, set[str]] = {}
-    for unique_id, node in _manifest()["nodes"].items():
+    for unique_id, node in manifest["nodes"].items():
         for name, column in node["columns"].items():
             if any(constraint["type"] == "not_null" for constraint in column.get("constraints", [])):
                 columns.setdefault(unique_id, set()).add(name)
@@ -152,10 +155,10 @@ def _never_null() -> Mapping[str, set[str]]:
     return columns
 
 
-def _schemas() -> set[str]:
-    return {node["schema"].lower() for node in _manifest()["nodes"].values() if node["resource_type"] == "model"}
+def _schemas(manifest: Manifest) -> set[str]:
+    return {node["schema"].lower() for node in manifest["nodes"].values() if node["resource_type"] == "model"}
 
 
 @cache
-def _manifest() -> dict[str, Any]:
-    return json.loads(manifest_path().read_text(encoding="utf-8"))
+def _manifest(project: Project) -> Manifest:
+    return json.loads(project.manifest_path.read_text(encoding="utf-8"))

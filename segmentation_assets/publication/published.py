@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
 from segmentation_assets.warehouse.catalog import GOLD, columns_of, table_exists
 from segmentation_assets.warehouse.session import Session
@@ -13,7 +14,7 @@ LOG = "segment_publications"
 STAMPS = {"content_hash": 0, "previous_content_hash": 1, "base_content_hash": 3}
 
 
-class NotPublishedError(ValueError):
+class NotPublishedError(UserError):
     """A month is asked for that nobody published, or nothing is published at all; one line with what to do."""
 
 

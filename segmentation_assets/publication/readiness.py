@@ -5,10 +5,10 @@ A run that has the warehouse open is left alone: a look that cannot be had is ha
 
 from datetime import date, timedelta
 
-from segmentation_assets import sources
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import as_of_date
 from segmentation_assets.publication import audits
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.catalog import SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
@@ -22,8 +22,10 @@ def missing_facts(session: Session, month: date) -> str | None:
     its facts in the run itself. Where no run has made the view on the facts yet, nobody can say what will count: the
     run is not held back, and says itself what is wrong.
     """
-    if sources.source() != "warehouse" or not table_exists(session, SILVER, "stg_transactions"):
+    settings = Settings.from_environment()
+    if settings.source != "warehouse" or not table_exists(session, SILVER, "stg_transactions"):
         return None
+    rules = Project.load(settings).rules
     as_of = as_of_date(month)
     (row,) = session.rows(
         f"select max(transaction_date) as newest from {SILVER}.stg_transactions where transaction_date < ?", (as_of,)
@@ -34,7 +36,7 @@ def missing_facts(session: Session, month: date) -> str | None:
         return f"There are no approved facts before {as_of}."
     newest = date.fromisoformat(str(newest)[:10])
     missing = (last_day - newest).days
-    if missing <= rules().audits.facts_may_end_days_early:
+    if missing <= rules.audits.facts_may_end_days_early:
         return None
     days = str(last_day) if missing == 1 else f"{newest + timedelta(days=1)} to {last_day}"
     return f"The facts of {month} end on {newest}: {days} {'has' if missing == 1 else 'have'} not arrived."

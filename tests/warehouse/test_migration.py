@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from segmentation_assets.automation import restate
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.exports.audience import read_audience
 from segmentation_assets.exports.store import ExportError
@@ -24,6 +24,7 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 VIEWS = ("customer_contacts", "outdated_months", "rollup_differences", "segment_audit_verdicts")
 STAMPED = (
     "gold.segment_summary",
@@ -32,7 +33,7 @@ STAMPED = (
     "gold.audience_waterfall",
     "gold.audience_exclusions",
     "gold.campaign_outcome_groups",
-    *(f"gold.audience_{campaign.name}" for campaign in rules().campaigns),
+    *(f"gold.audience_{campaign.name}" for campaign in RULES.campaigns),
 )
 AUDIENCES = ["silver/audience_candidates", *(table.replace(".", "/") for table in STAMPED if ".audience_" in table)]
 
@@ -69,7 +70,7 @@ def warehouse_of(pipeline: Pipeline) -> DuckDBWarehouse:
 
 def test_what_is_missing_is_added_once_and_what_was_published_stays(old: Pipeline) -> None:
     before = {table: old.rows(f"select * from {table} order by all") for table in STAMPED}
-    migration.bring_up_to_date(warehouse_of(old))
+    migration.bring_up_to_date(warehouse_of(old), Project.load())
     assert views(old) == set(VIEWS)
     for table in STAMPED:
         added = stamps(old, table)
@@ -80,13 +81,13 @@ def test_what_is_missing_is_added_once_and_what_was_published_stays(old: Pipelin
             assert old.rows(f"select count(*) from {table} where {stamp} is not null") == [(0,)], table
     assert stamps(old, "gold.segment_transitions") == ["content_hash", "previous_content_hash"]
     migrated = {table: old.rows(f"select * from {table} order by all") for table in STAMPED}
-    migration.bring_up_to_date(warehouse_of(old))
+    migration.bring_up_to_date(warehouse_of(old), Project.load())
     assert {table: old.rows(f"select * from {table} order by all") for table in STAMPED} == migrated
 
 
 def test_a_run_of_the_audiences_alone_migrates_and_only_its_month_can_be_exported(old: Pipeline) -> None:
     assert old.run(NOVEMBER, select=AUDIENCES).success
-    campaign = rules().campaigns[0]
+    campaign = RULES.campaigns[0]
     with warehouse_of(old).session(read_only=True) as session:
         assert published.is_current(session, "audience_waterfall", NOVEMBER)
         assert published.is_current(session, f"audience_{campaign.name}", NOVEMBER)
@@ -107,7 +108,7 @@ def test_commands_and_sensors_say_what_is_missing_or_make_it(old: Pipeline, empt
     with warehouse_of(old).session() as session:
         # Held back by what? It runs again, and that run can tell.
         assert readiness.only_facts_were_missing(session, NOVEMBER)
-    migration.bring_up_to_date(warehouse_of(old))
+    migration.bring_up_to_date(warehouse_of(old), Project.load())
     with warehouse_of(old).session() as session:
         assert restatements.find(session) is None
         assert not readiness.only_facts_were_missing(session, NOVEMBER)
@@ -128,15 +129,15 @@ def test_commands_and_sensors_say_what_is_missing_or_make_it(old: Pipeline, empt
 def test_what_nobody_can_know_is_refused_before_anything_is_changed(old: Pipeline, change: str, told: str) -> None:
     old.execute(change)
     with pytest.raises(WarehouseError, match=rf"made by another version of this pipeline: gold\.{told}"):
-        migration.bring_up_to_date(warehouse_of(old))
+        migration.bring_up_to_date(warehouse_of(old), Project.load())
     assert views(old) == set()
     assert stamps(old, "gold.segment_summary") == []
 
 
 def test_a_database_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
-        migration.bring_up_to_date(warehouse_of(pipeline))
+        migration.bring_up_to_date(warehouse_of(pipeline), Project.load())
         assert not pipeline.path.exists()
         duckdb.connect(str(pipeline.path)).close()
-        migration.bring_up_to_date(warehouse_of(pipeline))
+        migration.bring_up_to_date(warehouse_of(pipeline), Project.load())
         assert pipeline.rows("select count(*) from information_schema.tables") == [(0,)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.audience import read_audience
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.publication import published
@@ -17,7 +17,8 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
-LISTS = tuple(f"audience_{campaign.name}" for campaign in rules().campaigns)
+RULES = Project.load().rules
+LISTS = tuple(f"audience_{campaign.name}" for campaign in RULES.campaigns)
 # Of different segments in November and on no list, so that no list holds either of them.
 TWO_CUSTOMERS = f"""
     select arg_min(customer_id, customer_id), min(customer_segment)
@@ -61,7 +62,7 @@ def test_another_version_with_the_same_counts_is_another_version(audiences_file:
         }  # fmt: skip
         assert set(current(pipeline, OCTOBER).values()) == {True}, "that month was not published again"
         with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
-            for campaign in rules().campaigns:
+            for campaign in RULES.campaigns:
                 with pytest.raises(ExportError, match=f"{NOVEMBER}, was not made from the month as it is published"):
                     read_audience(session, campaign, NOVEMBER)
         succeeded, said = pipeline.dbt(NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)

@@ -1,5 +1,5 @@
-{#- Do the facts and the rollup agree? Said once: the audit asks it of the window of a month that is being computed,
-    the view rollup_differences of all history. -#}
+{#- Do the facts and the rollup agree? The facts are read once more, apart from the rollup that is proved with them: the
+    audit asks it of the window of the months that are computed, the view rollup_differences of all history. -#}
 
 {#- One row per day with approved facts. They are read apart from the rollup, and the categories are looked up afresh, so
     that a category that changed its group since the rollup shows as a difference. `first_day` limits the bare date
