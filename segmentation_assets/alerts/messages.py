@@ -14,6 +14,8 @@ import dagster as dg
 from segmentation_assets.alerts.outbox import Alert
 from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
+from segmentation_assets.publication.findings import from_metadata
+from segmentation_assets.text import counted
 
 UI_VARIABLE = "SEGMENTATION_UI_URL"
 UI_DEFAULT = "http://127.0.0.1:3000"
@@ -73,7 +75,6 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
     else:
         # A table of schema gold holds the new month by the time it is tested.
         blocks = f"Whatever the run would have made from {asset.to_user_string()}, which itself is written already."
-    description = evaluation.description or ""
     advice = audit.advice if audit else f"Look at the failed rows of {name}, mend the data, run the month again."
     return alert(
         f"check|{run_id}|{asset.to_user_string()}|{name}|{months}",
@@ -82,7 +83,7 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
         [
             ("What", f"{name} on {asset.to_user_string()}"),
             ("Month", months),
-            ("Measured", "\n".join(line for line in description.splitlines() if line != advice) or counted(evaluation)),
+            ("Measured", measured(evaluation, advice)),
             ("Blocks", blocks),
             ("What to do", advice),
             ("See the check", check_url(asset, name)),
@@ -91,13 +92,25 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
     )
 
 
-def counted(evaluation: dg.AssetCheckEvaluation) -> str:
-    """What a dbt test leaves: the rows that broke it. Values of rows are never quoted."""
+def measured(evaluation: dg.AssetCheckEvaluation, advice: str) -> str:
+    """The check's findings; of a check that keeps none, what it says or counts. Values of rows are never quoted."""
+    found = from_metadata(evaluation.metadata)
+    if found:
+        several = len({finding.month for finding in found}) > 1
+        return "\n".join(f"{finding.month}: {finding.measurement}" if several else finding.measurement for finding in found)
+    # Recorded by a version before findings, the description ends in the advice, which the message says elsewhere.
+    said = "\n".join(line for line in (evaluation.description or "").splitlines() if line != advice)
+    return said or failed_rows(evaluation) or "failed"
+
+
+def failed_rows(evaluation: dg.AssetCheckEvaluation) -> str:
+    """What a dbt test leaves: the number of rows that broke it."""
     numbers: Mapping[str, Any] = {name: value.value for name, value in evaluation.metadata.items()}
-    rows = [
-        f"{value:g} failed rows; has to be 0" for name, value in numbers.items() if name.endswith("failed_row_count")
-    ]
-    return "; ".join(rows) or "failed"
+    return "; ".join(
+        f"{counted(int(value), 'failed row')} (allowed: 0)"
+        for name, value in numbers.items()
+        if name.endswith("failed_row_count")
+    )
 
 
 def recovered_check(run_id: str, asset: dg.AssetKey, name: str, months: str, severity: Severity, cause: str) -> Alert:

@@ -9,7 +9,7 @@ from datetime import date
 import dagster as dg
 
 from segmentation_assets.months import months_between
-from segmentation_assets.publication import audits
+from segmentation_assets.publication import audits, findings
 from segmentation_assets.publication.readiness import published_months
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Warehouse
@@ -20,7 +20,7 @@ def refuse_blocked(warehouse: Warehouse, months: tuple[date, date]) -> None:
     with warehouse.session() as session:
         rows = audits.month_audits(session, *months)
     if any(audits.is_blocking_failure(row) for row in rows):
-        raise dg.Failure(description=audits.refusal(rows), allow_retries=False)
+        raise dg.Failure(description=findings.refusal(rows), allow_retries=False)
 
 
 def refuse_unpublished(warehouse: Warehouse, months: tuple[date, date]) -> None:

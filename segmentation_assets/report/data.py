@@ -11,6 +11,7 @@ from typing import Any
 from segmentation_assets.months import as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
 from segmentation_assets.publication import audits
+from segmentation_assets.publication.findings import Finding
 from segmentation_assets.rules.load import Campaign, Rules
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session
@@ -117,7 +118,7 @@ class AuditResult:
     name: str
     meaning: str
     verdict: str  # passed, warned, accepted or failed
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -341,13 +342,8 @@ def audit_results(rows: Sequence[Mapping[str, Any]]) -> tuple[AuditResult, ...]:
             verdict = "accepted"
         else:
             verdict = "warned" if failed else "passed"
-        found.append(AuditResult(audit.name, audit.meaning, verdict, tuple(map(finding, failed))))
+        found.append(AuditResult(audit.name, audit.meaning, verdict, tuple(map(Finding.of_row, failed))))
     return tuple(found)
-
-
-def finding(row: Mapping[str, Any]) -> str:
-    """The audit's own sentence without the month and the name, which stand beside it."""
-    return audits.failure_sentence(row).removeprefix(f"{row['snapshot_month']}: {row['audit']}").lstrip(",: ")
 
 
 def notes(

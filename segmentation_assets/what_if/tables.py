@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segmentation_assets.publication import audits
+from segmentation_assets.publication.findings import Finding
 from segmentation_assets.what_if.compute import Month, Segment
 
 # How many of the segments' and campaigns' columns are text; the others are numbers.
@@ -71,7 +72,7 @@ def notes(month: Month) -> Iterator[str]:
     for row in month.failures:
         blocks = audits.is_blocking_failure(row)
         effect = "blocks" if blocks else "accepted" if row["severity"] == "error" else "warns"
-        yield f"{effect}: {audits.failure_sentence(row)}"
+        yield f"{effect}: {Finding.of_row(row).sentence}"
     if month.other_rules:
         yield (
             f"{month.month} was published under other rules than today's, so the difference holds that change too."

@@ -13,7 +13,8 @@ import dagster as dg
 import pytest
 
 from segmentation_assets.assets import checks
-from segmentation_assets.publication import audits
+from segmentation_assets.publication import audits, findings
+from segmentation_assets.publication.findings import Finding
 
 AUDIT_SQL = Path(__file__).parents[2] / "dbt_models" / "models" / "segments" / "segment_audits.sql"
 PICTURE = dg.MetadataValue.md("")
@@ -65,19 +66,19 @@ def test_every_audit_is_a_proposition_with_advice(audit: audits.Audit) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({}, "every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers; has to be at least 5."),
+        ({}, "every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers (allowed: at least 5)."),
         (
             {"measured": 0.0},
-            "every_segment_holds_the_minimum_share, Declining: 0 % of the customers; has to be at least 5.",
+            "every_segment_holds_the_minimum_share, Declining: 0 % of the customers (allowed: at least 5).",
         ),
         (
             {"measured": 4.9999},
-            "every_segment_holds_the_minimum_share, Declining: 4.9999 % of the customers; has to be at least 5.",
+            "every_segment_holds_the_minimum_share, Declining: 4.9999 % of the customers (allowed: at least 5).",
         ),
         (
             {"audit": "share_is_within_the_expected_band", "measured": 12.3456789, "upper_bound": 10},
-            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers;"
-            " has to be at least 5 and at most 10.",
+            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers"
+            " (allowed: 5 to 10).",
         ),
         (
             {
@@ -87,12 +88,12 @@ def test_every_audit_is_a_proposition_with_advice(audit: audits.Audit) -> None:
                 "lower_bound": None,
                 "upper_bound": 0.0,
             },
-            "rollup_equals_the_facts: 2 months that differ; has to be at most 0.",
+            "rollup_equals_the_facts: 2 months differ (allowed: 0).",
         ),
     ],
 )
 def test_a_failure_is_told_with_its_number_and_bounds(given: dict[str, Any], sentence: str) -> None:
-    assert audits.failure_sentence(row(**given)) == f"2025-11-01: {sentence}"
+    assert Finding.of_row(row(**given)).sentence == f"2025-11-01: {sentence}"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_what_blocks(given: dict[str, Any], blocks: bool) -> None:
 
 
 def test_a_refusal_names_each_month_once_each_failure_and_each_advice_once() -> None:
-    told = audits.refusal(
+    told = findings.refusal(
         [
             row(),
             row(snapshot_month=date(2025, 9, 1)),
@@ -147,7 +148,7 @@ def test_a_check_passes_with_its_meaning_and_fails_with_words_and_months() -> No
 def test_an_accepted_failure_passes_and_stays_visible() -> None:
     found = result(row(accepted_by="Ann", reason="Winter"))
     assert found.passed
-    assert (found.description or "").endswith(f"Accepted by Ann (Winter): {audits.failure_sentence(row())}")
+    assert (found.description or "").endswith(f"Accepted by Ann (Winter): {Finding.of_row(row()).sentence}")
 
 
 @pytest.mark.parametrize(
