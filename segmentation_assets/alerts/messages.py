@@ -97,7 +97,9 @@ def measured(evaluation: dg.AssetCheckEvaluation, advice: str) -> str:
     found = from_metadata(evaluation.metadata)
     if found:
         several = len({finding.month for finding in found}) > 1
-        return "\n".join(f"{finding.month}: {finding.measurement}" if several else finding.measurement for finding in found)
+        return "\n".join(
+            f"{finding.month}: {finding.measurement}" if several else finding.measurement for finding in found
+        )
     # Recorded by a version before findings, the description ends in the advice, which the message says elsewhere.
     said = "\n".join(line for line in (evaluation.description or "").splitlines() if line != advice)
     return said or failed_rows(evaluation) or "failed"

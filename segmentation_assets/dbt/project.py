@@ -92,8 +92,20 @@ def manifest_path() -> Path:
     return folder / "manifest.json"
 
 
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """dbt imports snowplow_tracker, which calls logging.basicConfig(): from then on every library's INFO would go to
+    stderr. dagster_dbt sees to it where it is imported first, as in any process but the one that parses the project."""
+    before = list(logging.getLogger().handlers)
+    try:
+        yield
+    finally:
+        logging.getLogger().handlers = before
+
+
 def _parse(folder: Path) -> None:
-    from dbt.cli.main import dbtRunner
+    with _root_logger_kept():
+        from dbt.cli.main import dbtRunner
 
     # Parsed aside and moved in whole: the webserver, the daemon and a run may all find it missing at once.
     scratch = folder.with_name(f"{folder.name}.{os.getpid()}")

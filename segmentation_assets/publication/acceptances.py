@@ -15,7 +15,9 @@ class AcceptanceError(ValueError):
 def accept(session: Session, month: date, audit: str, segment: str | None, who: str, why: str) -> str:
     """Accept the failures of `audit` in `month` as they are measured now. Raises AcceptanceError."""
     if not who.strip() or not why.strip():
-        raise AcceptanceError("WHO and WHY must both say something: they are shown on the check and kept with the month.")
+        raise AcceptanceError(
+            "WHO and WHY must both say something: they are shown on the check and kept with the month."
+        )
     rows = audits.month_audits(session, month, month)
     if not rows:
         raise AcceptanceError(f"There are no audits of {month}: compute it first (make month MONTH={month}).")

@@ -1,4 +1,4 @@
-"""The audits: what each one says, its unit and what to do when it fails. Their SQL is in dbt; a failure, findings.py."""
+"""The audits: what each one says, its unit and what to do when it fails. SQL: dbt; failures: findings.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
+from segmentation_assets.text import printable
 from segmentation_assets.what_if.compute import Month, Segment
 
 # How many of the segments' and campaigns' columns are text; the others are numbers.
@@ -91,7 +92,7 @@ def render(months: Sequence[Month]) -> Group:
                 parts.append(_table(one))
             else:
                 parts.append(Text(f"{one.title}. {one.if_empty}\n"))
-        parts.extend(Text(note) for note in notes(month))
+        parts.extend(Text(printable(note)) for note in notes(month))
         parts.append(Text(""))
     return Group(*parts)
 
@@ -116,7 +117,7 @@ def _table(one: Shown) -> Table:
     for at, heading in enumerate(one.headings):
         table.add_column(heading, justify="left" if at < WORDS[one.name] else "right", no_wrap=at > 0)
     for row in one.rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -77,8 +77,7 @@ def test_every_audit_is_a_proposition_with_advice(audit: audits.Audit) -> None:
         ),
         (
             {"audit": "share_is_within_the_expected_band", "measured": 12.3456789, "upper_bound": 10},
-            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers"
-            " (allowed: 5 to 10).",
+            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers (allowed: 5 to 10).",
         ),
         (
             {

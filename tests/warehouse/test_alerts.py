@@ -164,7 +164,7 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         warned = f"[warn] {ON_BAND} failed of 2025-11-01"
         assert receiver.titles.count(f"[ok] {ON_FLOOR} passes again of 2025-11-01") == 1
         assert receiver.titles.count(warned) == 1
-        assert "6 % of the customers (allowed: at least 10" in receiver.body(warned)
+        assert "6 % of the customers (allowed: 10 to 15)" in receiver.body(warned)
         assert "Nothing: publication goes on" in receiver.body(warned)
 
         # A range run: November is mended, October lacks every segment but one. The months are told one by one, and the

@@ -55,9 +55,7 @@ FAULTS = (
         "without_its_last_days",
         str(NOVEMBER),
         "facts_reach_the_end_of_the_month",
-        (
-            "2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date (allowed: 0).",
-        ),
+        ("2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date (allowed: 0).",),
         "run the month again",
     ),
 )
@@ -145,7 +143,7 @@ def test_exactly_five_percent_is_published(december: tuple[object, dg.ExecuteInP
 
 
 WARNINGS = {
-    "share_is_within_the_expected_band": "Budget-Conscious: 5 % of the customers (allowed: at least 20",
+    "share_is_within_the_expected_band": "Budget-Conscious: 5 % of the customers (allowed: 20 to 25).",
     "segment_mix_is_stable": "PSI (allowed: at most 0.25).",
     "no_segment_moved_far": "points (allowed: at most 5).",
     "unknown_categories_are_few": "% of the spend (allowed: at most 1).",
