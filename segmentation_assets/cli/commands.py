@@ -16,8 +16,20 @@ MONTHS_OF_A_FIRST_RUN = 12
 MISTAKEN, INTERRUPTED = 2, 130
 
 
+class Command(click.Command):
+    """Reads `.env` once the words are understood."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        from segmentation_assets.settings import load_env_file
+
+        load_env_file()
+        return super().invoke(ctx)
+
+
 class InOrder(click.Group):
     """Lists its commands in the order they are written in, which is the order they are needed in."""
+
+    command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -126,6 +138,7 @@ def why(customer: str, month: str) -> int:
 def what_if(changes: str, rules: str, month: str, first: str, last: str) -> int:
     """Compute published months under changed rules, and publish nothing."""
     from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.rules.edits import WhatIfError
     from segmentation_assets.warehouse.session import warehouse
     from segmentation_assets.what_if import compute, tables
@@ -136,8 +149,9 @@ def what_if(changes: str, rules: str, month: str, first: str, last: str) -> int:
     terminal.say("Computing published months with changed rules, beside what is published ...")
     with terminal.working("Computing ..."):
         months = compute.compute(
-            warehouse(), changes, rules, month or first, month or last, names="MONTH MONTH" if month else "FROM TO"
-        )
+            Project.load(), warehouse(), changes, rules, month or first, month or last,
+            names="MONTH MONTH" if month else "FROM TO",
+        )  # fmt: skip
     terminal.say()
     terminal.say(tables.render(months))
     terminal.say(
@@ -216,23 +230,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         terminal.complain("Interrupted. The next run puts right whatever was left; published months are whole.")
         return INTERRUPTED
-    except _user_errors() as error:
+    except _user_error() as error:
         terminal.error(str(error))
         return MISTAKEN
 
 
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Imported where one has been raised: these modules import Dagster."""
-    from segmentation_assets.errors import WarehouseBusyError, WarehouseError
-    from segmentation_assets.months import MonthError
-    from segmentation_assets.publication.acceptances import AcceptanceError
-    from segmentation_assets.publication.explanations import WhyError
-    from segmentation_assets.publication.restatements import RestatementError
-    from segmentation_assets.rules.edits import WhatIfError
-    from segmentation_assets.rules.load import RulesError
-    from segmentation_assets.sources import SourceError
+def _user_error() -> type[Exception]:
+    """Imported where one has been raised: beside it stands Dagster, which takes two seconds."""
+    from segmentation_assets.errors import UserError
 
-    return (
-        MonthError, SourceError, WarehouseError, WarehouseBusyError, RulesError, AcceptanceError, RestatementError,
-        WhatIfError, WhyError,
-    )  # fmt: skip
+    return UserError

@@ -1,6 +1,5 @@
 """Dagster's home and instance, as the commands use them."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,25 +7,27 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from segmentation_assets.atomic import atomically
 from segmentation_assets.errors import WarehouseError
+from segmentation_assets.settings import Settings, set_variable
 
 
 def dagster_home() -> Path:
-    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster").absolute()
+    home = Settings.from_environment().dagster_home
     settings = home / "dagster.yaml"
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not settings.exists():
-            # Aside first: half a file, left by a kill, would be read as Dagster's defaults from then on.
-            shipped = Path(__file__).parents[1] / "dagster_home" / "dagster.yaml"
-            Path(shutil.copy(shipped, home / f"dagster.yaml.{os.getpid()}")).replace(settings)
+            # Half a file, left by a kill, would be read as Dagster's defaults from then on.
+            with atomically(settings) as partial:
+                shutil.copy(Path(__file__).parents[1] / "dagster_home" / "dagster.yaml", partial)
         with tempfile.TemporaryFile(dir=home):
             pass
     except OSError as error:
         raise WarehouseError(
             f"DAGSTER_HOME is {home}, which cannot be written: {error.strerror}. Name a folder that can."
         ) from error
-    os.environ["DAGSTER_HOME"] = str(home)
+    set_variable("DAGSTER_HOME", str(home))
     return home
 
 

@@ -18,11 +18,11 @@ from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.cli import terminal
 from segmentation_assets.cli.home import dagster_home, dagster_instance
 from segmentation_assets.cli.progress import PhaseReporter, Phases
-from segmentation_assets.errors import WarehouseBusyError, WarehouseError
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after, months_between, tags_of_months
 from segmentation_assets.partitions import check_months
 from segmentation_assets.publication import audits, findings, schema_version
-from segmentation_assets.sources import portfolio_size, source
 from segmentation_assets.text import counted, listed
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session, warehouse
@@ -64,13 +64,13 @@ def compute(first: date, last: date, rollup_from: date | None = None, again: str
     `rollup_from` is an earlier month from which on the facts are rolled up anew, `again` the command that repeats it.
     """
     check_months(first, last)
-    check_settings()
+    project = check_settings()
     log = dagster_home() / "last-run.log"
     started = time.monotonic()
     months = f"{first} to {last}" if first < last else str(first)
     again = again or (f"make backfill FROM={first} TO={last}" if first < last else f"make month MONTH={first}")
-    terminal.say(f"Computing {months} from the source {source()!r}; the full log is {log}")
-    outcome = execute(first, last, rollup_from, log)
+    terminal.say(f"Computing {months} from the source {project.settings.source!r}; the full log is {log}")
+    outcome = execute(project, first, last, rollup_from, log)
     seconds = time.monotonic() - started
     if outcome.failure is not None:
         report_failure(outcome, seconds)
@@ -82,7 +82,7 @@ def compute(first: date, last: date, rollup_from: date | None = None, again: str
         summary = newest_summary(session)
     if summary:
         terminal.say()
-        show_segments(summary)
+        show_segments(project, summary)
     report_success(outcome, standing, seconds)
     return 0
 
@@ -116,7 +116,7 @@ def report_standing(outcome: Outcome, first: date, last: date) -> None:
     try:
         with warehouse().session(read_only=True) as session:
             standing = read_standing(session, outcome.run_id, first, last)
-    except (WarehouseError, WarehouseBusyError) as error:
+    except UserError as error:
         terminal.complain(f"What is published cannot be read: {error}")
         return
     for line in standing.lines(succeeded=False):
@@ -125,18 +125,15 @@ def report_standing(outcome: Outcome, first: date, last: date) -> None:
         terminal.complain(f"Did not follow: {listed(list(outcome.not_made), most=12)}.")
 
 
-def check_settings() -> None:
+def check_settings() -> Project:
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
-    from segmentation_assets.dbt.project import rules
-
-    if source() == "synthetic":
-        portfolio_size()
-    rules()
+    project = Project.load()
     with warehouse().session() as session:
-        schema_version.check(session)
+        schema_version.check(session, project)
+    return project
 
 
-def execute(first: date, last: date, rollup_from: date | None, log: Path) -> Outcome:
+def execute(project: Project, first: date, last: date, rollup_from: date | None, log: Path) -> Outcome:
     """The run. What Dagster, dbt and other libraries say meanwhile goes to `log`, nothing of it to the terminal."""
     run_id = str(uuid.uuid4())
     with (
@@ -150,7 +147,7 @@ def execute(first: date, last: date, rollup_from: date | None, log: Path) -> Out
             from segmentation_assets.definitions import build_defs
 
             reporter = _Reporter()
-            definitions = build_defs(loggers={"terminal": reporter.logger_definition()})
+            definitions = build_defs(loggers={"terminal": reporter.logger_definition()}, project=project)
             job = definitions.resolve_job_def(monthly_segmentation)
             phases = reporter.phases = Phases(steps_of(definitions, job))
             fail_dead_runs(instance)
@@ -319,10 +316,8 @@ def newest_summary(session: Session) -> list[dict[str, Any]]:
     )
 
 
-def show_segments(rows: list[dict[str, Any]]) -> None:
-    from segmentation_assets.dbt.project import rules
-
-    order = {segment.name: number for number, segment in enumerate(rules().segments)}
-    bands = {segment.name: segment.expected_share_pct for segment in rules().segments}
+def show_segments(project: Project, rows: list[dict[str, Any]]) -> None:
+    order = {segment.name: number for number, segment in enumerate(project.rules.segments)}
+    bands = {segment.name: segment.expected_share_pct for segment in project.rules.segments}
     rows.sort(key=lambda row: order.get(row["customer_segment"], len(order)))
     terminal.say(terminal.segments_table(rows[0]["snapshot_month"], rows, bands))

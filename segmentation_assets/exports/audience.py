@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from segmentation_assets.publication import audits
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
-from segmentation_assets.rules.validators import METRICS
+from segmentation_assets.publication import audits
 from segmentation_assets.rules.load import Campaign
+from segmentation_assets.rules.validators import METRICS
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
-from segmentation_assets.settings import source_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
@@ -142,9 +142,10 @@ def refuse_another_version(session: Session, campaign: Campaign, month: date, wa
 
 def suppression(session: Session) -> str:
     """Keeps out who has objected since, and whoever shares their address, as audience_candidates does."""
-    if not table_exists(session, source_schema(), "marketing_suppressions"):
+    schema = Settings.from_environment().source_schema
+    if not table_exists(session, schema, "marketing_suppressions"):
         return ""
-    suppressed = f"select customer_id from {source_schema()}.marketing_suppressions where customer_id is not null"
+    suppressed = f"select customer_id from {schema}.marketing_suppressions where customer_id is not null"
     return f"""
             and customer_id not in ({suppressed})
             and lower(email) not in (
