@@ -10,7 +10,7 @@ UserError
 ├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
 └── one per command or step that refuses what was asked:
     WhatIfError, WhyError, AcceptanceError, RestatementError, ExportError, ReportError, AlertAddressError,
-    AnotherLookError
+    AnotherTickError
 """
 
 from collections.abc import Iterator

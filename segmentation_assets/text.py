@@ -14,9 +14,9 @@ def printable(value: object) -> str:
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value))
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """`1 table`, `9 tables`, `2 audiences that differ`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+def counted(number: int, noun: str) -> str:
+    """`1 table`, `9 tables`."""
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
 
 
 def listed(names: list[str], most: int = 6) -> str:

@@ -1,11 +1,10 @@
-"""What an alert says: what failed, which month, measured against its bound, what that blocks, what to do, where to see.
+"""Alert messages: what failed, which month, measured against its bound, what that blocks, what to do, where to see.
 
 Nothing is read here. Every text passes `without_secrets`: a failed test or a driver may quote an address or a password.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote
 
 import dagster as dg
@@ -13,9 +12,8 @@ import dagster as dg
 from segmentation_assets.alerts.outbox import Alert
 from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
-from segmentation_assets.publication.findings import from_metadata
+from segmentation_assets.publication.findings import failed_rows, from_metadata
 from segmentation_assets.settings import Settings, secret_values
-from segmentation_assets.text import counted
 
 LONGEST_TEXT = 1500
 _EMAIL = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:]+")
@@ -93,17 +91,7 @@ def measured(evaluation: dg.AssetCheckEvaluation, advice: str) -> str:
         )
     # Recorded by a version before findings, the description ends in the advice, which the message says elsewhere.
     said = "\n".join(line for line in (evaluation.description or "").splitlines() if line != advice)
-    return said or failed_rows(evaluation) or "failed"
-
-
-def failed_rows(evaluation: dg.AssetCheckEvaluation) -> str:
-    """What a dbt test leaves: the number of rows that broke it."""
-    numbers: Mapping[str, Any] = {name: value.value for name, value in evaluation.metadata.items()}
-    return "; ".join(
-        f"{counted(int(value), 'failed row')} (allowed: 0)"
-        for name, value in numbers.items()
-        if name.endswith("failed_row_count")
-    )
+    return said or failed_rows(evaluation.metadata) or "failed"
 
 
 def recovered_check(run_id: str, asset: dg.AssetKey, name: str, months: str, severity: Severity, cause: str) -> Alert:

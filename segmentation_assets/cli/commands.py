@@ -1,4 +1,4 @@
-"""Commands: what can be typed, and the words of the help. What a run does is in run.py, how it looks in terminal.py."""
+"""Commands: what can be typed, and the help text. What a run does is in run.py, how it looks in terminal.py."""
 
 import os
 import sys
@@ -47,7 +47,10 @@ def segmentation() -> None:
 
 @segmentation.command()
 def run() -> int:
-    """Fill the demo portfolio, publish its last 12 closed months, show the result."""
+    """Publish the last 12 closed months and show the result.
+
+    On the demo source the portfolio is made first.
+    """
     from segmentation_assets.cli.run import compute
     from segmentation_assets.months import last_closed_month, month_after
     from segmentation_assets.partitions import source_bounds
@@ -72,7 +75,10 @@ def month(month: str) -> int:
 @click.argument("first")
 @click.argument("last")
 def backfill(first: str, last: str) -> int:
-    """Compute and publish the months FIRST to LAST, both included, in one run."""
+    """Compute and publish FIRST to LAST in one run.
+
+    Both are included. Each fact is read once, not once per month.
+    """
     from segmentation_assets.cli.run import compute
     from segmentation_assets.months import parse_month
 
@@ -81,7 +87,10 @@ def backfill(first: str, last: str) -> int:
 
 @segmentation.command()
 def restate() -> int:
-    """Recompute the published months whose facts changed since, and those after them."""
+    """Recompute published months whose facts changed.
+
+    Every published month after the first such month is computed again too.
+    """
     from segmentation_assets.assets.star_schema import check_source
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.run import compute
@@ -98,7 +107,7 @@ def restate() -> int:
     if found is None:
         terminal.say("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
         return 0
-    terminal.say("\n".join(found.words()))
+    terminal.say("\n".join(found.message()))
     code = compute(found.first, found.last, found.rollup_from, again="make restate")
     with warehouse().session(read_only=True) as session:
         changed = restatements.changes(session, before)
@@ -116,7 +125,7 @@ def restate() -> int:
 @click.argument("customer")
 @click.argument("month")
 def why(customer: str, month: str) -> int:
-    """Explain why a CUSTOMER is in a segment in a published MONTH."""
+    """Explain a CUSTOMER's segment in a published MONTH."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.months import parse_month
     from segmentation_assets.publication import explanations
@@ -136,7 +145,10 @@ def why(customer: str, month: str) -> int:
 @click.option("--first", default="", help="First month of a range.")
 @click.option("--last", default="", help="Last month of a range.")
 def what_if(changes: str, rules: str, month: str, first: str, last: str) -> int:
-    """Compute published months under changed rules, and publish nothing."""
+    """Compute under changed rules, publish nothing.
+
+    For one published month, or a range of them.
+    """
     from segmentation_assets.cli import terminal
     from segmentation_assets.dbt.project import Project
     from segmentation_assets.rules.edits import WhatIfError
@@ -168,7 +180,10 @@ def what_if(changes: str, rules: str, month: str, first: str, last: str) -> int:
 @click.option("--who", required=True, help="Who accepts it; kept with the month.")
 @click.option("--why", required=True, help="The reason; kept with the month.")
 def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
-    """Accept the failed AUDIT of a MONTH as it was measured."""
+    """Accept a MONTH's failed AUDIT as it was measured.
+
+    Another measured value has to be accepted again.
+    """
     from segmentation_assets.cli import terminal
     from segmentation_assets.months import parse_month
     from segmentation_assets.publication import acceptances
@@ -185,7 +200,7 @@ def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
 @segmentation.command()
 @click.argument("to")
 def snapshot(to: str) -> int:
-    """Copy the published tables to the DuckDB file TO, for readers."""
+    """Copy the published tables to the DuckDB file TO."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.errors import WarehouseError
     from segmentation_assets.publication import reader_copy
@@ -203,7 +218,7 @@ def snapshot(to: str) -> int:
 
 @segmentation.command()
 def ui() -> int:
-    """Dagster on http://127.0.0.1:3000, with the history of every run."""
+    """Dagster on http://127.0.0.1:3000."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
 
@@ -225,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISTAKEN
     except click.UsageError as error:
         asked = error.ctx.command_path if error.ctx else "segmentation"
-        terminal.error(f"{error.format_message()} See {asked} --help.")
+        terminal.error(f"{error.format_message()} (see {asked} --help)")
         return MISTAKEN
     except click.Abort:
         terminal.complain("Interrupted. The next run puts right whatever was left; published months are whole.")

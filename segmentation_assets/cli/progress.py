@@ -10,7 +10,7 @@ import dagster as dg
 from segmentation_assets.text import counted
 
 # What a phase makes, where that is not tables.
-NOUNS = {"staging": ("view", ""), "exports": ("campaign", "")}
+NOUNS = {"staging": "view", "exports": "campaign", "segment report": "report"}
 ENDED = {"STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"}
 
 
@@ -32,8 +32,8 @@ class Phase:
         """`audiences: 9 of 9 tables, 59 checks passed, 1 warned`."""
         parts = []
         if len(self.planned) > 1 or self.planned - self.made:
-            noun, plural = NOUNS.get(self.name, ("table", ""))
-            parts.append(f"{len(self.made & self.planned)} of {counted(len(self.planned), noun, plural)}")
+            noun = NOUNS.get(self.name, "table")
+            parts.append(f"{len(self.made & self.planned)} of {counted(len(self.planned), noun)}")
         verdicts = list(self.checks.values())
         passed, warned, failed = (verdicts.count(verdict) for verdict in ("passed", "warned", "failed"))
         if verdicts:

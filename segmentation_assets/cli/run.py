@@ -4,12 +4,12 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import dagster as dg
 
@@ -37,8 +37,14 @@ class Outcome:
 
     run_id: str
     failure: str | None  # None: it succeeded
+    failed_steps: tuple[str, ...]
     warnings: tuple[str, ...]
     not_made: tuple[str, ...]
+
+    @property
+    def came_to_publication(self) -> bool:
+        """Then a month without a new version is one that did not change."""
+        return "customer_segment_history" not in self.not_made
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,8 @@ class Standing:
     before: Mapping[date, int]  # by an earlier run, and not again by this one
     missing: tuple[date, ...]
 
-    def lines(self, *, succeeded: bool) -> list[str]:
-        kept = "Unchanged" if succeeded else "As it was"
+    def lines(self, *, came_to_publication: bool) -> list[str]:
+        kept = "Published before and unchanged" if came_to_publication else "Published before and as it was"
         return [
             *([f"Published: {versions(self.published)}."] if self.published else []),
             *([f"{kept}: {versions(self.before)}."] if self.before else []),
@@ -93,7 +99,7 @@ def report_success(outcome: Outcome, standing: Standing, seconds: float) -> None
     terminal.say(f"Done{warned} in {seconds:.0f} s{':' if warned else '.'}", "yellow" if warned else "green")
     for warning in outcome.warnings:
         terminal.say(f"  - {warning}")
-    for line in standing.lines(succeeded=True):
+    for line in standing.lines(came_to_publication=True):
         terminal.say(line)
     newest = max([*standing.published, *standing.before], default="...")
     terminal.say(
@@ -103,7 +109,10 @@ def report_success(outcome: Outcome, standing: Standing, seconds: float) -> None
 
 
 def report_failure(outcome: Outcome, seconds: float) -> None:
-    terminal.complain(f"\nThe run failed after {seconds:.0f} s.", "red")
+    first, *others = outcome.failed_steps or ("",)
+    more = f" and {counted(len(others), 'step')} more" if others else ""
+    where = f" in {first}{more}" if first else ""
+    terminal.complain(f"\nThe run failed{where} after {seconds:.0f} s.", "red")
     terminal.complain(f"{outcome.failure}\n")
     if outcome.warnings:
         terminal.complain(f"{counted(len(outcome.warnings), 'warning')} besides:")
@@ -119,9 +128,9 @@ def report_standing(outcome: Outcome, first: date, last: date) -> None:
     except UserError as error:
         terminal.complain(f"What is published cannot be read: {error}")
         return
-    for line in standing.lines(succeeded=False):
+    for line in standing.lines(came_to_publication=outcome.came_to_publication):
         terminal.complain(line)
-    if standing.published and outcome.not_made:
+    if outcome.came_to_publication and outcome.not_made:
         terminal.complain(f"Did not follow: {listed(list(outcome.not_made), most=12)}.")
 
 
@@ -146,52 +155,56 @@ def execute(project: Project, first: date, last: date, rollup_from: date | None,
         with terminal.working("Reading the rules and the models (in a new clone they are parsed first) ..."):
             from segmentation_assets.definitions import build_defs
 
-            reporter = _Reporter()
-            definitions = build_defs(loggers={"terminal": reporter.logger_definition()}, project=project)
+            log_of_run = RunLog()
+            definitions = build_defs(loggers={"run_log": log_of_run.definition()}, project=project)
             job = definitions.resolve_job_def(monthly_segmentation)
-            phases = reporter.phases = Phases(steps_of(definitions, job))
+            phases = Phases(steps_of(definitions, job))
             fail_dead_runs(instance)
-        with terminal.progress_bar(phases.planned) as show, reporter.reporting(file, show):
+        with (
+            terminal.progress_bar(phases.planned) as show,
+            log_of_run.handed_to(file, PhaseReporter(phases, terminal.say, show)),
+        ):
             result = job.execute_in_process(
                 instance=instance,
-                run_config={"loggers": {"terminal": {}}},
+                run_config={"loggers": {"run_log": {}}},
                 # A single month is a run of that partition; its checks then carry the month.
                 partition_key=str(first) if first == last else None,
                 run_id=run_id,
                 tags={MACHINE: machine(), **tags_of_months(first, last, rollup_from)},
                 raise_on_error=False,
             )
-    failure = None if result.success else failure_of(result.all_events, first, last)
+    events = result.all_events
+    failed = (str(event.step_key) for event in events if event.event_type_value == "STEP_FAILURE")
     return Outcome(
         run_id,
-        failure,
-        warnings_of(result.all_events, failed=failure is not None),
+        None if result.success else failure_of(events, first, last),
+        tuple(dict.fromkeys(step.rpartition("__")[2] for step in failed)),
+        warnings_of(events, failed=not result.success),
         tuple(key.path[-1] for key in phases.not_made()),
     )
 
 
-class _Reporter:
-    """The logger of a run: phases to the terminal, and every record to the log file."""
+class RunLog:
+    """The logger of a run, made before the run is: hands every record on to the handlers of the moment."""
 
     def __init__(self) -> None:
-        self.phases = Phases({})
         self._handlers: list[logging.Handler] = []
 
-    def logger_definition(self) -> dg.LoggerDefinition:
+    def definition(self) -> dg.LoggerDefinition:
         @dg.logger({}, description="Phases for a person at a terminal, everything for the log file.")
-        def terminal_and_file(context: dg.InitLoggerContext) -> logging.Logger:
-            logger = logging.Logger(f"terminal.{context.run_id}", level=logging.DEBUG)
+        def run_log(context: dg.InitLoggerContext) -> logging.Logger:
+            logger = logging.Logger(f"segmentation.{context.run_id}", level=logging.DEBUG)
             for handler in self._handlers:
                 logger.addHandler(handler)
             return logger
 
-        return terminal_and_file
+        return run_log
 
     @contextlib.contextmanager
-    def reporting(self, file: Any, show: Any) -> Any:
+    def handed_to(self, file: TextIO, reporter: PhaseReporter) -> Iterator[None]:
         to_file = logging.StreamHandler(file)
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._handlers = [to_file, PhaseReporter(self.phases, terminal.say, show)]
+        self._handlers = [to_file, reporter]
         try:
             yield
         finally:
@@ -209,11 +222,11 @@ def steps_of(definitions: dg.Definitions, job: dg.JobDefinition) -> dict[str, li
 
 
 def failure_of(events: Sequence[dg.DagsterEvent], first: date, last: date) -> str:
-    """The first failed step in words, and the names of the others: told once, here."""
-    steps = [event for event in events if event.event_type_value == "STEP_FAILURE"]
-    if not steps:
+    """The first failed step's reason in words."""
+    failed = next((event for event in events if event.event_type_value == "STEP_FAILURE"), None)
+    if failed is None:
         return "The run did not finish."
-    data = steps[0].step_failure_data
+    data = failed.step_failure_data
     if data.error is not None and data.error.cls_name == "DagsterAssetCheckFailedError":
         with warehouse().session(read_only=True) as session:
             return findings.refusal(audits.month_audits(session, first, last))
@@ -221,12 +234,7 @@ def failure_of(events: Sequence[dg.DagsterEvent], first: date, last: date) -> st
     if said and NO_SPACE in said:
         line = next(line.strip() for line in said.splitlines() if NO_SPACE in line)
         return f"The disk is full: {line}. Free space and run the same again."
-    of_dbt = said.partition("Errors parsed from dbt logs:")[2].strip()
-    lines = [of_dbt or said or f"Step {steps[0].step_key} failed."]
-    others = list(dict.fromkeys(str(event.step_key).rpartition("__")[2] for event in steps[1:]))
-    if others:
-        lines.append(f"So did {counted(len(others), 'other step')}: {', '.join(others)}.")
-    return "\n".join(lines)
+    return said.partition("Errors parsed from dbt logs:")[2].strip() or said or "It gave no reason."
 
 
 def _cause(error: Any) -> str:
@@ -263,12 +271,7 @@ def warning(check: dg.AssetCheckEvaluation) -> str:
         shown = [f"{finding.month} {finding.measurement}" for finding in found[:FINDINGS_SHOWN]]
         more = [f"{len(found) - FINDINGS_SHOWN} more"] if len(found) > FINDINGS_SHOWN else []
         return f"{check.check_name}: {'; '.join([*shown, *more])}"
-    rows = [
-        f"{counted(int(value.value), 'failed row')} (allowed: 0)"  # pyright: ignore[reportArgumentType]
-        for name, value in check.metadata.items()
-        if name.endswith("failed_row_count")
-    ]
-    said = "; ".join(rows) or " ".join((check.description or "failed").split())
+    said = findings.failed_rows(check.metadata) or " ".join((check.description or "failed").split())
     return f"{check.check_name} on {check.asset_key.path[-1]}: {said}"
 
 

@@ -1,4 +1,4 @@
-"""Why a customer is in a segment in a month: read from segment_explanations and the history, told in words."""
+"""Explains a customer's segment in a month, from segment_explanations and the history."""
 
 import math
 from dataclasses import dataclass

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets.publication.audits import BY_NAME, is_blocking_failure
+from segmentation_assets.text import counted
 
 METADATA = "findings"
 
@@ -96,6 +97,15 @@ def from_metadata(metadata: Mapping[str, Any]) -> list[Finding] | None:
         return [Finding(**{k: v for k, v in record.data.items() if k in known}) for record in table.records]  # pyright: ignore[reportArgumentType]
     except TypeError:  # a field is missing: kept by a version with another set of them
         return None
+
+
+def failed_rows(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
+    """What a dbt test leaves instead: the number of rows that broke it, never the rows. Empty for other checks."""
+    return "; ".join(
+        f"{counted(int(value.value), 'failed row')} (allowed: 0)"
+        for name, value in metadata.items()
+        if name.endswith("failed_row_count")
+    )
 
 
 def refusal(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""What the monthly report says, read from the warehouse. How it looks is in report_page.py and report_pictures.py.
+"""What the monthly report says, read from the warehouse. How it looks is in page.py and charts.py.
 
 Counts and sums per segment, campaign and audit only: no row here is about one customer.
 """
@@ -403,7 +403,7 @@ def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tupl
     for row in rows:
         criteria.setdefault(row["customer_segment"], [])
         if row["metric"] is not None:
-            criteria[row["customer_segment"]].append(criterion_words(row))
+            criteria[row["customer_segment"]].append(criterion_text(row))
     known = {segment.name: segment for segment in rules.segments}
     return tuple(
         Definition(
@@ -418,7 +418,7 @@ def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tupl
     )
 
 
-def criterion_words(row: Mapping[str, Any]) -> str:
+def criterion_text(row: Mapping[str, Any]) -> str:
     if row["operator"] == "is":
         return f"{row['metric']} is {'true' if row['bound'] else 'false'}"
     return f"{row['metric']} {OPERATORS[row['operator']]} {float(row['bound']):,g}"

@@ -28,6 +28,8 @@ SETTINGS = {
     "SEGMENTATION_EXPORT_URI": "memory://exports",
 }
 REFUSED = "The star schema in schema 'gold' breaks the source contract; nothing was computed."
+# What stands around the reason of a failure: where it failed, what is published, what to do next.
+AROUND = ("The run failed", "Published before", "Next: ")
 OTHER_VERSION = "error: The database was made by another version of this pipeline: "
 
 
@@ -182,7 +184,7 @@ def test_facts_that_break_the_contract_are_named_in_one_line(folder: Path, break
     before = published(database(folder))
     code, out, err = segmentation(folder, "month", "2025-11-01", **SETTINGS)
     assert code == 1, out + err
-    said = [line for line in err.splitlines() if line and not line.startswith(("The run failed", "The published"))]
+    said = [line for line in err.splitlines() if line and not line.startswith(AROUND)]
     assert said == [REFUSED, told]
     assert published(database(folder)) == before
 
@@ -254,9 +256,28 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
         SEGMENTATION_DUCKDB_PATH="full/segmentation.duckdb",
     )
     assert code == 1, out + err
-    said = [line for line in err.splitlines() if line and not line.startswith(("The run failed", "The published"))]
+    said = [line for line in err.splitlines() if line and not line.startswith(AROUND)]
     assert len(said) == 1, err
     assert said[0].startswith("The disk is full: ")
     assert "No space left on device" in said[0]
     assert said[0].endswith("Free space and run the same again.")
+    assert published(database(folder)) == before
+
+
+def test_exports_that_cannot_be_written_leave_the_month_published_and_say_what_did_not_follow(folder: Path) -> None:
+    """A failure behind publication is none of publication: the month's version stands, and its files are missing."""
+    before = published(database(folder))
+    (folder / "no-folder").write_text("")
+    nowhere = {**SETTINGS, "SEGMENTATION_EXPORT_URI": str(folder / "no-folder" / "exports")}
+    code, out, err = segmentation(folder, "month", "2025-11-01", **nowhere)
+    assert code == 1, out + err
+    assert "exports: 0 of 5 campaigns" in out
+    assert "The published tables are as they were" not in err
+    first = err.strip().splitlines()[0]
+    assert re.fullmatch(r"The run failed in export_\w+ and 5 steps more after \d+ s\.", first), err
+    assert len(re.findall("Not a directory", err)) == 1, "told once"
+    *_, standing, missing, following = err.splitlines()
+    assert re.fullmatch(r"Published before and unchanged: 2025-11-01 \(version \d\)\.", standing), err
+    assert missing.startswith("Did not follow: export_churn_prevention, ") and missing.endswith(", segment_report.")
+    assert following == "Next: mend the cause, then make month MONTH=2025-11-01. Details: make ui"
     assert published(database(folder)) == before

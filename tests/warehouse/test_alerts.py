@@ -46,8 +46,8 @@ ON_BAND = "share_is_within_the_expected_band on segment_assignments"
 PASSWORD = "hunter2-is-not-a-word"
 ONE_TICK = """
 import dagster as dg
-from segmentation_assets.alerts import tell
-print(tell(dg.DagsterInstance.get()))
+from segmentation_assets.alerts.sensor import evaluate
+print(evaluate(dg.DagsterInstance.get()))
 """
 
 
