@@ -11,6 +11,7 @@ import os
 import queue
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,9 +176,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
         with warehouse.exclusive(), environment(), _indirect_selection(selected.indirect_selection or "buildable"):
-            from dbt.adapters.factory import reset_adapters
-
-            reset_adapters()
+            close_connections()
             process = _DbtThread(arguments, manifest_path().with_name("partial_parse.msgpack"))
             invocation = DbtCliInvocation(
                 process=cast("subprocess.Popen[bytes]", process),
@@ -197,7 +196,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             finally:
                 process.stdout.closed = True
                 process.wait()
-                _close_connections()
+                close_connections()
                 _prune(artifacts.parent)
 
 
@@ -209,7 +208,6 @@ def run_models(
     `schema_prefix` is put in front of the schema of every model, never of a source. `variables` replace those of the
     project as far as they are named. Raises DbtRunError.
     """
-    from dbt.adapters.factory import reset_adapters
     from dbt.cli.main import dbtRunner
 
     arguments = [
@@ -217,11 +215,11 @@ def run_models(
         *vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
     ]  # fmt: skip
     with warehouse.exclusive(), environment():
-        reset_adapters()
+        close_connections()
         try:
             result = dbtRunner(manifest=_renamed_manifest(schema_prefix)).invoke(arguments)
         finally:
-            _close_connections()
+            close_connections()
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception  # an interrupt, which dbt hands back like an error of its own
     if result.exception is not None:
@@ -245,16 +243,24 @@ def _renamed_manifest(schema_prefix: str) -> Any:
     return manifest
 
 
-def _close_connections() -> None:
-    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own."""
+def close_connections() -> None:
+    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own.
+
+    dbt-duckdb forgets its connection and leaves the closing to the garbage collector. Until that comes, a cursor that
+    some thread still holds keeps the file open and the last tables in its write-ahead log: a copy of the file lacks
+    them, and nobody opens it under another configuration. Closed, the connection closes its cursors too.
+    """
     from dbt.adapters.factory import FACTORY, reset_adapters
 
     for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
         adapter.cleanup_connections()
-        close = getattr(type(adapter.connections), "close_all_connections", None)
-        if close is not None:
-            close()
     reset_adapters()
+    duckdb_connections = sys.modules.get("dbt.adapters.duckdb.connections")
+    if duckdb_connections is not None:
+        manager = duckdb_connections.DuckDBConnectionManager
+        if manager._ENV is not None:  # `env()` raises where there is none
+            manager._ENV.close()
+        manager.close_all_connections()
 
 
 def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:

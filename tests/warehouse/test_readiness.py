@@ -283,7 +283,7 @@ def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> N
 SLEEPER = """
 import sys, time
 import dagster as dg
-from segmentation_assets.run_locks import in_process_with_lock
+from segmentation_assets.automation.dead_runs import in_process_with_lock
 
 @dg.op(pool="warehouse")
 def sleeps():
