@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.support.warehouse_fixture",
     "tests.support.published_months",
     "tests.support.published_by_job",
+    "tests.support.november",
 ]
 
 # CI has to fail for the same examples every time; at a desk, new ones are welcome.

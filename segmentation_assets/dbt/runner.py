@@ -3,7 +3,7 @@
 The stock DbtCliResource starts dbt in a process of its own, which costs 17-30 s per call. Here `dbtRunner` runs in a
 thread and hands its events, in the JSON that dbt would have printed, to dagster-dbt's own DbtCliInvocation, which turns
 them into materialisations and check results. This is the only module that reaches into private parts of dagster-dbt and
-dbt; the versions are pinned and tests/warehouse/test_dbt_in_process.py compares its events with the stock resource's.
+dbt; the versions are pinned and tests/system/test_dbt_in_process.py compares its events with the stock resource's.
 """
 
 import json

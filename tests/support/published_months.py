@@ -13,6 +13,7 @@ import pytest
 
 from segmentation_assets.sources import synthetic
 from tests.support.known_mix import BUDGET, DECLINING, GROWING, STABLE, TRAVELERS, known_mix
+from tests.support.once import once
 from tests.support.warehouse_fixture import Pipeline
 
 SEPTEMBER, OCTOBER, NOVEMBER, DECEMBER = (date(2025, month, 1) for month in (9, 10, 11, 12))
@@ -40,6 +41,7 @@ CANDIDATE_ASSETS = [
 ]  # fmt: skip
 PUBLISHED_ASSETS = [f"gold/{table}" for table in (*TABLES, "segment_explanations")]
 
+FILE = "segmentation.duckdb"
 ON_THE_FLOOR = {TRAVELERS: 50, DECLINING: 50, GROWING: 50, BUDGET: 50, STABLE: 800}
 
 
@@ -114,26 +116,36 @@ def attempt(pipeline: Pipeline, month: date, faults: Sequence[str], *, everythin
 @pytest.fixture(scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Dagster home whose tables are there: making them takes longer than most tests that want one of their own."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        instance.get_runs_count()
-        instance.all_instigator_state()
-    return home
+
+    def make(home: Path) -> None:
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            instance.get_runs_count()
+            instance.all_instigator_state()
+
+    return once(tmp_path_factory, "empty_home", make)
 
 
 @pytest.fixture(scope="session")
 def published_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,000 customers, published September to November 2025 by one plain dbt build; no fact lies in the future."""
-    with pipeline_at(tmp_path_factory.mktemp("published") / "segmentation.duckdb") as pipeline:
-        with pipeline.connection() as connection:
-            synthetic.build(
-                connection, "gold", customers=1000, first_month=date(2025, 1, 1), last_month=NOVEMBER, sized_at=NOVEMBER
-            )
-            connection.execute("delete from gold.fct_transactions where transaction_date >= '2025-12-01'")
-        succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
-        assert succeeded, said
-    return pipeline.path
+
+    def make(folder: Path) -> None:
+        with pipeline_at(folder / FILE) as pipeline:
+            with pipeline.connection() as connection:
+                synthetic.build(
+                    connection,
+                    "gold",
+                    customers=1000,
+                    first_month=date(2025, 1, 1),
+                    last_month=NOVEMBER,
+                    sized_at=NOVEMBER,
+                )
+                connection.execute("delete from gold.fct_transactions where transaction_date >= '2025-12-01'")
+            succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
+            assert succeeded, said
+
+    return once(tmp_path_factory, "published_months", make) / FILE
 
 
 @pytest.fixture
@@ -145,10 +157,13 @@ def published(published_file: Path, tmp_path: Path) -> Iterator[Pipeline]:
 @pytest.fixture(scope="session")
 def audiences_file(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with the audiences of the three months, made as the shipped rules say."""
-    with pipeline_at(tmp_path_factory.mktemp("audiences") / "segmentation.duckdb", published_file) as pipeline:
-        succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)
-        assert succeeded, said
-    return pipeline.path
+
+    def make(folder: Path) -> None:
+        with pipeline_at(folder / FILE, published_file) as pipeline:
+            succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)
+            assert succeeded, said
+
+    return once(tmp_path_factory, "published_months_with_audiences", make) / FILE
 
 
 @pytest.fixture(scope="session")
