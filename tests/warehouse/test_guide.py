@@ -12,7 +12,7 @@ import sqlglot
 import yaml
 
 from segmentation_assets.dbt.project import project_dir, rules
-from tests.support.published_by_job import Published
+from tests.support.published_by_job import NEWEST, Published
 from tests.support.published_months import pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
@@ -71,6 +71,6 @@ def test_a_changed_comment_is_put_right(whole: Pipeline) -> None:
     comment = "select comment from duckdb_columns() where table_name = 'segment_summary' and column_name = 'customers'"
     before = whole.rows(comment)
     whole.execute("comment on column gold.segment_summary.customers is 'something else'")
-    succeeded, said = whole.dbt(NOVEMBER, select="segment_summary", command="run")
+    succeeded, said = whole.dbt(NEWEST, select="segment_summary", command="run")
     assert succeeded, said
     assert whole.rows(comment) == before != [("something else",)]

@@ -17,9 +17,9 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from segmentation_assets.automation import restate as restating
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.automation import restate as restating
 from segmentation_assets.publication import restatements
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.command_line import in_process
