@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -46,14 +46,20 @@ ON_THE_FLOOR = {TRAVELERS: 50, DECLINING: 50, GROWING: 50, BUDGET: 50, STABLE: 8
 
 
 @contextmanager
-def pipeline_at(path: Path, copied_from: Path | None = None) -> Iterator[Pipeline]:
-    """A pipeline on a file. Its name is always the same: the compiled project calls the database after it."""
-    with pytest.MonkeyPatch.context() as patch:
+def pipeline_at(
+    path: Path, copied_from: Path | None = None, instance: dg.DagsterInstance | None = None
+) -> Iterator[Pipeline]:
+    """A pipeline on a file. Its name is always the same: the compiled project calls the database after it.
+
+    What Dagster has recorded is gone with it, unless it was given an instance that goes on.
+    """
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        own = instance or stack.enter_context(dg.DagsterInstance.ephemeral())
         path.parent.mkdir(parents=True, exist_ok=True)
         if copied_from is not None:
             shutil.copy(copied_from, path)
         patch.setenv("SEGMENTATION_DUCKDB_PATH", str(path))
-        yield Pipeline(path)
+        yield Pipeline(path, own)
 
 
 def published_tables(pipeline: Pipeline) -> dict[str, list[tuple[Any, ...]]]:
@@ -189,7 +195,7 @@ def december(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def below_the_floor(
     december: tuple[Path, dg.ExecuteInProcessResult], tmp_path_factory: pytest.TempPathFactory
-) -> Attempt:
+) -> Iterator[Attempt]:
     """December once more: nobody travels, one customer fewer declines, and exactly 5 % still grow."""
     moves = [
         "update gold.fct_transactions set merchant_category_key = 7"
@@ -197,24 +203,30 @@ def below_the_floor(
         "update gold.fct_transactions set transaction_amount = 9000 where transaction_amount = 100 and customer_key ="
         " (select customer_key from gold.dim_customer where customer_id = 'Declining 7')",
     ]
-    with pipeline_at(tmp_path_factory.mktemp("floor") / "segmentation.duckdb", december[0]) as pipeline:
-        return attempt(pipeline, DECEMBER, moves, everything=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pipeline_at(tmp_path_factory.mktemp("floor") / FILE, december[0], instance) as pipeline:
+            found = attempt(pipeline, DECEMBER, moves, everything=False)
+        yield found
 
 
 @pytest.fixture(scope="session")
-def changed_after_the_rollup(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+def changed_after_the_rollup(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
     """November once more, after one cent was added to a fact of September, which the run does not roll up again."""
     cent = (
         "update gold.fct_transactions set transaction_amount = transaction_amount + 0.01 where transaction_key ="
         " (select min(transaction_key) from silver.stg_transactions where transaction_date >= '2025-09-01')"
     )
-    with pipeline_at(tmp_path_factory.mktemp("rollup") / "segmentation.duckdb", published_file) as pipeline:
-        return attempt(pipeline, NOVEMBER, [cent], everything=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pipeline_at(tmp_path_factory.mktemp("rollup") / FILE, published_file, instance) as pipeline:
+            found = attempt(pipeline, NOVEMBER, [cent], everything=True)
+        yield found
 
 
 @pytest.fixture(scope="session")
-def without_its_last_days(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+def without_its_last_days(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
     """November once more, without the facts of its last two days."""
     cut = "delete from gold.fct_transactions where transaction_date >= '2025-11-29'"
-    with pipeline_at(tmp_path_factory.mktemp("days") / "segmentation.duckdb", published_file) as pipeline:
-        return attempt(pipeline, NOVEMBER, [cut], everything=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pipeline_at(tmp_path_factory.mktemp("days") / FILE, published_file, instance) as pipeline:
+            found = attempt(pipeline, NOVEMBER, [cut], everything=False)
+        yield found

@@ -113,7 +113,8 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     path = tmp_path / "segmentation.duckdb"
     monkeypatch.setenv("SEGMENTATION_DUCKDB_PATH", str(path))
-    return Pipeline(path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(path, instance)
