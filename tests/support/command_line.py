@@ -14,7 +14,7 @@ SECONDS = 400
 
 def settings(**given: str) -> dict[str, str]:
     """This environment without any of the pipeline's own settings, and with the given ones."""
-    own = ("SEGMENTATION_", "SNOWFLAKE_", "DAGSTER_HOME", "DBT_", "PYTEST_")
+    own = ("SEGMENTATION_", "SNOWFLAKE_", "DAGSTER_HOME", "DBT_", "PYTEST_", "PYTHON_DOTENV_DISABLED")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {**kept, "PYTHONPATH": str(CHECKOUT), **given}
 

@@ -13,6 +13,7 @@ FIXED = {
     "SEGMENTATION_SOURCE": "warehouse",  # a star schema of the tests' own making
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
+    "PYTHON_DOTENV_DISABLED": "1",  # the checkout's .env is a person's
 }
 
 

@@ -16,7 +16,7 @@ import duckdb
 import pytest
 
 from segmentation_assets.cli.commands import dagster_home, dagster_instance
-from segmentation_assets.dbt.project import environment
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import close_connections
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.what_if import compute as what_if
@@ -97,7 +97,7 @@ def test_what_a_thread_of_dbt_still_holds_is_closed_with_the_build(quiet: Pipeli
     from dbt.adapters.duckdb.credentials import DuckDBCredentials
     from dbt.adapters.duckdb.environments.local import LocalEnvironment
 
-    with environment():
+    with Project.load().environment():
         DuckDBConnectionManager._ENV = LocalEnvironment(
             DuckDBCredentials(path=str(quiet.path), database="segmentation", schema="gold")
         )

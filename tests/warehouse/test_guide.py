@@ -11,11 +11,12 @@ import pytest
 import sqlglot
 import yaml
 
-from segmentation_assets.dbt.project import project_dir, rules
+from segmentation_assets.dbt.project import Project, project_dir
 from tests.support.published_by_job import NEWEST, Published
 from tests.support.published_months import pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 GUIDE = Path(__file__).parents[2] / "docs" / "segmentation_guide.md"
 QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 # On a healthy portfolio nothing failed, and no campaign is 90 days old yet.
@@ -44,13 +45,13 @@ def test_a_query_of_the_guide_is_snowflake_sql_too(query: str) -> None:
 def test_the_guide_has_every_column_segment_and_campaign(whole: Pipeline) -> None:
     guide = GUIDE.read_text(encoding="utf-8")
     columns = [name for name, *_ in whole.rows("describe gold.customer_segment_history")]
-    names = [segment.name for segment in rules().segments] + [campaign.name for campaign in rules().campaigns]
+    names = [segment.name for segment in RULES.segments] + [campaign.name for campaign in RULES.campaigns]
     assert [name for name in columns if f"`{name}`" not in guide] == []
     assert [name for name in names if f"| {name} |" not in guide] == []
 
 
 def test_every_column_carries_its_description(whole: Pipeline) -> None:
-    """persist_docs writes only what differs (macros/dbt_overrides/comments.sql): all of it on a first build."""
+    """persist_docs writes what differs (macros/dbt_overrides/comments.sql): on a first build that is everything."""
     described = {
         (model["name"], column["name"]): " ".join(column["description"].split())
         for path in project_dir().glob("models/**/*.yml")
