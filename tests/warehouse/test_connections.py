@@ -84,7 +84,9 @@ def test_a_run_that_fails_leaves_nothing_open(quiet: Pipeline) -> None:
 
 def test_a_what_if_leaves_nothing_open(quiet: Pipeline) -> None:
     warehouse = DuckDBWarehouse(path=str(quiet.path))
-    assert what_if.compute(warehouse, "Declining.spend_change_pct=-25", "", str(NOVEMBER), str(NOVEMBER))
+    assert what_if.compute(
+        Project.load(), warehouse, "Declining.spend_change_pct=-25", "", str(NOVEMBER), str(NOVEMBER)
+    )
 
 
 def test_plain_dbt_leaves_nothing_open(quiet: Pipeline) -> None:
