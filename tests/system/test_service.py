@@ -68,7 +68,9 @@ WHAT_IS_RUN = [
     *CANDIDATE_ASSETS,
     *PUBLISHED_ASSETS,
 ]
-ONE_TICK = "import dagster as dg; from segmentation_assets.alerts import tell; print(tell(dg.DagsterInstance.get()))"
+ONE_TICK = (
+    "import dagster as dg; from segmentation_assets.alerts.sensor import tell; print(tell(dg.DagsterInstance.get()))"
+)
 
 
 @pytest.fixture(scope="module")
