@@ -94,16 +94,18 @@ def restate() -> int:
     from segmentation_assets.assets.star_schema import check_source
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.run import compute
-    from segmentation_assets.publication import restatements
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.publication import migration, published, restatements
     from segmentation_assets.warehouse.session import warehouse
 
     with warehouse().session(read_only=True) as session:
-        restatements.published_months(session)
+        published.required_months(session)
     with terminal.working("Comparing the published months with their facts ..."):
         check_source(warehouse())
+        migration.bring_up_to_date(warehouse(), Project.load())
         with warehouse().session(read_only=True) as session:
             found = restatements.find(session)
-            before = restatements.versions(session)
+            before = published.versions(session)
     if found is None:
         terminal.say("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
         return 0
@@ -185,11 +187,13 @@ def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
     Another measured value has to be accepted again.
     """
     from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.months import parse_month
-    from segmentation_assets.publication import acceptances
+    from segmentation_assets.publication import acceptances, migration
     from segmentation_assets.warehouse.session import warehouse
 
     asked = parse_month(month, "MONTH")
+    migration.bring_up_to_date(warehouse(), Project.load())
     with warehouse().session() as session:
         accepted = acceptances.accept(session, asked, audit, segment or None, who, why)
     terminal.say(accepted)

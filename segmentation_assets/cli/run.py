@@ -22,7 +22,7 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after, months_between, tags_of_months
 from segmentation_assets.partitions import check_months
-from segmentation_assets.publication import audits, findings, schema_version
+from segmentation_assets.publication import audits, findings, migration, published
 from segmentation_assets.text import counted, listed
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session, warehouse
@@ -137,8 +137,8 @@ def report_standing(outcome: Outcome, first: date, last: date) -> None:
 def check_settings() -> Project:
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
     project = Project.load()
-    with warehouse().session() as session:
-        schema_version.check(session, project)
+    with terminal.working("Reading the rules and the models (in a new clone they are parsed first) ..."):
+        migration.bring_up_to_date(warehouse(), project)
     return project
 
 
@@ -152,7 +152,7 @@ def execute(project: Project, first: date, last: date, rollup_from: date | None,
         dagster_instance(log.parent) as instance,
         held(instance, run_id),
     ):
-        with terminal.working("Reading the rules and the models (in a new clone they are parsed first) ..."):
+        with terminal.working("Reading the definitions ..."):
             from segmentation_assets.definitions import build_defs
 
             log_of_run = RunLog()
@@ -276,18 +276,14 @@ def warning(check: dg.AssetCheckEvaluation) -> str:
 
 
 def read_standing(session: Session, run_id: str, first: date, last: date) -> Standing:
-    asked = months_between(first, last)
-    rows: list[dict[str, Any]] = []
-    if table_exists(session, GOLD, "segment_publications"):
-        rows = session.rows(
-            f"select snapshot_month, version, run_id from {GOLD}.segment_publications"
-            " where snapshot_month >= ? and snapshot_month <= ? order by snapshot_month, version",
-            (first, last),
-        )
-    newest = {row["snapshot_month"]: row for row in rows}
-    published = {month: int(row["version"]) for month, row in newest.items() if row["run_id"] == run_id}
-    before = {month: int(row["version"]) for month, row in newest.items() if row["run_id"] != run_id}
-    return Standing(published, before, tuple(month for month in asked if month not in newest))
+    newest = published.newest_versions(session, first, last)
+    by_this_run = {month for month, row in newest.items() if row["run_id"] == run_id}
+    version = {month: int(row["version"]) for month, row in newest.items()}
+    return Standing(
+        {month: version[month] for month in version if month in by_this_run},
+        {month: version[month] for month in version if month not in by_this_run},
+        tuple(month for month in months_between(first, last) if month not in newest),
+    )
 
 
 def ranges(months: Sequence[date]) -> str:

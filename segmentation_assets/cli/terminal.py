@@ -20,10 +20,7 @@ UNWRAPPED = 10_000
 
 def _console(file: IO[str] | None) -> Console:
     """Reads no markup: a segment may be called `[/red]`. Not on sys.stdout, which a run sends into its log."""
-    console = Console(file=file, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = UNWRAPPED
-    return console
+    return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
 console = _console(sys.__stdout__)
@@ -32,17 +29,21 @@ errors = _console(sys.__stderr__)
 
 def say(what: RenderableType = "", style: str = "") -> None:
     """To stdout. A text may hold anything; a table's cells have been made `printable` by whoever filled them."""
-    console.print(Text(printable(what), style) if isinstance(what, str) else what)
+    _print(console, Text(printable(what), style) if isinstance(what, str) else what)
 
 
 def complain(text: str, style: str = "") -> None:
     """To stderr."""
-    errors.print(Text(printable(text), style))
+    _print(errors, Text(printable(text), style))
 
 
 def error(text: str) -> None:
     """What a person can put right, in a line."""
-    errors.print(Text.assemble(("error:", "red"), " ", printable(text)))
+    _print(errors, Text.assemble(("error:", "red"), " ", printable(text)))
+
+
+def _print(to: Console, what: RenderableType) -> None:
+    to.print(what, width=None if to.is_terminal else UNWRAPPED)
 
 
 @contextmanager
