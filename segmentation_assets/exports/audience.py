@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from segmentation_assets.publication import audits
+from segmentation_assets.exports.addresses import GOOGLES_OWN
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
-from segmentation_assets.rules.validators import METRICS
+from segmentation_assets.publication import audits
 from segmentation_assets.rules.load import Campaign
+from segmentation_assets.rules.validators import METRICS
+from segmentation_assets.settings import source_schema
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
-from segmentation_assets.settings import source_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
@@ -72,6 +73,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
     )
     return Audience(
         campaign=campaign.name,
+        audience_code=campaign.audience_code,
         segment=campaign.segment,
         month=month,
         schema=schema,
@@ -80,6 +82,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         suppressed_since=waterfall["sent"] - len(rows),
         publication=publication,
         audits_passed=audits_passed(audits.month_audits(session, month, month), publication["audits_verdict"]),
+        closed=closed_addresses(session, campaign, month),
     )
 
 
@@ -159,6 +162,24 @@ def suppression(session: Session) -> str:
                 ) as contacts
                 where mailbox is not null and customer_id in ({suppressed})
             )"""
+
+
+def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[str]:
+    """Addresses of who is held out or has objected, of those that Google knows by more than one spelling.
+
+    Any address that they ever had: to leave out one too many is harmless.
+    """
+    ours = " or ".join(f"lower(email) like '%@{domain}%'" for domain in GOOGLES_OWN)
+    query = (
+        f"select email from {GOLD}.audience_{campaign.name}"
+        f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
+    )
+    if table_exists(session, source_schema(), "marketing_suppressions"):
+        query += (
+            f" union select email from {SILVER}.stg_customers"
+            f" where customer_id in (select customer_id from {source_schema()}.marketing_suppressions) and ({ours})"
+        )
+    return [row["email"] for row in session.rows(query, (month,))]
 
 
 def audits_passed(rows: Sequence[Mapping[str, Any]], verdict: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Exports: whom a campaign is sent to in a month, as files under one address."""
