@@ -8,7 +8,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
-export DAGSTER_HOME := $(abspath $(or $(DAGSTER_HOME),.dagster))
 ifdef TARGET
 export SEGMENTATION_TARGET := $(TARGET)
 endif
@@ -76,6 +75,7 @@ lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright --level error
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tools.layers --check
 	@$(BIN)/python -m tools.lint_sql
 
 bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
@@ -85,4 +85,4 @@ cost: $(SETUP) ## Rows and bytes that a run reads as history grows (docs/cost.md
 	@$(BIN)/python benchmarks/cost.py
 
 clean: ## Remove the demo database, Dagster's state and build artifacts (not the environment)
-	@rm -rf data exports $(DAGSTER_HOME) dbt_models/target dbt_models/logs build dist
+	@rm -rf data exports $(or $(DAGSTER_HOME),.dagster) dbt_models/target dbt_models/logs build dist

@@ -11,13 +11,14 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 
 from segmentation_assets.assets import stages
-from segmentation_assets.dbt.project import environment, project_dir, vars_arguments
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.settings import duckdb_path, target
+from segmentation_assets.dbt.translator import SegmentationTranslator
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Warehouse
 
@@ -31,24 +32,25 @@ class StockDbt(InProcessDbt):
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
         months: tuple[date, date],
-        translator: DagsterDbtTranslator,
+        translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
     ) -> Iterator[DbtCliInvocation]:
-        del warehouse, translator
+        del warehouse
+        project = translator.project
         names = {"first_month": str(months[0]), "last_month": str(months[1]), "run_id": context.run_id}
         dbt = DbtCliResource(
             project_dir=DbtProject(project_dir()),
-            target=target(),
+            target=project.settings.target,
             dbt_executable=str(Path(sys.executable).parent / "dbt"),
         )
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.adapters.factory import reset_adapters
 
-        with environment():
+        with project.environment():
             yield dbt.cli(
                 [
-                    "build", *vars_arguments({**names, "run_date": str(date.today())}),
+                    "build", *project.vars_arguments({**names, "run_date": str(date.today())}),
                     "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable", *extra,
                 ],
                 context=context,
@@ -94,4 +96,6 @@ class OpenedByTheStep(DuckDBWarehouse):
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return build_defs({"dbt": StockDbt(), "warehouse": OpenedByTheStep(path=str(duckdb_path()))})
+    project = Project.load()
+    opened = OpenedByTheStep(path=str(project.settings.duckdb_path))
+    return build_defs({"dbt": StockDbt(), "warehouse": opened}, project=project)

@@ -9,7 +9,7 @@ import dagster as dg
 
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import as_of_date, month_after, months_between
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Group, compare, split_p_value
 from segmentation_assets.partitions import monthly_partitions
@@ -69,11 +69,11 @@ LINEAGE = dg.TableColumnLineage(
 )
 
 
-def outcomes_asset() -> dg.AssetsDefinition:
+def outcomes_asset(project: Project) -> dg.AssetsDefinition:
     @dg.asset(
         key=KEY,
         group_name="activation",
-        partitions_def=monthly_partitions(),
+        partitions_def=monthly_partitions(project.settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[dg.AssetKey([GOLD, READS])],
         kinds={"python", "table"},
@@ -84,7 +84,7 @@ def outcomes_asset() -> dg.AssetsDefinition:
         tags=asset_tags.tags(GOLD, NAMES),
         metadata={
             asset_columns.SCHEMA: SCHEMA,
-            asset_columns.TABLE_NAME: asset_columns.table_name(READS, KEY.path[-1]),
+            asset_columns.TABLE_NAME: asset_columns.table_name(project, READS, KEY.path[-1]),
         },
         check_specs=[
             dg.AssetCheckSpec(
@@ -92,7 +92,7 @@ def outcomes_asset() -> dg.AssetsDefinition:
                 asset=KEY,
                 description="The holdout is as large as planned, give or take chance. If not, the groups differ by more"
                 " than the campaign, and no difference in spend can be put down to it.",
-                partitions_def=monthly_partitions(),
+                partitions_def=monthly_partitions(project.settings),
             )
         ],
         pool="warehouse",
@@ -102,7 +102,7 @@ def outcomes_asset() -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult]:
         keys = context.partition_key_range
         first, last = month_after(date.fromisoformat(keys.start), -MONTHS_BACK), date.fromisoformat(keys.end)
-        planned = {campaign.name: float(campaign.holdout_pct) for campaign in rules().campaigns}
+        planned = {campaign.name: float(campaign.holdout_pct) for campaign in project.rules.campaigns}
         started = time.monotonic()
         with warehouse.session() as session:
             rows = outcomes(groups(session, first, last), planned)

@@ -5,7 +5,7 @@ warehouse.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -18,29 +18,28 @@ from segmentation_assets.assets import checks, distribution
 from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import metadata as asset_numbers
-from segmentation_assets.dbt.project import manifest_path, project_dir
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt, build_rows, model_of, stream
-from segmentation_assets.dbt.translator import translator
-from segmentation_assets.errors import WarehouseError
+from segmentation_assets.dbt.translator import SegmentationTranslator
+from segmentation_assets.errors import as_failure
 from segmentation_assets.months import months_between, months_of_run
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import schema_version
 from segmentation_assets.publication.gate import refuse_blocked, refuse_empty_audiences, refuse_unpublished
-from segmentation_assets.sources import SourceError
 from segmentation_assets.warehouse.session import Warehouse
 
 
-def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
-    manifest, project = manifest_path(), DbtProject(project_dir())
+def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
+    translator = SegmentationTranslator(project)
     shared: dict[str, Any] = {
-        "manifest": manifest,
-        "project": project,
-        "dagster_dbt_translator": translator(),
+        "manifest": project.manifest_path,
+        "project": DbtProject(project_dir()),
+        "dagster_dbt_translator": translator,
         "pool": "warehouse",
     }
     monthly = {
         **shared,
-        "partitions_def": monthly_partitions(),
+        "partitions_def": monthly_partitions(project.settings),
         "backfill_policy": dg.BackfillPolicy.single_run(),
     }
 
@@ -48,23 +47,23 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
     def staging(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(warehouse)
+        refuse_broken_source(project, warehouse)
         # The views know no month, but the tests of the facts look at those of the run. Without any, as when the views
         # are materialised alone, there is nothing to look at.
         months = [date.fromisoformat(month) for month in months_of_run(context.run)] or [date(2000, 1, 1)]
         try:
-            yield from build(context, dbt, warehouse, (months[0], months[-1]))
+            yield from build(context, dbt, warehouse, translator, (months[0], months[-1]))
         except DagsterDbtCliRuntimeError:
             # A broken contract also fails tests of the facts; say it in words.
-            refuse_broken_source(warehouse, (months[0], months[-1]))
+            refuse_broken_source(project, warehouse, (months[0], months[-1]))
             raise
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
     def candidate(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(warehouse, asked_months(context))
-        yield from build(context, dbt, warehouse, asked_months(context))
+        refuse_broken_source(project, warehouse, asked_months(context))
+        yield from build(context, dbt, warehouse, translator, asked_months(context))
 
     @dbt_assets(select="config.group:segments_published", name="publication", **monthly)
     def publication(
@@ -72,7 +71,7 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
     ) -> Iterator[Any]:
         months = asked_months(context)
         try:
-            yield from build(context, dbt, warehouse, months)
+            yield from build(context, dbt, warehouse, translator, months)
         except DagsterDbtCliRuntimeError:
             # The same refusal also fails a dbt test; say it in words. Any other failure speaks for itself.
             refuse_blocked(warehouse, months)
@@ -85,13 +84,13 @@ def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
     ) -> Iterator[Any]:
         months = asked_months(context)
         refuse_empty_audiences(warehouse, months)
-        yield from build(context, dbt, warehouse, months)
+        yield from build(context, dbt, warehouse, translator, months)
 
     @dbt_assets(select="path:models/insights", name="insights", **monthly)
     def insights(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        yield from build(context, dbt, warehouse, asked_months(context))
+        yield from build(context, dbt, warehouse, translator, asked_months(context))
 
     return [staging, candidate, publication, audiences, insights]
 
@@ -102,13 +101,18 @@ def asked_months(context: dg.AssetExecutionContext) -> tuple[date, date]:
 
 
 def build(
-    context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: Warehouse, months: tuple[date, date]
+    context: dg.AssetExecutionContext,
+    dbt: InProcessDbt,
+    warehouse: Warehouse,
+    translator: SegmentationTranslator,
+    months: tuple[date, date],
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
     started = time.monotonic()
-    with dbt.build(context, warehouse, months, translator()) as invocation:
+    with dbt.build(context, warehouse, months, translator) as invocation:
         rows_of = build_rows(invocation)
-        numbers = MaterializationNumbers(context, rows_of, months)
+        rules = translator.project.rules
+        numbers = MaterializationNumbers(context, rows_of, [campaign.name for campaign in rules.campaigns], months)
         for event in stream(invocation, column_lineage=dbt.column_lineage, row_counts=False):
             if not isinstance(event, dg.Output):
                 yield event
@@ -117,8 +121,8 @@ def build(
                 continue
             key = context.asset_key_for_output(event.output_name)
             if key.path[-1] in distribution.TABLES:
-                rows = distribution.shares(rows_of, distribution.TABLES[key.path[-1]], *months)
-                distribution.attach(context, key, rows, time.monotonic() - started)
+                rows = distribution.shares(rows_of, rules, distribution.TABLES[key.path[-1]], *months)
+                distribution.attach(context, key, rules, rows, time.monotonic() - started)
             yield numbers.put_on(event, key, model_of(invocation, event))
             yield from numbers.filled_by(key)
 
@@ -133,14 +137,18 @@ class MaterializationNumbers:
     """Puts the numbers of a step's tables on their materialisations, those of a month on the month's own."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, rows_of: asset_numbers.RowsOf, months: tuple[date, date]
+        self,
+        context: dg.AssetExecutionContext,
+        rows_of: asset_numbers.RowsOf,
+        campaigns: Sequence[str],
+        months: tuple[date, date],
     ) -> None:
-        self._context, self._rows_of, self._months = context, rows_of, months
+        self._context, self._rows_of, self._campaigns, self._months = context, rows_of, campaigns, months
         self._empty: dict[dg.AssetKey, asset_numbers.Model] = {}  # until another model fills them
 
     @cached_property
     def _waterfalls(self) -> Mapping[tuple[str, date], Mapping[str, int]]:
-        return asset_numbers.waterfalls(self._rows_of, *self._months)
+        return asset_numbers.waterfalls(self._rows_of, self._campaigns, *self._months)
 
     def put_on(self, event: dg.Output[Any], key: dg.AssetKey, model: asset_numbers.Model) -> dg.Output[Any]:
         told: dict[str, Any] = dict(event.metadata)
@@ -171,11 +179,9 @@ class MaterializationNumbers:
                     yield dg.AssetObservation(key, partition=str(month), metadata=numbers)
 
 
-def refuse_broken_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
+def refuse_broken_source(project: Project, warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
-    try:
-        check_source(warehouse, months)
+    with as_failure():
+        check_source(warehouse, project.rules, months)
         with warehouse.session() as session:
-            schema_version.check(session)
-    except (SourceError, WarehouseError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
+            schema_version.check(session, project)

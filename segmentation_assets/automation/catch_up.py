@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from segmentation_assets import sources
 from segmentation_assets.dagster_home.key_values import get, put
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.months import (
@@ -28,6 +27,7 @@ from segmentation_assets.months import (
 )
 from segmentation_assets.partitions import source_bounds
 from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing, published_months
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.session import Session, Warehouse, try_session
 
 DOCUMENT = "segmentation/months"
@@ -107,7 +107,7 @@ def expected_months(published: set[date], in_service_since: datetime, now: datet
     since = last_closed_month(in_service_since)
     if due(since) < in_service_since:
         since = month_after(since)
-    if published and sources.source() == "warehouse":
+    if published and Settings.from_environment().source == "warehouse":
         since = min(since, min(published))
     since = max(since, first)
     return months_between(since, newest) if since <= newest else []
@@ -274,7 +274,11 @@ def reason_to_skip(instance: dg.DagsterInstance | None, warehouse: Warehouse, mo
             missing = before or missing_facts(session, month)
             return f"{missing} {CATCH_UP} looks again every {RETRY.seconds // 60} minutes." if missing else None
     except WarehouseBusyError as busy:
-        return f"{busy} {CATCH_UP} looks whether {month} is ready." if sources.source() == "warehouse" else None
+        return (
+            f"{busy} {CATCH_UP} looks whether {month} is ready."
+            if Settings.from_environment().source == "warehouse"
+            else None
+        )
 
 
 def _months_that_come_first(instance: dg.DagsterInstance, session: Session, month: date, now: datetime) -> str | None:

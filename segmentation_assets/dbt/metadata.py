@@ -7,13 +7,12 @@ the date that a row belongs to, where that is not snapshot_month; `meta: {filled
 count, where that is another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from segmentation_assets.dbt.project import rules
 from segmentation_assets.months import as_of_date, months_between
 from segmentation_assets.warehouse.catalog import SILVER
 
@@ -80,7 +79,9 @@ def of_range(found: Mapping[date, Numbers]) -> Numbers:
     return {"months_of_the_run": f"{min(found)} to {max(found)}", "rows_of_these_months": rows} if rows else {}
 
 
-def waterfalls(rows_of: RowsOf, first: date, last: date) -> dict[tuple[str, date], dict[str, int]]:
+def waterfalls(
+    rows_of: RowsOf, campaigns: Iterable[str], first: date, last: date
+) -> dict[tuple[str, date], dict[str, int]]:
     """Per campaign and month: customers left after each step.
 
     Counted from audience_candidates, of which audience_waterfall is made too: a list may be ready before that one is.
@@ -92,8 +93,8 @@ def waterfalls(rows_of: RowsOf, first: date, last: date) -> dict[tuple[str, date
         " group by 1, 2, 3, 4"
     )
     told: dict[tuple[str, date], dict[str, int]] = {
-        (campaign.name, month): dict.fromkeys(WATERFALL, 0)
-        for campaign in rules().campaigns
+        (campaign, month): dict.fromkeys(WATERFALL, 0)
+        for campaign in campaigns
         for month in months_between(first, last)
     }
     for row in found:

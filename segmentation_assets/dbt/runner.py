@@ -7,7 +7,6 @@ dbt; the versions are pinned and tests/warehouse/test_dbt_in_process.py compares
 """
 
 import json
-import os
 import queue
 import shutil
 import subprocess
@@ -16,12 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation
+from dagster_dbt import DbtCliInvocation
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
 from dagster_dbt.core.dbt_event_iterator import (
     DbtDagsterEventType,
@@ -32,16 +32,11 @@ from dagster_dbt.core.dbt_event_iterator import (
 from packaging.version import Version
 
 from segmentation_assets.dbt.lineage import known_lineage
-from segmentation_assets.dbt.project import (
-    dbt_version,
-    environment,
-    manifest_path,
-    project_arguments,
-    project_dir,
-    target_dir,
-    vars_arguments,
-)
+from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt.translator import SegmentationTranslator
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import rollup_vars
+from segmentation_assets.settings import variables_set
 from segmentation_assets.warehouse.session import Warehouse
 
 _END = object()
@@ -49,7 +44,7 @@ _END = object()
 _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 
 
-class DbtRunError(Exception):
+class DbtRunError(UserError):
     """What dbt said of a model or a project that failed."""
 
 
@@ -153,7 +148,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
         months: tuple[date, date],
-        translator: DagsterDbtTranslator,
+        translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
     ) -> Iterator[DbtCliInvocation]:
@@ -162,7 +157,10 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         Stream the invocation inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
         selected = get_updated_cli_invocation_params_for_context(context, {}, translator)
-        artifacts = target_dir() / "runs" / f"{context.op_execution_context.op_handle.name}-{context.run.run_id[:8]}"
+        project = translator.project
+        artifacts = (
+            project.target_dir / "runs" / f"{context.op_execution_context.op_handle.name}-{context.run.run_id[:8]}"
+        )
         month_vars = {
             "first_month": str(months[0]),
             "last_month": str(months[1]),
@@ -171,14 +169,16 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             **rollup_vars(context.run.tags),
         }
         arguments = [
-            *_EVENTS_ONLY, "build", *project_arguments(artifacts), *vars_arguments(month_vars),
+            *_EVENTS_ONLY, "build", *project.arguments(artifacts), *project.vars_arguments(month_vars),
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
-        with warehouse.exclusive(), environment(), _indirect_selection(selected.indirect_selection or "buildable"):
+        # `buildable`: a test runs with the last of the models it reads, not with each of them.
+        selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
+        with warehouse.exclusive(), project.environment(), variables_set(selection):
             from dbt.adapters.factory import reset_adapters
 
             reset_adapters()
-            process = _DbtThread(arguments, manifest_path().with_name("partial_parse.msgpack"))
+            process = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
             invocation = DbtCliInvocation(
                 process=cast("subprocess.Popen[bytes]", process),
                 manifest=with_physical_parents(selected.manifest),
@@ -187,7 +187,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
                 project_dir=project_dir(),
                 target_path=artifacts,
                 raise_on_error=True,
-                cli_version=Version(dbt_version()),
+                cli_version=Version(version("dbt-core")),
                 context=context,
             )
             process.on_event(lambda: _use_adapter(invocation, process.stdout))
@@ -202,7 +202,12 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
 
 
 def run_models(
-    warehouse: Warehouse, select: Sequence[str], variables: Mapping[str, object], schema_prefix: str, artifacts: Path
+    project: Project,
+    warehouse: Warehouse,
+    select: Sequence[str],
+    variables: Mapping[str, object],
+    schema_prefix: str,
+    artifacts: Path,
 ) -> None:
     """`dbt run` of models with other rules, in schemas of other names, and outside of any Dagster asset.
 
@@ -213,13 +218,13 @@ def run_models(
     from dbt.cli.main import dbtRunner
 
     arguments = [
-        *_EVENTS_ONLY, "run", *project_arguments(artifacts),
-        *vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
+        *_EVENTS_ONLY, "run", *project.arguments(artifacts),
+        *project.vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
     ]  # fmt: skip
-    with warehouse.exclusive(), environment():
+    with warehouse.exclusive(), project.environment():
         reset_adapters()
         try:
-            result = dbtRunner(manifest=_renamed_manifest(schema_prefix)).invoke(arguments)
+            result = dbtRunner(manifest=_renamed_manifest(project, schema_prefix)).invoke(arguments)
         finally:
             _close_connections()
     if result.exception is not None and not isinstance(result.exception, Exception):
@@ -231,13 +236,13 @@ def run_models(
         raise DbtRunError("\n".join(str(one.message).strip() for one in failed) or "a model failed")
 
 
-def _renamed_manifest(schema_prefix: str) -> Any:
+def _renamed_manifest(project: Project, schema_prefix: str) -> Any:
     """What parsing with the var schema_prefix would give, without the 5-10 s that it takes: vars become SQL only when a
     model is compiled, but its schema is written down when it is parsed.
     """
     from dbt.contracts.graph.manifest import Manifest
 
-    manifest = Manifest.from_msgpack(manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    manifest = Manifest.from_msgpack(project.manifest_path.with_name("partial_parse.msgpack").read_bytes())
     for node in cast("Any", manifest.nodes).values():
         node.schema = f"{schema_prefix}{node.schema}"
         node.relation_name = None  # what the old schema was written into; dbt makes names of the parts
@@ -314,8 +319,12 @@ def _column_metadata(
         return fetch(False)
 
     model = model_of(invocation, event)
+    # Kept beside the manifest, which the translator's project has.
+    lineage = cast("SegmentationTranslator", invocation.dagster_dbt_translator).project.manifest_path.with_name(
+        "lineage"
+    )
     compiled = invocation.target_path.joinpath("compiled", model["package_name"], model["original_file_path"])
-    return dict(known_lineage(manifest_path().with_name("lineage"), model["name"], compiled, fetch))
+    return dict(known_lineage(lineage, model["name"], compiled, fetch))
 
 
 def model_of(invocation: DbtCliInvocation, event: dg.Output[Any] | dg.AssetMaterialization) -> Mapping[str, Any]:
@@ -356,16 +365,6 @@ def _use_adapter(invocation: DbtCliInvocation, events: _EventStream) -> None:
 
     adapter.cleanup_connections = close_when_all_is_read
     invocation.adapter = adapter
-
-
-@contextmanager
-def _indirect_selection(mode: str) -> Iterator[None]:
-    """`buildable`: a test runs with the last of the models it reads, not with each of them."""
-    os.environ["DBT_INDIRECT_SELECTION"] = mode
-    try:
-        yield
-    finally:
-        del os.environ["DBT_INDIRECT_SELECTION"]
 
 
 def _prune(runs: Path, keep: int = 20) -> None:

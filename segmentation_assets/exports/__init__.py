@@ -1,1 +1,1 @@
-"""Exports: whom a campaign is sent to in a month, as files under one address."""
+"""Campaign files: whom they name, what they hold, where they lie."""

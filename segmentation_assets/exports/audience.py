@@ -10,7 +10,7 @@ from segmentation_assets.exports.store import ExportError
 from segmentation_assets.publication import audits
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.rules.validators import METRICS
-from segmentation_assets.settings import source_schema
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
@@ -145,9 +145,10 @@ def refuse_another_version(session: Session, campaign: Campaign, month: date, wa
 
 def suppression(session: Session) -> str:
     """Keeps out who has objected since, and whoever shares their address, as audience_candidates does."""
-    if not table_exists(session, source_schema(), "marketing_suppressions"):
+    schema = Settings.from_environment().source_schema
+    if not table_exists(session, schema, "marketing_suppressions"):
         return ""
-    suppressed = f"select customer_id from {source_schema()}.marketing_suppressions where customer_id is not null"
+    suppressed = f"select customer_id from {schema}.marketing_suppressions where customer_id is not null"
     return f"""
             and customer_id not in ({suppressed})
             and lower(email) not in (
@@ -174,10 +175,11 @@ def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[
         f"select email from {GOLD}.audience_{campaign.name}"
         f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
     )
-    if table_exists(session, source_schema(), "marketing_suppressions"):
+    schema = Settings.from_environment().source_schema
+    if table_exists(session, schema, "marketing_suppressions"):
         query += (
             f" union select email from {SILVER}.stg_customers"
-            f" where customer_id in (select customer_id from {source_schema()}.marketing_suppressions) and ({ours})"
+            f" where customer_id in (select customer_id from {schema}.marketing_suppressions) and ({ours})"
         )
     return [row["email"] for row in session.rows(query, (month,))]
 

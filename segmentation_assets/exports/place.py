@@ -1,8 +1,8 @@
-"""The address that exports are written to: what is no address, and what a store's failure says in one line."""
+"""The place that exports are written to, as errors show it: address without credentials, what failed, what to do."""
 
 import re
 
-import fsspec
+from segmentation_assets.errors import UserError
 
 # The package that writes to an address, and the extra of pyproject.toml that brings it.
 EXTRAS = {
@@ -12,25 +12,12 @@ EXTRAS = {
     **dict.fromkeys(("sftp", "ssh"), ("paramiko", "sftp")),
 }
 # Two characters at least: C: is a drive.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?!:)")
 _HEAD = re.compile(r"(?:[A-Za-z0-9+.-]{2,}::)*[A-Za-z][A-Za-z0-9+.-]+:/*")
 _LONGEST_CAUSE = 200
 
 
-class ExportError(Exception):
+class ExportError(UserError):
     """An export that cannot be written or read; one line with the fix, and never an e-mail address."""
-
-
-def is_address(named: str) -> bool:
-    return "://" in named or "::" in named
-
-
-def half_an_address(named: str) -> bool:
-    """s3:/bucket, s3:bucket: taken for a folder, it would keep addresses of customers where nobody looks for them."""
-    scheme = None if is_address(named) else _SCHEME.match(named)
-    if scheme is None:
-        return False
-    return named.startswith("/", scheme.end()) or scheme[1].lower() in fsspec.available_protocols()
 
 
 def without_credentials(uri: str) -> str:
@@ -44,15 +31,9 @@ def without_credentials(uri: str) -> str:
     return head[0] + (host if at and ":" in user else rest)
 
 
-def unusable(uri: str, failed: str = "", error: Exception | None = None) -> ExportError:
+def unusable(uri: str, failed: str, error: Exception) -> ExportError:
     """The address, what happened, and the way out."""
     shown = without_credentials(uri)
-    if error is None:
-        scheme = shown.partition(":")[0]
-        return ExportError(
-            f"SEGMENTATION_EXPORT_URI is {shown!r}, which is half an address: write {scheme}://... with two slashes, or"
-            f" ./{scheme}:... for a folder of that name. Then export again."
-        )
     scheme = shown.rpartition("::")[2].partition("://")[0]
     if isinstance(error, ImportError) and scheme in EXTRAS:
         package, extra = EXTRAS[scheme]
@@ -66,7 +47,7 @@ def unusable(uri: str, failed: str = "", error: Exception | None = None) -> Expo
     elif isinstance(error, ValueError) and failed == "cannot be used":
         known = ", ".join(f"{scheme}://" for scheme in ("s3", "gs", "abfs", "sftp"))
         way_out = f"SEGMENTATION_EXPORT_URI is a folder or an address of fsspec, such as {known}"
-    elif is_address(uri) and scheme not in ("file", "local"):
+    elif "://" in uri and scheme not in ("file", "local"):
         way_out = "See that it can be reached and that this job's login there may read and write"
     else:
         way_out = "Let this user write there, make space, or name another folder in SEGMENTATION_EXPORT_URI"

@@ -12,9 +12,7 @@ when it is replaced, and a sweep removes it once a stated time has passed.
 
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -25,25 +23,19 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from segmentation_assets.exports.place import ExportError, half_an_address, is_address, unusable
+from segmentation_assets.atomic import atomically, flush
+from segmentation_assets.exports.place import ExportError, unusable
 
-DEFAULT_URI = "exports"
 MANIFEST = "manifest.json"
 REPORTS = "reports"
 # Beside the files of a version that was replaced: since when. Outside the manifest, which no clock may change.
 REPLACED = "replaced.json"
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-01")
 _VERSION = re.compile(r"[0-9a-f]{12}")
-# A write that was cut off leaves such a file behind; the next export of the month removes it.
+# A write that was cut off leaves such a folder behind; the next export of the month removes it.
 _PARTIAL = re.compile(r"[.].+[.]partial")
 # What a version of an export is made of, in any release. A sweep removes nothing else.
 _EXPORTED = re.compile(r"(full|added|removed|ads(_[a-z0-9]+)?)[.](csv|parquet)")
-
-
-def export_uri() -> str:
-    """SEGMENTATION_EXPORT_URI. A folder is made absolute here, because dbt changes the working directory."""
-    named = os.environ.get("SEGMENTATION_EXPORT_URI", "").strip() or DEFAULT_URI
-    return named if is_address(named) or half_an_address(named) else str(Path(named).expanduser().absolute())
 
 
 class ExportStore:
@@ -54,9 +46,6 @@ class ExportStore:
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
-        # Said when it is used and not when the definitions load: everything but the exports works without.
-        if half_an_address(self.uri):
-            raise unusable(self.uri)
         with self._told("cannot be used"):
             files, root = fsspec.url_to_fs(self.uri)
         return files, root.rstrip("/")
@@ -120,7 +109,7 @@ class ExportStore:
         for place in (folder, version):
             for name in self._names(place):
                 if _PARTIAL.fullmatch(name):
-                    self._remove(f"{place}/{name}")
+                    self._remove(f"{place}/{name}", recursive=True)
 
     def campaigns(self) -> list[str]:
         """Names of the folders that may be a campaign's, today's or an earlier one's."""
@@ -174,7 +163,7 @@ class ExportStore:
         """The note goes last: what an interrupted sweep leaves is due at once the next time."""
         for name in self._names(version):
             if _EXPORTED.fullmatch(name) or _PARTIAL.fullmatch(name):
-                self._remove(f"{version}/{name}")
+                self._remove(f"{version}/{name}", recursive=True)
         is_ours = set(self._names(version)) <= {REPLACED}
         if is_ours:
             self._remove(version, recursive=True)
@@ -187,7 +176,7 @@ class ExportStore:
         self._put(f"{folder}/{name}", content)
         for left in self._names(folder):
             if _PARTIAL.fullmatch(left):
-                self._remove(f"{folder}/{left}")
+                self._remove(f"{folder}/{left}", recursive=True)
         return files.unstrip_protocol(f"{root}/{folder}/{name}")
 
     def _months(self, campaign: str) -> list[date]:
@@ -248,27 +237,6 @@ def _replace(root: Path, path: Path, content: bytes) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     for folder in (root, *reversed([parent for parent in path.parents if root in parent.parents])):
         folder.mkdir(mode=0o700, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    for folder in (path.parent, path.parent.parent):
-        _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    """A rename survives a power cut once its folder is on the disk. Windows opens no folders and sees to it itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with atomically(path, mode=0o600) as partial:
+        partial.write_bytes(content)
+    flush(path.parent.parent)

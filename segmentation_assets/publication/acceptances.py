@@ -2,12 +2,13 @@
 
 from datetime import UTC, date, datetime
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.publication import audits
 from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session
 
 
-class OverrideError(ValueError):
+class OverrideError(UserError):
     """There is nothing to accept as asked; one line that says what there is."""
 
 

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session
@@ -22,7 +23,7 @@ CHANGES = (
 )  # fmt: skip
 
 
-class WhyError(ValueError):
+class WhyError(UserError):
     """The customer or month is not among the published ones; names the nearest valid ones."""
 
 

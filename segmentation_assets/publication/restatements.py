@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
@@ -21,7 +22,7 @@ LOST_FACTS = (
 )
 
 
-class RestatementError(ValueError):
+class RestatementError(UserError):
     """There is nothing published that could be restated; one line."""
 
 

@@ -7,16 +7,16 @@ throw published history away.
 import json
 from typing import Any
 
-from segmentation_assets.dbt.project import manifest_path
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.warehouse.session import Session
 
 
-def check(session: Session) -> None:
+def check(session: Session, project: Project) -> None:
     """Raises WarehouseError, in one line, for published tables that lack a column or have one too many."""
     problems = [
         f"{table} {words}"
-        for table, columns in published_columns().items()
+        for table, columns in published_columns(project).items()
         for words in _differences(columns, _present(session, *table.split(".")))
     ]
     if problems:
@@ -26,9 +26,9 @@ def check(session: Session) -> None:
         )
 
 
-def published_columns() -> dict[str, set[str]]:
+def published_columns(project: Project) -> dict[str, set[str]]:
     """schema.table -> columns, of every table that is published by contract and written month by month."""
-    nodes: dict[str, dict[str, Any]] = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"]
+    nodes: dict[str, dict[str, Any]] = json.loads(project.manifest_path.read_text(encoding="utf-8"))["nodes"]
     return {
         f"{node['schema']}.{node['alias']}": set(node["columns"])
         for node in nodes.values()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
 from segmentation_assets.publication import audits
@@ -34,7 +35,7 @@ STEPS = {
 OPERATORS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
 
 
-class ReportError(Exception):
+class ReportError(UserError):
     """A month that cannot be reported; one line with the month and what to do."""
 
 

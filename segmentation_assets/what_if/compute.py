@@ -2,7 +2,7 @@
 
 The SQL is the pipeline's own: the same dbt models with other vars, in schemas of their own that stand only meanwhile
 (the var schema_prefix). No table, view or file that anybody reads is touched. What a person may write as a change is in
-what_if_changes.py, how the result looks in what_if_tables.py.
+rules/edits.py, how the result looks in tables.py.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from segmentation_assets.dbt.project import project_dir, rules
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import DbtRunError, run_models
 from segmentation_assets.months import as_of_date, months_between, parse_month
 from segmentation_assets.publication import audits, schema_version
@@ -81,7 +81,14 @@ class Month:
 
 
 def compute(
-    warehouse: Warehouse, changes: str, file: str = "", first: str = "", last: str = "", *, names: str = "FROM TO"
+    project: Project,
+    warehouse: Warehouse,
+    changes: str,
+    file: str = "",
+    first: str = "",
+    last: str = "",
+    *,
+    names: str = "FROM TO",
 ) -> list[Month]:
     """The months from `first` to `last` (YYYY-MM-01, both included) under changed rules, against what is published.
 
@@ -89,18 +96,18 @@ def compute(
     of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, MonthError, RulesError and
     WarehouseError, each before anything is computed, and WhatIfError with dbt's own words where a model fails.
     """
-    changed = changed_rules(project_dir(), rules(), changes, file)
+    changed = changed_rules(project_dir(), project.rules, changes, file)
     with warehouse.exclusive():
         with warehouse.session(read_only=True) as session:
-            schema_version.check(session)
+            schema_version.check(session, project)
             months = asked_months(session, first, last, *names.split())
         with _scratch(warehouse) as prefix:
             try:
-                _compute(warehouse, prefix, changed, months)
+                _compute(project, warehouse, prefix, changed, months)
             except DbtRunError as error:
                 raise WhatIfError(f"dbt could not compute it: {' '.join(str(error).split())}") from error
             with warehouse.session(read_only=True) as session:
-                return [_compare(session, prefix, changed, month) for month in months]
+                return [_compare(session, project.rules, prefix, changed, month) for month in months]
 
 
 def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> list[date]:
@@ -157,7 +164,7 @@ def drop_leftovers(session: Session, begun_before: datetime) -> list[str]:
     return left
 
 
-def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence[date]) -> None:
+def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence[date]) -> None:
     silver, gold = f"{prefix}{SILVER}", f"{prefix}{GOLD}"
     variables = {
         **changed.dbt_vars(),
@@ -185,13 +192,13 @@ def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence
                 contacted = f"select snapshot_month, campaign, customer_id from {GOLD}.audience_{campaign.name}"
                 _view(session, f"{gold}.audience_{campaign.name}", contacted)
     with tempfile.TemporaryDirectory(prefix="what_if_") as folder:
-        run_models(warehouse, [*candidate, "segment_audits"], variables, prefix, Path(folder))
+        run_models(project, warehouse, [*candidate, "segment_audits"], variables, prefix, Path(folder))
         # From here on every asked month counts as published, whether the gate would let it pass or not: the audiences
         # of a month that it holds back are wanted too. The audits above were measured before.
         with warehouse.session() as session:
             session.execute(f"drop view {gold}.customer_segment_history")
             _view(session, f"{gold}.customer_segment_history", f"select * from {silver}.segment_assignments")
-        run_models(warehouse, ["audience_candidates", "audience_waterfall"], variables, prefix, Path(folder))
+        run_models(project, warehouse, ["audience_candidates", "audience_waterfall"], variables, prefix, Path(folder))
 
 
 def _view(session: Session, name: str, sql: str) -> None:
@@ -226,7 +233,7 @@ def category_groups_hash(of: Rules) -> str:
     return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
-def _compare(session: Session, prefix: str, changed: Rules, month: date) -> Month:
+def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month: date) -> Month:
     moves = {
         (row["before"], row["after"]): int(row["customers"])
         for row in session.rows(
@@ -257,7 +264,7 @@ def _compare(session: Session, prefix: str, changed: Rules, month: date) -> Mont
         moves={pair: customers for pair, customers in moves.items() if pair[0] != pair[1]},
         audiences=tuple(_audiences(session, prefix, changed, month)),
         failures=failures,
-        other_rules=_published_under(session, month) != rules().segments_hash,
+        other_rules=_published_under(session, month) != todays.segments_hash,
     )
 
 

@@ -201,11 +201,10 @@ def main() -> None:
     import runner.contracts.graph.manifest
     import runner.task.build  # noqa: F401
 
-    from segmentation_assets.dbt import project as dbt_project
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.definitions import build_defs
 
-    build_defs()
-    dbt_project.manifest_path()
+    build_defs(project=Project.load())
     for line in sys.stdin:
         asked = json.loads(line)
         began = time.monotonic()

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from segmentation_assets.automation.jobs import monthly_segmentation
-from segmentation_assets.dbt import project as dbt_project
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.portfolio import Portfolio
@@ -72,22 +72,20 @@ class Pipeline:
             if event.info.level in ("warn", "error"):
                 said.append(event.info.msg)
 
-        manifest = None
+        project, manifest = Project.load(), None
         if not variables:
-            manifest = Manifest.from_msgpack(
-                dbt_project.manifest_path().with_name("partial_parse.msgpack").read_bytes()
-            )
+            manifest = Manifest.from_msgpack(project.manifest_path.with_name("partial_parse.msgpack").read_bytes())
             manifest.build_flat_graph()
         months = {"first_month": str(first), "last_month": str(last or first)}
-        with dbt_project.environment():
+        with project.environment():
             reset_adapters()
             result = dbtRunner(
                 manifest=manifest,
                 callbacks=[listen],
             ).invoke(
                 [
-                    "--log-level", "none", *command.split(), *dbt_project.project_arguments(self.path.parent / "dbt"),
-                    *dbt_project.vars_arguments({**months, **(variables or {})}),
+                    "--log-level", "none", *command.split(), *project.arguments(self.path.parent / "dbt"),
+                    *project.vars_arguments({**months, **(variables or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]
             )  # fmt: skip

@@ -48,10 +48,20 @@ def result(
 
 def test_every_audit_of_the_sql_has_words_and_the_same_severity() -> None:
     text = AUDIT_SQL.read_text()
-    names = re.findall(r"'(\w+)' as audit", text)
-    severities = re.findall(r"'(error|warn)' as severity", text)
-    written = {name: severity == "error" for name, severity in zip(names, severities, strict=True)}
-    assert written == {audit.name: audit.is_blocking for audit in audits.AUDITS}
+    bounds = re.findall(r"'audit': '(\w+)', 'severity': '(error|warn)'", text)
+    bounds += re.findall(r"'(\w+)' as audit,\s+'(error|warn)' as severity", text)
+    assert {name: severity == "error" for name, severity in bounds} == {
+        audit.name: audit.is_blocking for audit in audits.AUDITS
+    }
+    assert len(bounds) == len(audits.AUDITS)
+
+
+def test_every_audit_of_the_sql_has_one_finding() -> None:
+    """A finding without a bound would be neither passed nor blocked, a bound without a finding would never be asked."""
+    findings = re.findall(
+        r"'(\w+)' as audit,\s+(?:cast\(null as varchar\) as |\w+\.)?customer_segment", AUDIT_SQL.read_text()
+    )
+    assert sorted(findings) == sorted(audit.name for audit in audits.AUDITS)
 
 
 @pytest.mark.parametrize("audit", audits.AUDITS, ids=lambda audit: audit.name)

@@ -20,9 +20,9 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError  # what Dagster raises in a run that is stopped
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
-from segmentation_assets.dbt.project import environment, manifest_path, project_dir, vars_arguments
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt, stream, with_physical_parents
-from segmentation_assets.dbt.translator import translator
+from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.sources import synthetic
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -40,17 +40,18 @@ Build = Callable[[dg.AssetExecutionContext, DuckDBWarehouse], Iterator[Any]]
 
 
 def in_process(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
-    with InProcessDbt().build(context, warehouse, (MONTH, MONTH), translator()) as invocation:
+    with InProcessDbt().build(context, warehouse, (MONTH, MONTH), SegmentationTranslator(Project.load())) as invocation:
         yield from stream(invocation)
 
 
 def stock(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
     months = {"first_month": str(MONTH), "last_month": str(MONTH), "run_id": context.run.run_id}
     months["run_date"] = str(date.today())
-    arguments = ["build", *vars_arguments(months), "--exclude-resource-type", "unit_test"]
+    project = Project.load()
+    arguments = ["build", *project.vars_arguments(months), "--exclude-resource-type", "unit_test"]
     executable = str(Path(sys.executable).with_name("dbt"))
     dbt = DbtCliResource(project_dir=DbtProject(project_dir()), target="duckdb", dbt_executable=executable)
-    with environment():
+    with project.environment():
         invocation = dbt.cli(
             [*arguments, "--indirect-selection", "buildable"],
             context=context,
@@ -81,9 +82,12 @@ def materialize(
         with duckdb.connect(str(path)) as connection:
             connection.execute(spoil)
 
+    project = Project.load()
+
     @dbt_assets(
-        manifest=with_physical_parents(json.loads(manifest_path().read_text())), project=DbtProject(project_dir()),
-        select=select, partitions_def=monthly_partitions(), dagster_dbt_translator=translator(), name="compared",
+        manifest=with_physical_parents(json.loads(project.manifest_path.read_text())),
+        project=DbtProject(project_dir()), select=select, partitions_def=monthly_partitions(),
+        dagster_dbt_translator=SegmentationTranslator(project), name="compared",
     )  # fmt: skip
     def compared(context: dg.AssetExecutionContext) -> Iterator[Any]:
         yield from build(context, DuckDBWarehouse(path=str(path)))
@@ -170,7 +174,7 @@ def test_an_interrupted_build_stops_and_the_next_one_works(tmp_path: Path, sourc
     seen: list[str] = []
 
     def interrupted(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
-        with InProcessDbt().build(context, warehouse, (MONTH, MONTH), translator()) as invocation:
+        with InProcessDbt().build(context, warehouse, (MONTH, MONTH), SegmentationTranslator(Project.load())) as invocation:
             for event in stream(invocation):
                 yield event
                 if isinstance(event, dg.Output):

@@ -12,7 +12,7 @@ import pytest
 import sqlglot
 import yaml
 
-from segmentation_assets.dbt.project import project_dir, rules
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.sources import synthetic
 from tests.support.published_months import NOVEMBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
@@ -51,13 +51,13 @@ def test_a_query_of_the_guide_is_snowflake_sql_too(query: str) -> None:
 def test_the_guide_has_every_column_segment_and_campaign(whole: Pipeline) -> None:
     guide = GUIDE.read_text(encoding="utf-8")
     columns = [name for name, *_ in whole.rows("describe gold.customer_segment_history")]
-    names = [segment.name for segment in rules().segments] + [campaign.name for campaign in rules().campaigns]
+    names = [segment.name for segment in RULES.segments] + [campaign.name for campaign in RULES.campaigns]
     assert [name for name in columns if f"`{name}`" not in guide] == []
     assert [name for name in names if f"| {name} |" not in guide] == []
 
 
 def test_every_column_carries_its_description(whole: Pipeline) -> None:
-    """persist_docs writes only what differs (macros/dbt_overrides/comments.sql): on a first build that is everything."""
+    """persist_docs writes what differs (macros/dbt_overrides/comments.sql): on a first build that is everything."""
     described = {
         (model["name"], column["name"]): " ".join(column["description"].split())
         for path in project_dir().glob("models/**/*.yml")

@@ -21,7 +21,7 @@ import dagster as dg
 import pytest
 from jsonschema import ValidationError
 
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import as_of_date, months_between
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
@@ -104,7 +104,7 @@ def query(reported: Reported, sql: str) -> list[dict[str, Any]]:
 
 def rendered(pipeline: Pipeline, month: date = NEWEST) -> bytes:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
-        report = read_report(session, rules(), month)
+        report = read_report(session, RULES, month)
     return report_page.render(report, report_charts.share_charts(report))
 
 
@@ -147,7 +147,7 @@ def test_shares_and_values_are_those_of_the_tables(page: ET.Element, reported: R
     )
     figures = {words(found.find("h3")): found for found in section(page, "shares").findall(".//figure")}
     assert set(figures) == {row["customer_segment"] for row in shares}
-    bands = {segment.name: segment.expected_share_pct for segment in rules().segments}
+    bands = {segment.name: segment.expected_share_pct for segment in RULES.segments}
     for row in shares:
         caption = words(figures[row["customer_segment"]].find("figcaption"))
         lower, upper = bands[row["customer_segment"]]
@@ -183,8 +183,8 @@ def test_audiences_outcomes_audits_and_definitions(page: ET.Element, reported: R
         f"select * from gold.audience_waterfall where snapshot_month = '{NEWEST}' order by campaign, step_number",
     )
     cards = {words(card.find("h3")): card for card in section(page, "audiences").iter("article")}
-    assert set(cards) == {campaign.name for campaign in rules().campaigns}
-    for campaign in rules().campaigns:
+    assert set(cards) == {campaign.name for campaign in RULES.campaigns}
+    for campaign in RULES.campaigns:
         counts = [f"{row['customers']:,}" for row in steps if row["campaign"] == campaign.name]
         assert [cells[1] for cells in table_rows(cards[campaign.name])] == counts
         assert campaign.objective in words(cards[campaign.name])
@@ -224,7 +224,7 @@ def test_it_holds_nothing_personal_and_fetches_nothing(reported: Reported) -> No
 def test_altair_finds_nothing_wrong_with_the_charts(reported: Reported) -> None:
     """They are drawn without being checked, which takes longer than drawing them."""
     with DuckDBWarehouse(path=str(reported.file)).session(read_only=True) as session:
-        report = read_report(session, rules(), NEWEST)
+        report = read_report(session, RULES, NEWEST)
     for charts in (report_charts.share_charts(report), report_charts.value_charts(report)):
         assert charts
         for chart in charts.values():

@@ -129,7 +129,7 @@ totals as (
         months.window_end,
         count(measured.customer_id) as customers,
         coalesce(sum(measured.spend), 0) as spend,
-        coalesce(sum(measured.spend * measured.spend), 0) as squared_spend
+        coalesce(sum({{ squared('measured.spend') }}), 0) as squared_spend
     from months
     cross join campaign_groups
     left join measured
@@ -146,8 +146,6 @@ totals as (
 
 )
 
--- The deviation from exact sums, not by stddev_samp: that adds doubles in the order in which threads deliver them, and
--- two runs then differ in the last digit.
 select
     snapshot_month,
     campaign,
@@ -157,14 +155,5 @@ select
     customers,
     cast(spend as decimal(38, 2)) as total_spend,
     case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,
-    case
-        when customers > 1
-            then sqrt(
-                greatest(
-                    cast(squared_spend as double)
-                    - cast(spend as double) * cast(spend as double) / cast(customers as double),
-                    0
-                ) / cast(customers - 1 as double)
-            )
-    end as stddev_spend
+    {{ deviation_of_sums('customers', 'spend', 'squared_spend') }} as stddev_spend
 from totals

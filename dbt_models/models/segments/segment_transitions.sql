@@ -1,11 +1,12 @@
-{{ config(meta={'replaces': 'asked_months_and_next'}) }}
+{%- set lookahead_months = 1 %}
+{{ config(meta={'lookahead_months': lookahead_months}) }}
 
 -- A month's rows depend on the month before it, so a backfilled month also makes its successor's anew.
 with asked as (
 
     select distinct snapshot_month
     from {{ ref('customer_segment_history') }}
-    where {{ is_asked_month_or_next('snapshot_month') }}
+    where {{ is_asked_month('snapshot_month', lookahead_months) }}
 
 ),
 
