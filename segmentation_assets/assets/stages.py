@@ -24,8 +24,8 @@ from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import months_between, months_of_run
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.publication import schema_version
 from segmentation_assets.publication.gate import refuse_blocked, refuse_empty_audiences, refuse_unpublished
+from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.warehouse.session import Warehouse
 
 
@@ -109,6 +109,8 @@ def build(
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
     started = time.monotonic()
+    with as_failure():
+        bring_up_to_date(warehouse, translator.project)
     with dbt.build(context, warehouse, months, translator) as invocation:
         rows_of = build_rows(invocation)
         rules = translator.project.rules
@@ -158,6 +160,8 @@ class MaterializationNumbers:
         if asset_numbers.filled_by(model):
             self._empty[key] = model
             return event.with_metadata(told)
+        if not asset_numbers.is_counted(model):
+            return event.with_metadata(told)
         if asset_numbers.month_column(model) is None:
             return event.with_metadata({**told, **asset_numbers.of_table(model, self._rows_of)})
         found = asset_numbers.of_months(model, self._rows_of, *self._months)
@@ -183,5 +187,3 @@ def refuse_broken_source(project: Project, warehouse: Warehouse, months: tuple[d
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     with as_failure():
         check_source(warehouse, project.rules, months)
-        with warehouse.session() as session:
-            schema_version.check(session, project)

@@ -23,6 +23,21 @@ with audiences as (
 
 ),
 
+-- The version of the month that the lists were made from; a group without members has it too.
+list_versions as (
+
+    select
+        snapshot_month,
+        campaign,
+        max(content_hash) as content_hash
+    from {{ ref('audience_waterfall') }}
+    where
+        snapshot_month >= {{ date_literal(first) }}
+        and snapshot_month <= {{ date_literal(asked[-1]) }}
+    group by snapshot_month, campaign
+
+),
+
 published as (
 
     select
@@ -127,6 +142,7 @@ totals as (
         campaign_groups.treatment_group,
         months.as_of_date,
         months.window_end,
+        list_versions.content_hash,
         count(measured.customer_id) as customers,
         coalesce(sum(measured.spend), 0) as spend,
         coalesce(sum({{ squared('measured.spend') }}), 0) as squared_spend
@@ -137,12 +153,17 @@ totals as (
             months.snapshot_month = measured.snapshot_month
             and campaign_groups.campaign = measured.campaign
             and campaign_groups.treatment_group = measured.treatment_group
+    left join list_versions
+        on
+            months.snapshot_month = list_versions.snapshot_month
+            and campaign_groups.campaign = list_versions.campaign
     group by
         months.snapshot_month,
         campaign_groups.campaign,
         campaign_groups.treatment_group,
         months.as_of_date,
-        months.window_end
+        months.window_end,
+        list_versions.content_hash
 
 )
 
@@ -152,6 +173,7 @@ select
     treatment_group,
     as_of_date as window_start,
     window_end,
+    content_hash,
     customers,
     cast(spend as decimal(38, 2)) as total_spend,
     case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,

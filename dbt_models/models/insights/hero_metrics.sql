@@ -179,6 +179,12 @@ summed as (
     from labelled
     group by snapshot_month, customer_segment
 
+),
+
+versions as (
+
+    {{ newest_versions() }}
+
 )
 
 select
@@ -215,6 +221,12 @@ select
     end as reactivated_customers,
     case
         when months.previous_month is not null then cast(summed.new_customers as bigint)
-    end as new_customers
+    end as new_customers,
+    versions.content_hash,
+    previous_versions.content_hash as previous_content_hash,
+    base_versions.content_hash as base_content_hash
 from summed
 inner join months on summed.snapshot_month = months.snapshot_month
+left join versions on months.snapshot_month = versions.snapshot_month
+left join versions as previous_versions on months.previous_month = previous_versions.snapshot_month
+left join versions as base_versions on months.base_month = base_versions.snapshot_month

@@ -176,9 +176,25 @@ facts as (
 
 ),
 
+past_facts as (
+
+    select * from facts
+    where transaction_date < {{ last_as_of_date() }}
+
+),
+
+rollup as (
+
+    select * from {{ ref('customer_period_spend') }}
+    where
+        period_start >= {{ first_reconciled_day() }}
+        and period_start < {{ last_as_of_date() }}
+
+),
+
 differences as (
 
-    {{ rollup_differences('facts', first_reconciled_day(), last_as_of_date()) }}
+    {{ rollup_differences('past_facts', 'rollup') }}
 
 ),
 
@@ -186,10 +202,8 @@ reconciled as (
 
     select
         months.snapshot_month,
-        sum(
-            case when differences.transaction_count <> 0 or differences.spend <> 0 then 1 else 0 end
-        ) as months_that_differ,
-        sum(coalesce(differences.transaction_count, 0)) as transaction_count
+        count(differences.calendar_month) as months_that_differ,
+        sum(coalesce(abs(differences.transaction_count), 0)) as transaction_count
     from months
     left join differences
         on
