@@ -19,6 +19,7 @@ from tests.support.warehouse_fixture import Pipeline
 
 AUGUST = date(2025, 8, 1)
 START, END = date(2025, 9, 1), date(2025, 9, 1) + timedelta(days=90)
+RULES = Project.load().rules
 OUTCOMES = ["gold/campaign_outcome_groups", "gold/campaign_outcomes"]
 CHECK = "holdout_split_is_as_planned"
 
