@@ -142,7 +142,7 @@ def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[
 
     Any address that they ever had: to leave out one too many is harmless.
     """
-    ours = " or ".join(f"lower(email) like '%@{domain}%'" for domain in GOOGLES_OWN)
+    ours = " or ".join(f"contains(lower(email), '@{domain}')" for domain in GOOGLES_OWN)
     query = (
         f"select email from {GOLD}.audience_{campaign.name}"
         f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"

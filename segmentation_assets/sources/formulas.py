@@ -38,21 +38,21 @@ def begins_as_formula(text: str) -> bool:
 
 def ids_that_run(session: Session, schema: str, table: str, column: str) -> int:
     """How many ids of a column a spreadsheet would run: they begin with = or @, or call something after + or -."""
-    first = f"left(ltrim({column}, ?), 1)"
-    plain = " or ".join(f"left({column}, 1) between '{low}' and '{high}'" for low, high in ("09", "AZ", "az"))
-    calls = " or ".join(f"{column} like '%{sign}%'" for sign in _CALLS)
-    # The first case is an index of the others: to trim costs microseconds, and nearly no id needs it.
+    # Without the signs that may hide before it: a trim of these is not the same on every engine.
+    first = f"left(translate({column}, ?, ''), 1)"
+    calls = " or ".join(f"contains({column}, '{sign}')" for sign in _CALLS)
+    # The first case comes first because it is quick, and nearly every id is one.
     (row,) = session.rows(
         f"""
         select
             count(distinct case
-                when {plain} then null
+                when not contains(?, left({column}, 1)) then null
                 when {first} in ({_quoted(_RUN)}) then {column}
                 when {first} in ({_quoted(tuple(set(SIGNS) - set(_RUN)))}) and ({calls}) then {column}
             end) as ids
         from {schema}.{table}
         """,
-        (_HIDING, _HIDING),
+        (SIGNS + _HIDING, _HIDING, _HIDING),
     )
     return int(row["ids"])
 
