@@ -17,6 +17,7 @@ from segmentation_assets.assets import stages
 from segmentation_assets.dbt.project import environment, project_dir, vars_arguments
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.months import MonthRange
 from segmentation_assets.settings import duckdb_path, target
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Warehouse
@@ -30,13 +31,13 @@ class StockDbt(InProcessDbt):
         self,
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
-        months: tuple[date, date],
+        months: MonthRange,
         translator: DagsterDbtTranslator,
         *,
         extra: Sequence[str] = (),
     ) -> Iterator[DbtCliInvocation]:
         del warehouse, translator
-        names = {"first_month": str(months[0]), "last_month": str(months[1]), "run_id": context.run_id}
+        names = {**months.dbt_vars(), "run_id": context.run_id}
         dbt = DbtCliResource(
             project_dir=DbtProject(project_dir()),
             target=target(),

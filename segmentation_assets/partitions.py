@@ -6,7 +6,7 @@ from functools import cache
 
 import dagster as dg
 
-from segmentation_assets.months import TIME_ZONE, MonthError, month_after, parse_month
+from segmentation_assets.months import TIME_ZONE, MonthError, MonthRange, month_after, parse_month
 from segmentation_assets.sources import source
 from segmentation_assets.sources.completejourney import FIRST_MONTH, LAST_MONTH
 
@@ -34,12 +34,10 @@ def monthly_partitions() -> dg.MonthlyPartitionsDefinition:
     )
 
 
-def check_months(first: date, last: date) -> None:
-    """Raises MonthError for a range that is empty, before the first partition or not closed yet."""
+def check_months(months: MonthRange) -> None:
+    """Raises MonthError for a range that begins before the first partition or is not closed yet."""
     keys = monthly_partitions().get_partition_keys()
-    if last < first:
-        raise MonthError(f"The last month {last} lies before the first, {first}.")
-    for month in (first, last):
+    for month in (months.first, months.last):
         if str(month) not in keys:
             raise MonthError(
                 f"Month {month} cannot be computed: the months on offer are {keys[0]} to {keys[-1]}"

@@ -1,13 +1,13 @@
 """The distribution of a month's segments, as numbers (which Dagster draws over the months) and a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from itertools import groupby
 from typing import Any
 
 import dagster as dg
 
 from segmentation_assets.dbt.project import rules
+from segmentation_assets.months import MonthRange
 from segmentation_assets.report import share_chart
 from segmentation_assets.warehouse.catalog import GOLD, SILVER
 
@@ -21,7 +21,7 @@ TABLES: Mapping[str, str] = {
 PICTURED = ("segment_assignments", "segment_summary")
 
 
-def shares(rows_of: Callable[[str], list[dict[str, Any]]], table: str, first: date, last: date) -> list[dict[str, Any]]:
+def shares(rows_of: Callable[[str], list[dict[str, Any]]], table: str, months: MonthRange) -> list[dict[str, Any]]:
     """Per month and segment: customers, share_pct, spend_last_90_days and the expected band. `rows_of` runs a query."""
     counts = rows_of(
         f"""
@@ -29,7 +29,7 @@ def shares(rows_of: Callable[[str], list[dict[str, Any]]], table: str, first: da
             snapshot_month, customer_segment, count(*) as customers, sum(spend_last_90_days) as spend_last_90_days,
             100.0 * count(*) / sum(count(*)) over (partition by snapshot_month) as share_pct
         from {table}
-        where snapshot_month >= cast('{first}' as date) and snapshot_month <= cast('{last}' as date)
+        where snapshot_month >= cast('{months.first}' as date) and snapshot_month <= cast('{months.last}' as date)
         group by snapshot_month, customer_segment
         order by snapshot_month, customer_segment
         """

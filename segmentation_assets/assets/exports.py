@@ -19,7 +19,7 @@ from segmentation_assets.exports import files as export_files
 from segmentation_assets.exports.audience import COLUMNS, read_audience, refuse_unpublished
 from segmentation_assets.exports.files import Baseline
 from segmentation_assets.exports.store import MANIFEST, ExportError, ExportStore
-from segmentation_assets.months import months_between
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.warehouse.catalog import GOLD
@@ -74,18 +74,17 @@ def export_asset(campaign: Campaign) -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
         exports: dg.ResourceParam[ExportStore],
     ) -> Iterator[dg.MaterializeResult]:
-        keys = context.partition_key_range
-        months = months_between(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        months = MonthRange.from_context(context)
         try:
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)
                 told = {month: export_month(session, exports, campaign, month) for month in months}
-            stale = stale_months(exports, campaign.name, months[-1])
+            stale = stale_months(exports, campaign.name, months.last)
         except (ExportError, WarehouseError) as error:
             raise dg.Failure(description=str(error), allow_retries=False) from None
         if stale:
-            told[months[-1]]["stale_months"] = ", ".join(map(str, stale))
+            told[months.last]["stale_months"] = ", ".join(map(str, stale))
             context.log.warning(f"added.csv and removed.csv of {stale_words(stale)}")
         for month, metadata in told.items():
             context.add_asset_metadata({**metadata, **columns}, asset_key=key, partition_key=str(month))

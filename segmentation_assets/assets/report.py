@@ -5,7 +5,6 @@ What it says is in report_data.py, how it looks in report_page.py and report_pic
 
 import base64
 import time
-from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -14,7 +13,7 @@ from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import rules
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.exports.store import ExportError, ExportStore
-from segmentation_assets.months import months_between
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
@@ -58,8 +57,7 @@ def report_asset() -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
         exports: dg.ResourceParam[ExportStore],
     ) -> None:
-        keys = context.partition_key_range
-        months = months_between(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        months = MonthRange.from_context(context)
         try:
             with warehouse.session(read_only=True) as session:
                 # All are read before the first is written: a range goes out whole or not at all.

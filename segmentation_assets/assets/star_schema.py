@@ -12,7 +12,7 @@ import dagster as dg
 from segmentation_assets import sources
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
-from segmentation_assets.months import as_of_date, last_closed_month, month_after
+from segmentation_assets.months import MonthRange, as_of_date, last_closed_month, month_after
 from segmentation_assets.settings import source_schema, target
 from segmentation_assets.sources import contract
 from segmentation_assets.warehouse.duckdb import DuckDBSession
@@ -159,7 +159,7 @@ def _recorded(session: Session) -> str | None:
     return rows[0]["comment"] if rows else None
 
 
-def check_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
+def check_source(warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Raises SourceError when the star schema breaks the source contract."""
     with warehouse.session() as session:
         contract.check(session, source_schema(), before=as_of_date(last_closed_month()), months=months)

@@ -18,7 +18,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 
 from segmentation_assets.cli.terminal import console, errors, segments_table
 from segmentation_assets.errors import WarehouseError
-from segmentation_assets.months import MonthError, last_closed_month, month_after, parse_month
+from segmentation_assets.months import MonthError, MonthRange, last_closed_month, month_after, parse_month
 from segmentation_assets.partitions import check_months, source_bounds
 from segmentation_assets.sources import SourceError, portfolio_size, source
 from segmentation_assets.warehouse.catalog import GOLD
@@ -35,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("run", help="publish the last 12 closed months").set_defaults(run=run)
     month = commands.add_parser("month", help="compute and publish one month")
     month.add_argument("month")
-    month.set_defaults(run=lambda given: compute(parse_month(given.month, "MONTH"), parse_month(given.month, "MONTH")))
+    month.set_defaults(run=lambda given: compute(MonthRange.single(parse_month(given.month, "MONTH"))))
     backfill = commands.add_parser("backfill", help="compute a range of months in one run")
     backfill.add_argument("first")
     backfill.add_argument("last")
-    backfill.set_defaults(run=lambda given: compute(parse_month(given.first, "FROM"), parse_month(given.last, "TO")))
+    backfill.set_defaults(
+        run=lambda given: compute(MonthRange(parse_month(given.first, "FROM"), parse_month(given.last, "TO")))
+    )
     why = commands.add_parser("why", help="explain one customer's segment")
     why.add_argument("customer")
     why.add_argument("month")
@@ -125,21 +127,20 @@ def run(given: argparse.Namespace) -> int:
     del given
     first, last = source_bounds()
     last = last or last_closed_month()
-    return compute(max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN)), last)
+    return compute(MonthRange(max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN)), last))
 
 
-def compute(first: date, last: date, rollup_from: date | None = None) -> int:
-    """One run of the monthly job for the months, both included.
+def compute(months: MonthRange, rollup_from: date | None = None) -> int:
+    """One run of the monthly job for the months.
 
     `rollup_from` is an earlier month from which on the facts are rolled up anew.
     """
-    check_months(first, last)
+    check_months(months)
     check_settings()
     log = dagster_home() / "last-run.log"
     started = time.monotonic()
-    months = f"{first} to {last}" if first < last else str(first)
     console.print(f"Computing {months} from the source {source()!r}; the full log is {log}", soft_wrap=True)
-    succeeded, failure = _execute(first, last, rollup_from, log)
+    succeeded, failure = _execute(months, rollup_from, log)
     seconds = time.monotonic() - started
     if not succeeded:
         errors.print(f"\n[red]The run failed[/red] after {seconds:.0f} s.\n{failure}", soft_wrap=True)
@@ -163,12 +164,11 @@ def check_settings() -> None:
         schema_version.check(session)
 
 
-def _execute(first: date, last: date, rollup_from: date | None, log: Path) -> tuple[bool, str]:
+def _execute(months: MonthRange, rollup_from: date | None, log: Path) -> tuple[bool, str]:
     from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
     from segmentation_assets.automation.jobs import monthly_segmentation
     from segmentation_assets.cli.terminal import progress_logger
     from segmentation_assets.definitions import build_defs
-    from segmentation_assets.months import tags_of_months
     from segmentation_assets.publication import audits
 
     run_id = str(uuid.uuid4())
@@ -183,10 +183,9 @@ def _execute(first: date, last: date, rollup_from: date | None, log: Path) -> tu
         result = definitions.resolve_job_def(monthly_segmentation).execute_in_process(
             instance=instance,
             run_config={"loggers": {"progress": {}}},
-            # A single month is a run of that partition; its checks then carry the month.
-            partition_key=str(first) if first == last else None,
+            partition_key=months.partition_key,
             run_id=run_id,
-            tags={MACHINE: machine(), **tags_of_months(first, last, rollup_from)},
+            tags={MACHINE: machine(), **months.run_tags(rollup_from)},
             raise_on_error=False,
         )
     for event in result.all_events:
@@ -194,7 +193,7 @@ def _execute(first: date, last: date, rollup_from: date | None, log: Path) -> tu
             data = event.step_failure_data
             if data.error is not None and data.error.cls_name == "DagsterAssetCheckFailedError":
                 with warehouse().session() as session:
-                    return False, audits.refusal(audits.month_audits(session, first, last))
+                    return False, audits.refusal(audits.month_audits(session, months))
             told = data.user_failure_data.description if data.user_failure_data else _cause(data.error)
             of_dbt = told.partition("Errors parsed from dbt logs:")[2].strip() if told else ""
             if told and NO_SPACE in told:
@@ -263,14 +262,14 @@ def restate_months(given: argparse.Namespace) -> int:
         )
         return 0
     console.print("\n".join(found.words()), soft_wrap=True)
-    code = compute(found.first, found.last, found.rollup_from)
+    code = compute(found.months, found.rollup_from)
     with warehouse().session(read_only=True) as session:
         changed = restatements.changes(session, before)
         left = restatements.find(session)
     console.print()
     console.print("\n".join(changed or ["No published month changed."]), soft_wrap=True)
     if left is not None and left.changed:
-        errors.print(f"\nFacts and rollup still differ: {restatements.months(left.changed)}. {restatements.LOST_FACTS}")
+        errors.print(f"\nFacts and rollup still differ: {restatements.listed(left.changed)}. {restatements.LOST_FACTS}")
     return 1 if left is not None else code
 
 

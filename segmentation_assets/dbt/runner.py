@@ -41,7 +41,7 @@ from segmentation_assets.dbt.project import (
     target_dir,
     vars_arguments,
 )
-from segmentation_assets.months import rollup_vars
+from segmentation_assets.months import MonthRange, rollup_vars
 from segmentation_assets.warehouse.session import Warehouse
 
 _END = object()
@@ -152,23 +152,22 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         self,
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
-        months: tuple[date, date],
+        months: MonthRange,
         translator: DagsterDbtTranslator,
         *,
         extra: Sequence[str] = (),
     ) -> Iterator[DbtCliInvocation]:
-        """`dbt build` of what the run selected, for the months from the first to the last, both included.
+        """`dbt build` of what the run selected, for the months.
 
         Stream the invocation inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
         selected = get_updated_cli_invocation_params_for_context(context, {}, translator)
         artifacts = target_dir() / "runs" / f"{context.op_execution_context.op_handle.name}-{context.run.run_id[:8]}"
         month_vars = {
-            "first_month": str(months[0]),
-            "last_month": str(months[1]),
+            **months.dbt_vars(),
             "run_id": context.run.run_id,
             "run_date": str(date.today()),
-            **rollup_vars(context.run.tags),
+            **rollup_vars(context.run),
         }
         arguments = [
             *_EVENTS_ONLY, "build", *project_arguments(artifacts), *vars_arguments(month_vars),

@@ -1,9 +1,10 @@
 """Whom a campaign is sent to in a month, as an export reads it from the warehouse. It writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
@@ -29,7 +30,7 @@ ARROW_TYPES = {
 }
 
 
-def refuse_unpublished(session: Session, months: Sequence[date]) -> None:
+def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
     """Before anything is written: a range goes out whole or not at all."""
     published = set[date]()
     if table_exists(session, GOLD, "segment_publications"):
@@ -79,7 +80,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         waterfall=waterfall,
         suppressed_since=waterfall["sent"] - len(rows),
         publication=publication,
-        audits_passed=audits_passed(audits.month_audits(session, month, month), publication["audits_verdict"]),
+        audits_passed=audits_passed(audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session
@@ -15,7 +16,7 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
     """Accept the failures of `audit` in `month` as they are measured now. Raises OverrideError."""
     if not who.strip() or not why.strip():
         raise OverrideError("WHO and WHY must both say something: they are shown on the check and kept with the month.")
-    rows = audits.month_audits(session, month, month)
+    rows = audits.month_audits(session, MonthRange.single(month))
     if not rows:
         raise OverrideError(f"There are no audits of {month}: compute it first (make month MONTH={month}).")
     blocking = [row for row in rows if audits.is_blocking_failure(row)]

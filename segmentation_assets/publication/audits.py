@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session
 
@@ -104,7 +104,7 @@ AUDITS: tuple[Audit, ...] = (
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
 
 
-def month_audits(session: Session, first: date, last: date, silver: str = SILVER) -> list[dict[str, Any]]:
+def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
     """segment_audits of the months in the schema `silver`, with who accepted a failure as it was measured."""
     return session.rows(
         f"""
@@ -121,7 +121,7 @@ def month_audits(session: Session, first: date, last: date, silver: str = SILVER
         where audits.snapshot_month >= ? and audits.snapshot_month <= ?
         order by audits.snapshot_month, audits.audit, audits.customer_segment
         """,
-        (first, last),
+        (months.first, months.last),
     )
 
 

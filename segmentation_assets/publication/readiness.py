@@ -11,7 +11,7 @@ import yaml
 
 from segmentation_assets import sources
 from segmentation_assets.dbt.project import project_dir, rules
-from segmentation_assets.months import as_of_date
+from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.publication import audits
 from segmentation_assets.settings import source_schema
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
@@ -57,9 +57,8 @@ def only_facts_were_missing(session: Session, month: date) -> bool:
     """Whether the month's last computation was held back by nothing but facts that had not arrived."""
     if not table_exists(session, SILVER, "segment_audits"):
         return False
-    blocking: set[str] = {
-        row["audit"] for row in audits.month_audits(session, month, month) if audits.is_blocking_failure(row)
-    }
+    rows = audits.month_audits(session, MonthRange.single(month))
+    blocking: set[str] = {row["audit"] for row in rows if audits.is_blocking_failure(row)}
     return blocking == {ARRIVAL}
 
 

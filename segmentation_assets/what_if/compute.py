@@ -19,7 +19,7 @@ from typing import Any
 
 from segmentation_assets.dbt.project import project_dir, rules
 from segmentation_assets.dbt.runner import DbtRunError, run_models
-from segmentation_assets.months import as_of_date, months_between, parse_month
+from segmentation_assets.months import MonthRange, parse_month
 from segmentation_assets.publication import audits, schema_version
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import Rules
@@ -83,7 +83,7 @@ class Month:
 def compute(
     warehouse: Warehouse, changes: str, file: str = "", first: str = "", last: str = "", *, names: str = "FROM TO"
 ) -> list[Month]:
-    """The months from `first` to `last` (YYYY-MM-01, both included) under changed rules, against what is published.
+    """The months from `first` to `last` (as typed, both included) under changed rules, against what is published.
 
     Without months it is the newest published one; without `last` all from `first` on. `changes` and `file` are those
     of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, MonthError, RulesError and
@@ -103,7 +103,7 @@ def compute(
                 return [_compare(session, prefix, changed, month) for month in months]
 
 
-def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> list[date]:
+def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> MonthRange:
     """All months from `first` to `last`, as `compute` takes them. Raises WhatIfError and MonthError."""
     if not all(table_exists(session, schema, table) for schema, table in NEEDED):
         raise WhatIfError("Nothing has been published yet: run `make run` first.")
@@ -117,7 +117,7 @@ def asked_months(session: Session, first: str, last: str, first_name: str, last_
     end = parse_month(last, last_name) if last else max(published[-1], start)
     if end < start:
         raise WhatIfError(f"{last_name} {end} lies before {first_name} {start}; give them the other way round.")
-    asked = months_between(start, end)
+    asked = MonthRange(start, end)
     for month in asked:
         if month not in published:
             nearest = sorted(sorted(published, key=lambda other: abs((other - month).days))[:3])
@@ -157,12 +157,11 @@ def drop_leftovers(session: Session, begun_before: datetime) -> list[str]:
     return left
 
 
-def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence[date]) -> None:
+def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: MonthRange) -> None:
     silver, gold = f"{prefix}{SILVER}", f"{prefix}{GOLD}"
     variables = {
         **changed.dbt_vars(),
-        "first_month": str(months[0]),
-        "last_month": str(months[-1]),
+        **months.dbt_vars(),
         "run_date": str(date.today()),
         "run_id": prefix.rstrip("_"),
     }
@@ -198,7 +197,7 @@ def _view(session: Session, name: str, sql: str) -> None:
     session.execute(f"create view {name} as {sql}")
 
 
-def _rollup_serves(session: Session, changed: Rules, months: Sequence[date]) -> bool:
+def _rollup_serves(session: Session, changed: Rules, months: MonthRange) -> bool:
     """Whether the rollup was made under the category groups of the changed rules; else all facts are read anew."""
     columns = session.rows(
         "select count(*) as n from information_schema.columns where lower(table_schema) = ?"
@@ -210,7 +209,7 @@ def _rollup_serves(session: Session, changed: Rules, months: Sequence[date]) -> 
     found = session.rows(
         f"select distinct category_groups_hash as made_under from {SILVER}.customer_period_spend"
         " where period_start < ?",
-        (as_of_date(months[-1]),),
+        (months.as_of,),
     )
     return [row["made_under"] for row in found] == [category_groups_hash(changed)]
 
@@ -249,7 +248,7 @@ def _compare(session: Session, prefix: str, changed: Rules, month: date) -> Mont
             (month, month),
         )
     }
-    judged = audits.month_audits(session, month, month, f"{prefix}{SILVER}")
+    judged = audits.month_audits(session, MonthRange.single(month), f"{prefix}{SILVER}")
     failures = tuple(row for row in judged if not row["passed"])
     return Month(
         month=month,

@@ -23,6 +23,7 @@ from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from segmentation_assets.dbt.project import environment, manifest_path, project_dir, vars_arguments
 from segmentation_assets.dbt.runner import InProcessDbt, stream, with_physical_parents
 from segmentation_assets.dbt.translator import translator
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.sources import synthetic
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -40,7 +41,7 @@ Build = Callable[[dg.AssetExecutionContext, DuckDBWarehouse], Iterator[Any]]
 
 
 def in_process(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
-    with InProcessDbt().build(context, warehouse, (MONTH, MONTH), translator()) as invocation:
+    with InProcessDbt().build(context, warehouse, MonthRange.single(MONTH), translator()) as invocation:
         yield from stream(invocation)
 
 
@@ -170,7 +171,7 @@ def test_an_interrupted_build_stops_and_the_next_one_works(tmp_path: Path, sourc
     seen: list[str] = []
 
     def interrupted(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
-        with InProcessDbt().build(context, warehouse, (MONTH, MONTH), translator()) as invocation:
+        with InProcessDbt().build(context, warehouse, MonthRange.single(MONTH), translator()) as invocation:
             for event in stream(invocation):
                 yield event
                 if isinstance(event, dg.Output):
