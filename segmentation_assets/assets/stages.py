@@ -17,7 +17,7 @@ from segmentation_assets.assets import checks
 from segmentation_assets.assets.materializations import MaterializationNumbers
 from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt.project import manifest_path, project_dir
-from segmentation_assets.dbt.runner import InProcessDbt, build_rows, model_of, stream
+from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.dbt.translator import translator
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.months import MonthRange
@@ -120,11 +120,11 @@ def build(
     context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: Warehouse, months: MonthRange
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
-    with dbt.build(context, warehouse, months, translator()) as invocation:
-        numbers = MaterializationNumbers(context, build_rows(invocation), months)
-        for event in stream(invocation, column_lineage=dbt.column_lineage, row_counts=False):
+    with dbt.build(context, warehouse, months, translator()) as built:
+        numbers = MaterializationNumbers(context, built.rows, months)
+        for event in built.stream():
             if isinstance(event, dg.Output):
-                yield from numbers.put_on(event, model_of(invocation, event))
+                yield from numbers.put_on(event, built.model_of(event))
                 continue
             yield event
             if isinstance(event, dg.AssetCheckResult) and not months.is_single and is_of_months(context, event):
