@@ -83,17 +83,17 @@ def dbt(path: Path, command: str, first: date, last: date, *arguments: str) -> P
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
 
-    from segmentation_assets.dbt import project
+    from segmentation_assets.dbt.project import Project
 
     os.environ["SEGMENTATION_DUCKDB_PATH"] = str(path)
-    project.manifest_path.cache_clear()  # the database is named after the file
-    manifest = Manifest.from_msgpack(project.manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    project = Project.load()  # the database is named after the file
+    manifest = Manifest.from_msgpack(project.manifest_path.with_name("partial_parse.msgpack").read_bytes())
     manifest.build_flat_graph()
     target = FOLDER.absolute() / f"{path.stem}_{command}_{first}"
     with project.environment():
         result = dbtRunner(manifest=manifest).invoke(
             [
-                "--log-level", "none", command, *project.project_arguments(target),
+                "--log-level", "none", command, *project.arguments(target),
                 *project.vars_arguments({"first_month": str(first), "last_month": str(last)}),
                 "--select", *(f"config.group:{group}" for group in GROUPS), *arguments,
             ]

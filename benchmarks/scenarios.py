@@ -51,10 +51,11 @@ def build(database: Path, first: date, last: date) -> Models:
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
 
-    from segmentation_assets.dbt import project as dbt
+    from segmentation_assets.dbt.project import Project
 
     os.environ["SEGMENTATION_DUCKDB_PATH"] = str(database)
-    manifest = Manifest.from_msgpack(dbt.manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    project = Project.load()
+    manifest = Manifest.from_msgpack(project.manifest_path.with_name("partial_parse.msgpack").read_bytes())
     manifest.build_flat_graph()
     gc.collect()  # what earlier rounds left is not for this one to clear up; a run freezes it, too (run_locks)
     statements: list[float] = []
@@ -63,12 +64,12 @@ def build(database: Path, first: date, last: date) -> Models:
         if event.info.name == "SQLQueryStatus":
             statements.append(event.data.elapsed)
 
-    with dbt.environment():
+    with project.environment():
         reset_adapters()
         result = dbtRunner(manifest=manifest, callbacks=[on_event]).invoke(
             [
-                "--log-level", "none", "run", *dbt.project_arguments(FOLDER / "target"),
-                *dbt.vars_arguments({"first_month": str(first), "last_month": str(last)}),
+                "--log-level", "none", "run", *project.arguments(FOLDER / "target"),
+                *project.vars_arguments({"first_month": str(first), "last_month": str(last)}),
                 "--select", *(f"config.group:{group}" for group in GROUPS),
             ]
         )  # fmt: skip

@@ -11,15 +11,15 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliInvocation, DbtCliResource, DbtProject
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 
 from segmentation_assets.assets import stages
 from segmentation_assets.assets.materializations import MaterializationNumbers
-from segmentation_assets.dbt.project import environment, project_dir, vars_arguments
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import DagsterEvent, DbtBuild, InProcessDbt, Model
+from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import MonthRange
-from segmentation_assets.settings import duckdb_path, target
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Warehouse
 
@@ -47,24 +47,25 @@ class StockDbt(InProcessDbt):
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
         months: MonthRange,
-        translator: DagsterDbtTranslator,
+        translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
     ) -> Iterator[DbtBuild]:
-        del warehouse, translator
+        del warehouse
+        project = translator.project
         names = {**months.dbt_vars(), "run_id": context.run_id}
         dbt = DbtCliResource(
             project_dir=DbtProject(project_dir()),
-            target=target(),
+            target=project.settings.target,
             dbt_executable=str(Path(sys.executable).parent / "dbt"),
         )
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.adapters.factory import reset_adapters
 
-        with environment():
+        with project.environment():
             invocation = dbt.cli(
                 [
-                    "build", *vars_arguments({**names, "run_date": str(date.today())}),
+                    "build", *project.vars_arguments({**names, "run_date": str(date.today())}),
                     "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable", *extra,
                 ],
                 context=context,
@@ -98,4 +99,6 @@ class OpenedByTheStep(DuckDBWarehouse):
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    return build_defs({"dbt": StockDbt(), "warehouse": OpenedByTheStep(path=str(duckdb_path()))})
+    project = Project.load()
+    opened = OpenedByTheStep(path=str(project.settings.duckdb_path))
+    return build_defs({"dbt": StockDbt(), "warehouse": opened}, project=project)

@@ -19,8 +19,10 @@ from segmentation_assets.automation.freshness import with_freshness
 from segmentation_assets.automation.jobs import monthly_job
 from segmentation_assets.automation.restate import restatement_sensor
 from segmentation_assets.automation.schedule import monthly_schedule
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import InProcessDbt
-from segmentation_assets.exports.store import ExportStore, export_uri
+from segmentation_assets.exports.store import ExportStore
+from segmentation_assets.settings import load_env_file
 from segmentation_assets.warehouse.session import warehouse
 from segmentation_assets.what_if.job import what_if_job
 
@@ -37,22 +39,30 @@ for _message in (
 
 
 def build_defs(
-    resources: Mapping[str, Any] | None = None, loggers: Mapping[str, dg.LoggerDefinition] | None = None
+    resources: Mapping[str, Any] | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    project: Project | None = None,
 ) -> dg.Definitions:
-    """A fresh graph; `resources` replace those named the same."""
-    job = monthly_job()
+    """A fresh graph; `resources` replace those named the same. Without a project, that of the environment as it is."""
+    project = project or Project.load()
+    settings = project.settings
+    job = monthly_job(settings)
     provided: dict[str, Any] = {
         "dbt": InProcessDbt(),
-        "warehouse": warehouse(),
-        "exports": ExportStore(export_uri()),
+        "warehouse": warehouse(settings),
+        "exports": ExportStore(settings.export_uri),
         **(resources or {}),
     }
-    own = dg.with_source_code_references([*star_schema_assets(), *export_assets(), outcomes_asset(), report_asset()])
+    own = dg.with_source_code_references(
+        [*star_schema_assets(project), *export_assets(project), outcomes_asset(project), report_asset(project)]
+    )
     return dg.Definitions(
         # Dagster types what it gives back more widely than what it takes.
-        assets=with_freshness([*dbt_asset_definitions(), *cast("list[dg.AssetsDefinition | dg.AssetSpec]", own)]),
-        asset_checks=[audit_checks()],
-        jobs=[job, what_if_job()],
+        assets=with_freshness(
+            [*dbt_asset_definitions(project), *cast("list[dg.AssetsDefinition | dg.AssetSpec]", own)], settings
+        ),
+        asset_checks=[audit_checks(project)],
+        jobs=[job, what_if_job(project)],
         schedules=[monthly_schedule(job, provided["warehouse"])],
         sensors=[
             alert_sensor(),
@@ -69,4 +79,5 @@ def build_defs(
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    load_env_file()
     return build_defs()

@@ -1,9 +1,44 @@
-"""Errors that are told to a person in one line."""
+"""Errors that a person can act on: told as they stand, without a traceback.
+
+UserError
+├── SettingsError          a variable of the environment, or .env
+├── RulesError             rules/load.py: a rules file
+├── MonthError             months.py: a month that cannot be asked for
+├── SourceError            sources/: the star schema
+├── WarehouseError         the database cannot be used as configured
+├── WarehouseBusyError     somebody else has the DuckDB file open
+├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
+└── one per command or step that refuses what was asked:
+    NotPublishedError, WhatIfError, WhyError, OverrideError, ExportError, ReportError, AlertAddressError,
+    AnotherLookError
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
 
 
-class WarehouseError(Exception):
+class UserError(Exception):
+    """One line (or one per problem) that names the thing, its value and what to do. The same again would not help."""
+
+
+class SettingsError(UserError):
+    """Variables that cannot be used; one line per variable with its value and what to set instead."""
+
+
+class WarehouseError(UserError):
     """The warehouse cannot be used as configured; one line that names the variable, its value and the fix."""
 
 
-class WarehouseBusyError(Exception):
+class WarehouseBusyError(UserError):
     """Something else has the DuckDB file open; one line to show."""
+
+
+@contextmanager
+def as_failure() -> Iterator[None]:
+    """In a Dagster step, the words of a UserError as the step's failure, and no retry."""
+    try:
+        yield
+    except UserError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error

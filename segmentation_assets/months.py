@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from segmentation_assets.errors import UserError
+
 TIME_ZONE = "America/New_York"
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -16,7 +18,7 @@ ROLLUP_FROM = "segmentation/rollup_from"
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
-class MonthError(ValueError):
+class MonthError(UserError):
     """A month that cannot be asked for; one line with the value and what to give instead."""
 
 

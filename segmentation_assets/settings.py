@@ -1,30 +1,258 @@
-"""Settings: what the environment says of engine, file and schemas."""
+"""Settings: every environment variable that the product reads, typed and checked, and the only reader of them."""
 
 import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Any, Literal, Self
 
-from segmentation_assets.errors import WarehouseError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from segmentation_assets.errors import SettingsError
 
 Target = Literal["duckdb", "snowflake"]
+Source = Literal["synthetic", "completejourney", "warehouse"]
 TARGETS: tuple[Target, ...] = ("duckdb", "snowflake")
-DUCKDB_DEFAULT_PATH = Path("data") / "segmentation.duckdb"
-SOURCE_DEFAULT_SCHEMA = "gold"
+SOURCES: tuple[Source, ...] = ("synthetic", "completejourney", "warehouse")
+
+ENV_FILE = ".env"
+_SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
+# A name and a colon with no // or : behind it: an address with a slash forgotten, not a folder.
+_HALF_AN_ADDRESS = re.compile(r"(?P<beginning>[A-Za-z][A-Za-z0-9+.-]+:/?)(?![/:])")
+# A partition per month: before it no card was issued, after it the arithmetic of windows leaves the calendar.
+_YEARS = range(1900, 2200)
 
 
-def target() -> Target:
-    """SEGMENTATION_TARGET, `duckdb` when it is not set. Never another engine than the one asked for."""
-    named = os.environ.get("SEGMENTATION_TARGET", "").strip() or "duckdb"
-    if named not in TARGETS:
-        raise WarehouseError(f"SEGMENTATION_TARGET is {named!r}; it has to be one of: {', '.join(TARGETS)}.")
-    return cast("Target", named)
+def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"; it has to be one of: {', '.join(names)}.")
+        return text
+
+    return check
 
 
-def source_schema() -> str:
-    return os.environ.get("SEGMENTATION_SOURCE_SCHEMA", "").strip() or SOURCE_DEFAULT_SCHEMA
+def _whole_number(least: int, most: int | None, words: str) -> Callable[[object], object]:
+    def check(text: object) -> object:
+        if isinstance(text, str) and (
+            not re.fullmatch("[0-9]{1,18}", text) or int(text) < least or (most is not None and int(text) > most)
+        ):
+            raise ValueError(f"; it has to be {words}.")
+        return text
+
+    return check
 
 
-def duckdb_path() -> Path:
+def _month(text: str) -> date:
+    if not re.fullmatch(r"[0-9]{4}-(0[1-9]|1[0-2])-01", text) or int(text[:4]) not in _YEARS:
+        raise ValueError(f"; it has to be the first day of a month of {_YEARS[0]} to {_YEARS[-1]}, as 2025-11-01.")
+    return date.fromisoformat(text)
+
+
+def _schema(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise ValueError("; the name of a schema has letters, digits and _ only, and begins with no digit.")
+    return text
+
+
+def _path(text: str | Path) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(", whose ~ stands for nobody's folder on this machine: write the folder out.") from None
+
+
+def _absolute(text: str | Path) -> Path:
     """Absolute, because dbt changes its working directory while it runs."""
-    named = os.environ.get("SEGMENTATION_DUCKDB_PATH", "").strip()
-    return Path(named or DUCKDB_DEFAULT_PATH).expanduser().absolute()
+    return _path(text).absolute()
+
+
+def _database_file(text: str | Path) -> Path:
+    path = _absolute(text)
+    # DuckDB calls the database as the file, and takes gold.customer_segments for a table of that database.
+    if path.stem.lower() in ("gold", "silver"):
+        raise ValueError(", and DuckDB would take the database for the schema of that name: name the file otherwise.")
+    return path
+
+
+def _export_uri(text: str) -> str:
+    """An address as it is, a folder made absolute."""
+    if half := next(filter(None, (_HALF_AN_ADDRESS.match(part) for part in text.split("::"))), None):
+        raise ValueError(
+            f" begins with {half['beginning']!r}; an address has two slashes, as s3://bucket/path, and a folder with a"
+            " colon in its name is written ./name."
+        )
+    return text if "://" in text or "::" in text else str(_absolute(text))
+
+
+def _web_address(text: str) -> str:
+    if not re.match(r"https?://[^/\s]", text):
+        raise ValueError("; it has to begin with http:// or https://.")
+    return text.rstrip("/")
+
+
+class _Variables(BaseModel):
+    """Fields by the names of their variables. No value shows in an error of pydantic's or, of a secret, in a repr."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, validate_default=True)
+
+    @classmethod
+    def names(cls) -> dict[str, str]:
+        """Field -> variable."""
+        return {field: str(info.alias) for field, info in cls.model_fields.items() if info.alias}
+
+
+class Snowflake(_Variables):
+    """The account, under dagster-snowflake's names. What is missing for a session is said when one is opened."""
+
+    account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
+    user: str = Field("", alias="SNOWFLAKE_USER")
+    database: str = Field("", alias="SNOWFLAKE_DATABASE")
+    private_key_path: Path | None = Field(None, alias="SNOWFLAKE_PRIVATE_KEY_PATH")
+    private_key_password: SecretStr | None = Field(None, alias="SNOWFLAKE_PRIVATE_KEY_PASSPHRASE")
+    password: SecretStr | None = Field(None, alias="SNOWFLAKE_PASSWORD")
+    role: str = Field("", alias="SNOWFLAKE_ROLE")
+    warehouse: str = Field("", alias="SNOWFLAKE_WAREHOUSE")
+    host: str = Field("", alias="SNOWFLAKE_HOST")
+    port: Annotated[int, BeforeValidator(_whole_number(1, 65535, "a whole number up to 65535, as 443"))] = Field(
+        443, alias="SNOWFLAKE_PORT"
+    )
+    protocol: Annotated[Literal["https", "http"], BeforeValidator(_one_of(("https", "http")))] = Field(
+        "https", alias="SNOWFLAKE_PROTOCOL"
+    )
+
+    @property
+    def is_emulator(self) -> bool:
+        """Plain http: an emulator, which has no stages and no roles. No account speaks it."""
+        return self.protocol == "http"
+
+
+class Settings(_Variables):
+    """What the environment says. Read it where a graph or a command begins, and hand it on."""
+
+    target: Annotated[Target, BeforeValidator(_one_of(TARGETS))] = Field("duckdb", alias="SEGMENTATION_TARGET")
+    duckdb_path: Annotated[Path, BeforeValidator(_database_file)] = Field(
+        Path("data") / "segmentation.duckdb", alias="SEGMENTATION_DUCKDB_PATH"
+    )
+    named_source: Annotated[Source, BeforeValidator(_one_of(SOURCES))] | None = Field(None, alias="SEGMENTATION_SOURCE")
+    customers: Annotated[int, BeforeValidator(_whole_number(1, None, "a whole number of at least 1"))] = Field(
+        50_000, alias="SEGMENTATION_CUSTOMERS"
+    )
+    start_month: Annotated[date, BeforeValidator(_month)] | None = Field(None, alias="SEGMENTATION_START_MONTH")
+    source_schema: Annotated[str, BeforeValidator(_schema)] = Field("gold", alias="SEGMENTATION_SOURCE_SCHEMA")
+    rules: Annotated[Path, BeforeValidator(_path)] | None = Field(None, alias="SEGMENTATION_RULES")
+    # May hold a password, as ftp://user:password@host does.
+    export_uri: Annotated[str, BeforeValidator(_export_uri)] = Field(
+        "exports", alias="SEGMENTATION_EXPORT_URI", repr=False
+    )
+    # Read one by one in alerts/receivers.py: an address that cannot be used does not keep the others from being told.
+    alert_urls: SecretStr = Field(SecretStr(""), alias="SEGMENTATION_ALERT_URLS")
+    ui_url: Annotated[str, BeforeValidator(_web_address)] = Field("http://127.0.0.1:3000", alias="SEGMENTATION_UI_URL")
+    dagster_home: Annotated[Path, BeforeValidator(_absolute)] = Field(Path(".dagster"), alias="DAGSTER_HOME")
+    dbt_target_path: Annotated[Path, BeforeValidator(_absolute)] | None = Field(None, alias="DBT_TARGET_PATH")
+    cache_home: Annotated[Path, BeforeValidator(_absolute)] | None = Field(None, alias="XDG_CACHE_HOME")
+    snowflake: Snowflake = Field(default_factory=lambda: Snowflake.model_validate({}))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """The variables as they are now; what is set to nothing counts as not set. Raises SettingsError for all that
+        cannot be used, at once."""
+        environ = os.environ if environ is None else environ
+        problems: list[str] = []
+
+        def read(model: type[_Variables]) -> dict[str, Any]:
+            given = {name: environ[name].strip() for name in model.names().values() if environ.get(name, "").strip()}
+            try:
+                model.model_validate(given)
+            except ValidationError as error:
+                problems.extend(_problem(detail, given) for detail in error.errors())
+            return given
+
+        own, account = read(cls), read(Snowflake)
+        if problems:
+            raise SettingsError("\n".join(problems))
+        found = cls.model_validate({**own, "snowflake": account})
+        if found.target == "duckdb" and found.duckdb_path.stem.lower() == found.source_schema.lower():
+            raise SettingsError(
+                f"SEGMENTATION_DUCKDB_PATH is {found.duckdb_path}, and DuckDB would take the database for the schema of"
+                " that name (SEGMENTATION_SOURCE_SCHEMA): name the file otherwise."
+            )
+        return found
+
+    @property
+    def source(self) -> Source:
+        return self.named_source or ("synthetic" if self.target == "duckdb" else "warehouse")
+
+    def for_dbt(self) -> dict[str, str]:
+        """The variables that profiles.yml and the sources read, as this reads them: an empty one has its default."""
+        return {
+            "SEGMENTATION_TARGET": self.target,
+            "SEGMENTATION_DUCKDB_PATH": str(self.duckdb_path),
+            "SEGMENTATION_SOURCE_SCHEMA": self.source_schema,
+            "SNOWFLAKE_PORT": str(self.snowflake.port),
+            "SNOWFLAKE_PROTOCOL": self.snowflake.protocol,
+            "DO_NOT_TRACK": "1",
+        }
+
+
+def _problem(detail: Any, given: Mapping[str, str]) -> str:
+    name = str(detail["loc"][0])
+    words = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else f" cannot be used: {detail['msg']}."
+    # What an address holds behind its beginning may be a password.
+    return f"{name}{words}" if words.startswith(" begins") else f"{name} is {given[name]!r}{words}"
+
+
+def load_env_file(folder: Path | None = None) -> None:
+    """The `.env` of the working directory into the environment, for every way in; what is there already holds.
+
+    Not read from a folder above, and not at all where PYTHON_DOTENV_DISABLED is set (python-dotenv's own switch).
+    Raises SettingsError for lines that are no NAME=value, by their numbers: they may hold a secret.
+    """
+    from dotenv import load_dotenv
+    from dotenv.parser import parse_stream
+
+    path = (folder or Path.cwd()) / ENV_FILE
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8") as file:
+            wrong = [str(binding.original.line) for binding in parse_stream(file) if binding.error]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{path} cannot be read: {reason}. Correct it, or move it away.") from None
+    if wrong:
+        raise SettingsError(f"{path}: line {', '.join(wrong)}: cannot be read; write NAME=value, one to a line.")
+    load_dotenv(path)
+
+
+def variable(name: str) -> str:
+    """One variable alone, for what has to work while another one is wrong."""
+    return os.environ.get(name, "").strip()
+
+
+def set_variable(name: str, value: str, *, unless_set: bool = False) -> None:
+    """For what Dagster and dbt read from the environment by themselves."""
+    if not unless_set or name not in os.environ:
+        os.environ[name] = value
+
+
+@contextmanager
+def variables_set(values: Mapping[str, str]) -> Iterator[None]:
+    """The same for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def secret_values() -> set[str]:
+    """The words of every variable whose name says that it is secret, ours or not: never to be shown."""
+    return {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}

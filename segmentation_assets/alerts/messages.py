@@ -3,7 +3,6 @@
 Nothing is read here. Every text passes `without_secrets`: a failed test or a driver may quote an address or a password.
 """
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,32 +13,24 @@ import dagster as dg
 from segmentation_assets.alerts.outbox import Alert
 from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
+from segmentation_assets.settings import Settings, secret_values
 
-UI_VARIABLE = "SEGMENTATION_UI_URL"
-UI_DEFAULT = "http://127.0.0.1:3000"
 LONGEST_TEXT = 1500
 _EMAIL = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:]+")
 _URL_LOGIN = re.compile(r"(?<=://)[^\s/@]+@")
-_SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
 SHORTEST_SECRET = 4
 
 
 def ui_url(*path: str, **query: str) -> str:
     """An address in the Dagster UI, which SEGMENTATION_UI_URL says where to find."""
-    base = (os.environ.get(UI_VARIABLE, "").strip() or UI_DEFAULT).rstrip("/")
+    base = Settings.from_environment().ui_url
     asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
     return "/".join([base, *(quote(part, safe="") for part in path)]) + (f"?{asked}" if asked else "")
 
 
 def without_secrets(text: str) -> str:
     """No e-mail address, no login in an address, no value of a variable whose name says it is secret; shortened."""
-    secrets = {
-        word
-        for name, value in os.environ.items()
-        if _SECRET_NAMES.search(name)
-        for word in value.split()
-        if len(word) >= SHORTEST_SECRET
-    }
+    secrets = {word for word in secret_values() if len(word) >= SHORTEST_SECRET}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
     text = _EMAIL.sub("[e-mail address]", _URL_LOGIN.sub("", text)).strip()

@@ -6,12 +6,14 @@ and its position, and recognised by a hash.
 
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, cast
+
+from segmentation_assets.errors import UserError
+from segmentation_assets.settings import Settings
 
 Severity = Literal["error", "warn"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warn")
@@ -22,7 +24,7 @@ _ADDRESS = re.compile(r"(?:(?P<tags>[A-Za-z, ]+)=)?(?P<url>(?P<scheme>[A-Za-z][A
 _LOUD_LOGGERS = ("apprise", "urllib3", "requests")
 
 
-class AlertAddressError(ValueError):
+class AlertAddressError(UserError):
     """An address cannot be used; one line that names its position, never the address."""
 
 
@@ -63,7 +65,7 @@ class Receiver:
 
 def receivers(text: str | None = None) -> tuple[list[Receiver], list[str]]:
     """The receivers of SEGMENTATION_ALERT_URLS, each once, and one line per address that cannot be used."""
-    words = (os.environ.get(VARIABLE, "") if text is None else text).split()
+    words = (Settings.from_environment().alert_urls.get_secret_value() if text is None else text).split()
     found: dict[str, Receiver] = {}
     problems: list[str] = []
     for position, word in enumerate(words, start=1):

@@ -12,12 +12,13 @@ from filelock import FileLock, Timeout
 from segmentation_assets.alerts.events import collect
 from segmentation_assets.alerts.outbox import Outbox
 from segmentation_assets.alerts.receivers import VARIABLE, receivers
+from segmentation_assets.errors import UserError
 
 # Dagster gives a tick 60 s; one more message may begin just before this and wait for its time-out.
 SENDING_SECONDS = 30.0
 
 
-class AnotherLookError(Exception):
+class AnotherLookError(UserError):
     """Another process is sending at this moment."""
 
 

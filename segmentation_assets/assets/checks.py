@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import audits
@@ -20,7 +21,7 @@ SHARED_VERDICT = "verdict_of_the_range"
 CANDIDATE = dg.AssetKey(["silver", "segment_assignments"])
 
 
-def audit_checks() -> dg.AssetChecksDefinition:
+def audit_checks(project: Project) -> dg.AssetChecksDefinition:
     """The blocking ones stop a run that has no month left to publish; in a range the good months go on."""
 
     @dg.multi_asset_check(
@@ -31,8 +32,8 @@ def audit_checks() -> dg.AssetChecksDefinition:
                 asset=CANDIDATE,
                 description=f"{audit.meaning} If it fails: {audit.advice}",
                 blocking=audit.is_blocking,
-                additional_deps=[dg.AssetKey(["silver", "segment_audits"])],
-                partitions_def=monthly_partitions(),
+                additional_deps=[dg.AssetKey(["silver", "segment_audit_verdicts"])],
+                partitions_def=monthly_partitions(project.settings),
             )
             for audit in audits.AUDITS
         ],
@@ -45,7 +46,7 @@ def audit_checks() -> dg.AssetChecksDefinition:
         with warehouse.session() as session:
             rows = audits.month_audits(session, months)
             shares = month_shares(session, months)
-        picture = share_chart.shares_against_bands(shares)
+        picture = share_chart.shares_against_bands(shares, project.rules.segment_names)
         blocked = {str(row["snapshot_month"]) for row in rows if audits.is_blocking_failure(row)}
         none_is_left = len(blocked) == len({str(row["snapshot_month"]) for row in rows})
         for audit in audits.AUDITS:

@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from segmentation_assets.dbt.project import rules
 from segmentation_assets.months import MonthRange
 from segmentation_assets.report import share_chart
+from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import GOLD, SILVER
 
 # The assets that carry it, and the table each counts.
@@ -21,7 +21,9 @@ TABLES: Mapping[str, str] = {
 PICTURED = ("segment_assignments", "segment_summary")
 
 
-def shares(rows_of: Callable[[str], list[dict[str, Any]]], table: str, months: MonthRange) -> list[dict[str, Any]]:
+def shares(
+    rows_of: Callable[[str], list[dict[str, Any]]], rules: Rules, table: str, months: MonthRange
+) -> list[dict[str, Any]]:
     """Per month and segment: customers, share_pct, spend_last_90_days and the expected band. `rows_of` runs a query."""
     counts = rows_of(
         f"""
@@ -34,13 +36,15 @@ def shares(rows_of: Callable[[str], list[dict[str, Any]]], table: str, months: M
         order by snapshot_month, customer_segment
         """
     )
-    bands = {segment.name: segment.expected_share_pct for segment in rules().segments}
+    bands = {segment.name: segment.expected_share_pct for segment in rules.segments}
     for row in counts:
         row["band_lower_pct"], row["band_upper_pct"] = bands.get(row["customer_segment"], (None, None))
     return counts
 
 
-def attach(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Sequence[dict[str, Any]], seconds: float) -> None:
+def attach(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, rules: Rules, rows: Sequence[dict[str, Any]], seconds: float
+) -> None:
     """Log the months' distributions and the time they took; attach both to the materialisations about to be yielded."""
     for month, month_rows in groupby(rows, key=lambda row: row["snapshot_month"]):
         segments = list(month_rows)
@@ -54,7 +58,7 @@ def attach(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Sequence[d
             "recalculation_seconds": round(seconds, 2),
         }
         if key.path[-1] in PICTURED:
-            metadata["shares_against_bands"] = share_chart.shares_against_bands(segments)
+            metadata["shares_against_bands"] = share_chart.shares_against_bands(segments, rules.segment_names)
         for row in segments:
             metadata[f"customers: {row['customer_segment']}"] = int(row["customers"])
             metadata[f"share_pct: {row['customer_segment']}"] = round(float(row["share_pct"]), 4)

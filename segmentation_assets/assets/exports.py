@@ -13,14 +13,15 @@ import dagster as dg
 
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
-from segmentation_assets.dbt.project import rules
-from segmentation_assets.errors import WarehouseError
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import as_failure
 from segmentation_assets.exports import files as export_files
 from segmentation_assets.exports.audience import COLUMNS, read_audience, refuse_unpublished
 from segmentation_assets.exports.files import Baseline
-from segmentation_assets.exports.store import MANIFEST, ExportError, ExportStore
+from segmentation_assets.exports.store import MANIFEST, ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -29,18 +30,18 @@ GROUP = "activation"
 CHECK = "campaign_reaches_somebody"
 
 
-def export_assets() -> list[dg.AssetsDefinition]:
-    return [export_asset(campaign) for campaign in rules().campaigns]
+def export_assets(project: Project) -> list[dg.AssetsDefinition]:
+    return [export_asset(project, campaign) for campaign in project.rules.campaigns]
 
 
-def export_asset(campaign: Campaign) -> dg.AssetsDefinition:
+def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
     key = dg.AssetKey([GROUP, f"export_{campaign.name}"])
-    columns = asset_columns.of_files(f"audience_{campaign.name}", (*COLUMNS, *campaign.shows))
+    columns = asset_columns.of_files(project, f"audience_{campaign.name}", (*COLUMNS, *campaign.shows))
 
     @dg.asset(
         key=key,
         group_name=GROUP,
-        partitions_def=monthly_partitions(),
+        partitions_def=monthly_partitions(project.settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[dg.AssetKey([GOLD, f"audience_{campaign.name}"]), dg.AssetKey([GOLD, "audience_waterfall"])],
         kinds={"python", "csv", "parquet"},
@@ -64,7 +65,7 @@ def export_asset(campaign: Campaign) -> dg.AssetsDefinition:
                 CHECK,
                 asset=key,
                 description="The month's list has at least one customer to send the campaign to.",
-                partitions_def=monthly_partitions(),
+                partitions_def=monthly_partitions(project.settings),
             )
         ],
         pool="warehouse",
@@ -75,14 +76,13 @@ def export_asset(campaign: Campaign) -> dg.AssetsDefinition:
         exports: dg.ResourceParam[ExportStore],
     ) -> Iterator[dg.MaterializeResult]:
         months = MonthRange.from_context(context)
-        try:
+        with as_failure():
+            bring_up_to_date(warehouse, project)
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)
                 told = {month: export_month(session, exports, campaign, month) for month in months}
             stale = stale_months(exports, campaign.name, months.last)
-        except (ExportError, WarehouseError) as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from None
         if stale:
             told[months.last]["stale_months"] = ", ".join(map(str, stale))
             context.log.warning(f"added.csv and removed.csv of {stale_words(stale)}")

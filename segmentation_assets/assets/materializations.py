@@ -15,19 +15,23 @@ from segmentation_assets.assets import distribution
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import metadata as asset_numbers
 from segmentation_assets.months import MonthRange
+from segmentation_assets.rules.load import Rules
 
 
 class MaterializationNumbers:
     """The numbers of one build, asked for as its tables are made."""
 
-    def __init__(self, context: dg.AssetExecutionContext, rows_of: asset_numbers.RowsOf, months: MonthRange) -> None:
-        self._context, self._rows_of, self._months = context, rows_of, months
+    def __init__(
+        self, context: dg.AssetExecutionContext, rows_of: asset_numbers.RowsOf, rules: Rules, months: MonthRange
+    ) -> None:
+        self._context, self._rows_of, self._rules, self._months = context, rows_of, rules, months
         self._started = time.monotonic()
         self._empty: dict[dg.AssetKey, asset_numbers.Model] = {}  # until another model fills them
 
     @cached_property
     def _waterfalls(self) -> Mapping[tuple[str, date], Mapping[str, int]]:
-        return asset_numbers.waterfalls(self._rows_of, self._months)
+        campaigns = [campaign.name for campaign in self._rules.campaigns]
+        return asset_numbers.waterfalls(self._rows_of, campaigns, self._months)
 
     def put_on(
         self, event: dg.Output[Any], model: asset_numbers.Model
@@ -41,8 +45,8 @@ class MaterializationNumbers:
     def _attach_shares(self, key: dg.AssetKey) -> None:
         table = distribution.TABLES.get(key.path[-1])
         if table:
-            rows = distribution.shares(self._rows_of, table, self._months)
-            distribution.attach(self._context, key, rows, time.monotonic() - self._started)
+            rows = distribution.shares(self._rows_of, self._rules, table, self._months)
+            distribution.attach(self._context, key, self._rules, rows, time.monotonic() - self._started)
 
     def _of_table(self, event: dg.Output[Any], key: dg.AssetKey, model: asset_numbers.Model) -> Mapping[str, Any]:
         """What the step's own event carries; the months' numbers are attached to theirs."""
@@ -54,6 +58,8 @@ class MaterializationNumbers:
         )
         if asset_numbers.filled_by(model):
             self._empty[key] = model
+            return described
+        if not asset_numbers.is_counted(model):
             return described
         if asset_numbers.month_column(model) is None:
             return {**described, **asset_numbers.of_table(model, self._rows_of)}

@@ -10,14 +10,15 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets.dbt import tags as asset_tags
-from segmentation_assets.dbt.project import rules
-from segmentation_assets.errors import WarehouseError
-from segmentation_assets.exports.store import ExportError, ExportStore
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import as_failure
+from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
-from segmentation_assets.report.data import Report, ReportError, read_report
+from segmentation_assets.report.data import Report, read_report
 from segmentation_assets.warehouse.catalog import GOLD, SILVER
 from segmentation_assets.warehouse.session import Warehouse
 
@@ -37,11 +38,11 @@ READS = (
 )  # fmt: skip
 
 
-def report_asset() -> dg.AssetsDefinition:
+def report_asset(project: Project) -> dg.AssetsDefinition:
     @dg.asset(
         key=dg.AssetKey([GROUP, "segment_report"]),
         group_name=GROUP,
-        partitions_def=monthly_partitions(),
+        partitions_def=monthly_partitions(project.settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
         deps=[dg.AssetKey(key) for key in READS],
         kinds={"python", "html"},
@@ -58,15 +59,14 @@ def report_asset() -> dg.AssetsDefinition:
         exports: dg.ResourceParam[ExportStore],
     ) -> None:
         months = MonthRange.from_context(context)
-        try:
+        with as_failure():
+            bring_up_to_date(warehouse, project)
             with warehouse.session(read_only=True) as session:
                 # All are read before the first is written: a range goes out whole or not at all.
-                reports = [read_report(session, rules(), month) for month in months]
+                reports = [read_report(session, project.rules, month) for month in months]
             for report in reports:
                 metadata = write(exports, report)
                 context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=str(report.month))
-        except (ReportError, ExportError, WarehouseError) as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from None
 
     return segment_report
 

@@ -16,15 +16,14 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from segmentation_assets.assets import checks
 from segmentation_assets.assets.materializations import MaterializationNumbers
 from segmentation_assets.assets.star_schema import check_source
-from segmentation_assets.dbt.project import manifest_path, project_dir
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt
-from segmentation_assets.dbt.translator import translator
-from segmentation_assets.errors import WarehouseError
+from segmentation_assets.dbt.translator import SegmentationTranslator
+from segmentation_assets.errors import as_failure
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.publication import schema_version
 from segmentation_assets.publication.gate import refuse_blocked, refuse_empty_audiences, refuse_unpublished
-from segmentation_assets.sources import SourceError
+from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.warehouse.session import Warehouse
 
 # Asks the warehouse something about the months, and raises dg.Failure where the build has to end.
@@ -33,12 +32,8 @@ Question = Callable[[Warehouse, MonthRange], None]
 
 def refuse_broken_source(warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
-    try:
+    with as_failure():
         check_source(warehouse, months)
-        with warehouse.session() as session:
-            schema_version.check(session)
-    except (SourceError, WarehouseError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from error
 
 
 def refuse_broken_tables(warehouse: Warehouse, months: MonthRange) -> None:
@@ -71,35 +66,44 @@ STAGES = (
 )
 
 
-def dbt_asset_definitions() -> list[dg.AssetsDefinition]:
-    return [assets_of(stage) for stage in STAGES]
+def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
+    translator = SegmentationTranslator(project)
+    return [assets_of(stage, translator) for stage in STAGES]
 
 
-def assets_of(stage: Stage) -> dg.AssetsDefinition:
+def assets_of(stage: Stage, translator: SegmentationTranslator) -> dg.AssetsDefinition:
+    project = translator.project
+
     @dbt_assets(
-        manifest=manifest_path(),
+        manifest=project.manifest_path,
         project=DbtProject(project_dir()),
-        dagster_dbt_translator=translator(),
+        dagster_dbt_translator=translator,
         name=stage.name,
         select=stage.select,
-        partitions_def=monthly_partitions() if stage.is_monthly else None,
+        partitions_def=monthly_partitions(project.settings) if stage.is_monthly else None,
         backfill_policy=dg.BackfillPolicy.single_run() if stage.is_monthly else None,
         pool="warehouse",
     )
     def build_stage(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        yield from run(stage, context, dbt, warehouse)
+        yield from run(stage, context, dbt, warehouse, translator)
 
     return build_stage
 
 
-def run(stage: Stage, context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: Warehouse) -> Iterator[Any]:
+def run(
+    stage: Stage,
+    context: dg.AssetExecutionContext,
+    dbt: InProcessDbt,
+    warehouse: Warehouse,
+    translator: SegmentationTranslator,
+) -> Iterator[Any]:
     months = months_of(stage, context)
     if stage.before:
         stage.before(warehouse, months)
     try:
-        yield from build(context, dbt, warehouse, months)
+        yield from build(context, dbt, warehouse, translator, months)
     except DagsterDbtCliRuntimeError:
         if stage.on_failure:
             stage.on_failure(warehouse, months)
@@ -117,11 +121,17 @@ def months_of(stage: Stage, context: dg.AssetExecutionContext) -> MonthRange:
 
 
 def build(
-    context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: Warehouse, months: MonthRange
+    context: dg.AssetExecutionContext,
+    dbt: InProcessDbt,
+    warehouse: Warehouse,
+    translator: SegmentationTranslator,
+    months: MonthRange,
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
-    with dbt.build(context, warehouse, months, translator()) as built:
-        numbers = MaterializationNumbers(context, built.rows, months)
+    with as_failure():
+        bring_up_to_date(warehouse, translator.project)
+    with dbt.build(context, warehouse, months, translator) as built:
+        numbers = MaterializationNumbers(context, built.rows, translator.project.rules, months)
         for event in built.stream():
             if isinstance(event, dg.Output):
                 yield from numbers.put_on(event, built.model_of(event))

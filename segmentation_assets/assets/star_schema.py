@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from segmentation_assets import sources
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, as_of_date, last_closed_month, month_after
-from segmentation_assets.settings import source_schema, target
+from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract
 from segmentation_assets.warehouse.duckdb import DuckDBSession
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -37,37 +37,41 @@ DEMO_SOURCES = {
 }
 
 
-def specs() -> list[dg.AssetSpec]:
+def specs(project: Project) -> list[dg.AssetSpec]:
     """Keys as dagster-dbt gives its sources, so that lineage joins up."""
-    kinds = {"table", target()} if sources.source() == "warehouse" else {"python", target()}
+    settings = project.settings
+    kinds = {"table" if settings.source == "warehouse" else "python", settings.target}
     return [
         dg.AssetSpec(
             ["star_schema", name],
-            description=f"{grain} Filled from {DEMO_SOURCES.get(sources.source(), 'outside this pipeline')}.",
+            description=f"{grain} Filled from {DEMO_SOURCES.get(settings.source, 'outside this pipeline')}.",
             group_name=GROUP,
             kinds=kinds,
             owners=["team:customer-analytics"],
             tags=asset_tags.tags("star_schema", contract.CONTRACT[name]),
-            metadata=asset_columns.of_source(name),
+            metadata=asset_columns.of_source(project, name),
         )
         for name, grain in TABLES.items()
     ]
 
 
-def star_schema_assets() -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    if sources.source() == "warehouse":
-        return list(specs())
+def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    settings = project.settings
+    if settings.source == "warehouse":
+        return list(specs(project))
 
-    @dg.multi_asset(specs=specs(), name="star_schema", pool="warehouse")
+    @dg.multi_asset(specs=specs(project), name="star_schema", pool="warehouse")
     def star_schema(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.MaterializeResult]:
         started = time.monotonic()
         with warehouse.session() as session:
-            context.log.info(fill(session))
+            context.log.info(fill(session, settings))
             seconds = round(time.monotonic() - started, 2)
-            columns = columns_of(session)
-            counts = ", ".join(f"(select count(*) from {source_schema()}.{table}) as {table}" for table in TABLES)
+            columns = columns_of(session, settings.source_schema)
+            counts = ", ".join(
+                f"(select count(*) from {settings.source_schema}.{table}) as {table}" for table in TABLES
+            )
             rows = session.rows(f"select {counts}")[0]
             for table in TABLES:
                 yield dg.MaterializeResult(
@@ -75,35 +79,33 @@ def star_schema_assets() -> list[dg.AssetsDefinition | dg.AssetSpec]:
                     metadata={
                         "dagster/row_count": rows[table],
                         "Execution Duration": seconds,
-                        asset_columns.SCHEMA: asset_columns.described(
-                            columns[table], asset_columns.manifest_entries()[table]
-                        ),
+                        asset_columns.SCHEMA: asset_columns.described(columns[table], project.entries[table]),
                     },
                 )
 
     return [star_schema]
 
 
-def columns_of(session: Session) -> dict[str, dg.TableSchema]:
+def columns_of(session: Session, schema: str) -> dict[str, dg.TableSchema]:
     """Names and types of the star schema's tables, as they were made."""
     found: dict[str, list[dg.TableColumn]] = {table: [] for table in TABLES}
     for row in session.rows(
         "select lower(table_name) as table_name, lower(column_name) as column_name, data_type"
         " from information_schema.columns where lower(table_schema) = lower(?) order by ordinal_position",
-        (source_schema(),),
+        (schema,),
     ):
         if row["table_name"] in found:
             found[row["table_name"]].append(dg.TableColumn(row["column_name"], row["data_type"]))
     return {table: dg.TableSchema(columns) for table, columns in found.items()}
 
 
-def fill(session: Session) -> str:
+def fill(session: Session, settings: Settings) -> str:
     """Make the demo source's tables, unless they are there already; says in a sentence what it did."""
-    wanted = recipe()
-    if _recorded(session) == wanted:
+    wanted, schema = recipe(settings), settings.source_schema
+    if _recorded(session, schema) == wanted:
         return f"The star schema is complete already ({wanted})."
     if isinstance(session, DuckDBSession):
-        _build(session.connection)
+        _build(session.connection, settings)
     elif isinstance(session, SnowflakeSession):
         import duckdb
 
@@ -111,43 +113,43 @@ def fill(session: Session) -> str:
 
         # In a file, not in memory: 50,000 customers are 13.5 million facts.
         with tempfile.TemporaryDirectory() as folder, closing(duckdb.connect(f"{folder}/star_schema.duckdb")) as local:
-            _build(local)
-            copy_tables(session, local, source_schema())
-    session.execute(f"comment on table {source_schema()}.fct_transactions is '{wanted}'")
+            _build(local, settings)
+            copy_tables(session, local, schema)
+    session.execute(f"comment on table {schema}.fct_transactions is '{wanted}'")
     return f"Filled the star schema ({wanted})."
 
 
-def _build(connection: "duckdb.DuckDBPyConnection") -> None:
-    if sources.source() == "synthetic":
+def _build(connection: "duckdb.DuckDBPyConnection", settings: Settings) -> None:
+    if settings.source == "synthetic":
         from segmentation_assets.sources import synthetic
 
         last = last_closed_month()
         synthetic.build(
             connection,
-            source_schema(),
-            customers=sources.portfolio_size(),
+            settings.source_schema,
+            customers=settings.customers,
             first_month=first_month(last),
             last_month=last,
         )
     else:
         from segmentation_assets.sources import completejourney
 
-        completejourney.build(connection, source_schema())
+        completejourney.build(connection, settings.source_schema)
 
 
 def first_month(last: date) -> date:
     return month_after(last, 1 - HISTORY_MONTHS)
 
 
-def recipe() -> str:
+def recipe(settings: Settings) -> str:
     """What the tables were made of, kept as the fact table's comment: the same recipe gives the same rows."""
-    if sources.source() == "synthetic":
+    if settings.source == "synthetic":
         last = last_closed_month()
-        return f"synthetic, {sources.portfolio_size()} customers, {first_month(last)} to {last}"
+        return f"synthetic, {settings.customers} customers, {first_month(last)} to {last}"
     return "completejourney"
 
 
-def _recorded(session: Session) -> str | None:
+def _recorded(session: Session, schema: str) -> str | None:
     if isinstance(session, DuckDBSession):
         query = "select comment from duckdb_tables() where schema_name = ? and table_name = 'fct_transactions'"
     else:
@@ -155,11 +157,12 @@ def _recorded(session: Session) -> str | None:
             "select comment from information_schema.tables"
             " where lower(table_schema) = lower(?) and lower(table_name) = 'fct_transactions'"
         )
-    rows = session.rows(query, (source_schema(),))
+    rows = session.rows(query, (schema,))
     return rows[0]["comment"] if rows else None
 
 
 def check_source(warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Raises SourceError when the star schema breaks the source contract."""
+    schema = Settings.from_environment().source_schema
     with warehouse.session() as session:
-        contract.check(session, source_schema(), before=as_of_date(last_closed_month()), months=months)
+        contract.check(session, schema, before=as_of_date(last_closed_month()), months=months)

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from segmentation_assets import sources
 from segmentation_assets.automation.claims import CATCH_UP, SCHEDULE, asked_lately, claim, was_looked_at
 from segmentation_assets.automation.due_months import (
     Decision,
@@ -28,7 +27,9 @@ from segmentation_assets.automation.due_months import (
 from segmentation_assets.dagster_home.key_values import get, put
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.months import FINISHED, TIME_ZONE, MonthRange
-from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing, published_months
+from segmentation_assets.publication import published as publications
+from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.session import Session, Warehouse, try_session
 
 DOCUMENT = "segmentation/months"
@@ -107,7 +108,7 @@ def _evaluate(
         with try_session(warehouse) as session:
             if session is None:
                 return None, "Nothing has been published yet."
-            published, runs = published_months(session), runs_by_month(instance)
+            published, runs = set(publications.months(session)), runs_by_month(instance)
             missing = [month for month in expected_months(published, since, considered) if month not in published]
             decision = decide(observe(instance, session, missing, runs, now, asker=CATCH_UP), now)
     except WarehouseBusyError as busy:
@@ -224,11 +225,12 @@ def reason_to_skip(instance: dg.DagsterInstance | None, warehouse: Warehouse, mo
             missing = before or missing_facts(session, month)
             return f"{missing} {CATCH_UP} looks again every {RETRY.seconds // 60} minutes." if missing else None
     except WarehouseBusyError as busy:
-        return f"{busy} {CATCH_UP} looks whether {month} is ready." if sources.source() == "warehouse" else None
+        waits = Settings.from_environment().source == "warehouse"
+        return f"{busy} {CATCH_UP} looks whether {month} is ready." if waits else None
 
 
 def _months_that_come_first(instance: dg.DagsterInstance, session: Session, month: date, now: datetime) -> str | None:
-    published, since = published_months(session), Months.load(instance).in_service_since
+    published, since = set(publications.months(session)), Months.load(instance).in_service_since
     expected = expected_months(published, datetime.fromisoformat(since) if since else now, now)
     earlier = [other for other in expected if other < month and other not in published]
     first = decide(observe(instance, session, earlier, runs_by_month(instance), now, asker=SCHEDULE), now)

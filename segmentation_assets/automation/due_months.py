@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from segmentation_assets import sources
 from segmentation_assets.months import TIME_ZONE, MonthRange, as_of_date, last_closed_month, month_after
 from segmentation_assets.partitions import source_bounds
+from segmentation_assets.settings import Settings
 
 DUE_TIME = time(2)
 # Through the 1st and 2nd: from 00:00 on the 3rd a month that is not published is overdue.
@@ -38,7 +38,7 @@ def expected_months(published: set[date], in_service_since: datetime, now: datet
     since = last_closed_month(in_service_since)
     if due(since) < in_service_since:
         since = month_after(since)
-    if published and sources.source() == "warehouse":
+    if published and Settings.from_environment().source == "warehouse":
         since = min(since, min(published))
     since = max(since, first)
     return list(MonthRange(since, newest)) if since <= newest else []

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import dagster as dg
 
-from segmentation_assets import sources
 from segmentation_assets.months import TIME_ZONE
+from segmentation_assets.settings import Settings
 
 PUBLISHED_GROUP = "segments_published"
 # Midnight at the end of the 2nd; materialised on the 1st or the 2nd.
@@ -18,10 +18,10 @@ DEADLINE, WITHIN = "0 0 3 * *", timedelta(days=2)
 
 
 def with_freshness(
-    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec],
+    assets: Sequence[dg.AssetsDefinition | dg.AssetSpec], settings: Settings
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """A source that ended for good is never fresh again, and gets no alarm."""
-    if sources.source() == "completejourney":
+    if settings.source == "completejourney":
         return list(assets)
     policy = dg.FreshnessPolicy.cron(DEADLINE, lower_bound_delta=WITHIN, timezone=TIME_ZONE)
 

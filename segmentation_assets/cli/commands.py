@@ -11,19 +11,23 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
+from segmentation_assets.atomic import atomically
 from segmentation_assets.cli.terminal import console, errors, segments_table
-from segmentation_assets.errors import WarehouseError
-from segmentation_assets.months import MonthError, MonthRange, last_closed_month, month_after, parse_month
+from segmentation_assets.errors import UserError, WarehouseError
+from segmentation_assets.months import MonthRange, last_closed_month, month_after, parse_month
 from segmentation_assets.partitions import check_months, source_bounds
-from segmentation_assets.sources import SourceError, portfolio_size, source
+from segmentation_assets.settings import Settings, load_env_file, set_variable
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import warehouse
+
+if TYPE_CHECKING:
+    from segmentation_assets.dbt.project import Project
 
 MONTHS_OF_A_FIRST_RUN = 12
 NO_SPACE = "No space left on device"
@@ -68,18 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("ui", help="Dagster on loopback").set_defaults(run=serve)
     given = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.run
-    from segmentation_assets.publication.acceptances import OverrideError
-    from segmentation_assets.publication.explanations import WhyError
-    from segmentation_assets.publication.restatements import RestatementError
-    from segmentation_assets.rules.edits import WhatIfError
-    from segmentation_assets.rules.load import RulesError
-
-    told = (
-        MonthError, SourceError, WarehouseError, RulesError, OverrideError, RestatementError, WhatIfError, WhyError,
-    )  # fmt: skip
     try:
+        load_env_file()
         return command(given)
-    except told as error:
+    except UserError as error:
         errors.print(f"[red]error:[/red] {error}", markup=True, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
@@ -88,25 +84,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def dagster_home() -> Path:
-    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster").absolute()
+    home = Settings.from_environment().dagster_home
     settings = home / "dagster.yaml"
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not settings.exists():
-            # Aside first: half a file, left by a kill, would be read as Dagster's defaults from then on.
-            aside = Path(
-                shutil.copy(
-                    Path(__file__).parents[1] / "dagster_home" / "dagster.yaml", home / f"dagster.yaml.{os.getpid()}"
-                )
-            )
-            aside.replace(settings)
+            # Half a file, left by a kill, would be read as Dagster's defaults from then on.
+            with atomically(settings) as partial:
+                shutil.copy(Path(__file__).parents[1] / "dagster_home" / "dagster.yaml", partial)
         with tempfile.TemporaryFile(dir=home):
             pass
     except OSError as error:
         raise WarehouseError(
             f"DAGSTER_HOME is {home}, which cannot be written: {error.strerror}. Name a folder that can."
         ) from error
-    os.environ["DAGSTER_HOME"] = str(home)
+    set_variable("DAGSTER_HOME", str(home))
     return home
 
 
@@ -136,35 +128,35 @@ def compute(months: MonthRange, rollup_from: date | None = None) -> int:
     `rollup_from` is an earlier month from which on the facts are rolled up anew.
     """
     check_months(months)
-    check_settings()
+    project = check_settings()
     log = dagster_home() / "last-run.log"
     started = time.monotonic()
-    console.print(f"Computing {months} from the source {source()!r}; the full log is {log}", soft_wrap=True)
-    succeeded, failure = _execute(months, rollup_from, log)
+    console.print(
+        f"Computing {months} from the source {project.settings.source!r}; the full log is {log}", soft_wrap=True
+    )
+    succeeded, failure = _execute(project, months, rollup_from, log)
     seconds = time.monotonic() - started
     if not succeeded:
         errors.print(f"\n[red]The run failed[/red] after {seconds:.0f} s.\n{failure}", soft_wrap=True)
         errors.print("\nThe published tables are as they were for the months named. Details: [bold]make ui[/bold]")
         return 1
-    show_newest()
+    show_newest(project)
     console.print(f"\nDone in {seconds:.0f} s. Next: [bold]make ui[/bold] shows the run, its checks and the lineage;")
     console.print("      [bold]make why CUSTOMER=... MONTH=...[/bold] explains one customer.")
     return 0
 
 
-def check_settings() -> None:
+def check_settings() -> "Project":
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
-    from segmentation_assets.dbt.project import rules
-    from segmentation_assets.publication import schema_version
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.publication import migration
 
-    if source() == "synthetic":
-        portfolio_size()
-    rules()
-    with warehouse().session() as session:
-        schema_version.check(session)
+    project = Project.load()
+    migration.bring_up_to_date(warehouse(), project)
+    return project
 
 
-def _execute(months: MonthRange, rollup_from: date | None, log: Path) -> tuple[bool, str]:
+def _execute(project: "Project", months: MonthRange, rollup_from: date | None, log: Path) -> tuple[bool, str]:
     from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
     from segmentation_assets.automation.jobs import monthly_segmentation
     from segmentation_assets.cli.terminal import progress_logger
@@ -172,7 +164,7 @@ def _execute(months: MonthRange, rollup_from: date | None, log: Path) -> tuple[b
     from segmentation_assets.publication import audits
 
     run_id = str(uuid.uuid4())
-    definitions = build_defs(loggers={"progress": progress_logger})
+    definitions = build_defs(loggers={"progress": progress_logger}, project=project)
     with (
         log.open("w", encoding="utf-8") as file,
         dagster_instance(log.parent) as instance,
@@ -210,16 +202,14 @@ def _cause(error: Any) -> str:
     return error.message if error is not None else ""
 
 
-def show_newest() -> None:
-    from segmentation_assets.dbt.project import rules
-
+def show_newest(project: "Project") -> None:
     with warehouse().session(read_only=True) as session:
         rows = session.rows(
             f"select * from {GOLD}.segment_summary"
             f" where snapshot_month = (select max(snapshot_month) from {GOLD}.segment_summary)"
         )
-    order = {segment.name: number for number, segment in enumerate(rules().segments)}
-    bands = {segment.name: segment.expected_share_pct for segment in rules().segments}
+    order = {segment.name: number for number, segment in enumerate(project.rules.segments)}
+    bands = {segment.name: segment.expected_share_pct for segment in project.rules.segments}
     rows.sort(key=lambda row: order.get(row["customer_segment"], len(order)))
     console.print()
     console.print(segments_table(rows[0]["snapshot_month"], rows, bands))
@@ -235,9 +225,11 @@ def explain(given: argparse.Namespace) -> int:
 
 
 def accept_audit(given: argparse.Namespace) -> int:
-    from segmentation_assets.publication import acceptances
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.publication import acceptances, migration
 
     month = parse_month(given.month, "MONTH")
+    migration.bring_up_to_date(warehouse(), Project.load())
     with warehouse().session() as session:
         accepted = acceptances.accept(session, month, given.audit, given.segment or None, given.who, given.why)
     console.print(accepted)
@@ -248,14 +240,16 @@ def accept_audit(given: argparse.Namespace) -> int:
 def restate_months(given: argparse.Namespace) -> int:
     del given
     from segmentation_assets.assets.star_schema import check_source
-    from segmentation_assets.publication import restatements
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.publication import migration, published, restatements
 
     with warehouse().session(read_only=True) as session:
-        restatements.published_months(session)
+        published.required_months(session)
     check_source(warehouse())
+    migration.bring_up_to_date(warehouse(), Project.load())
     with warehouse().session(read_only=True) as session:
         found = restatements.find(session)
-        before = restatements.versions(session)
+        before = published.versions(session)
     if found is None:
         console.print(
             "Nothing differs: every published month is what its facts make of it. Nothing was computed.", soft_wrap=True
@@ -274,6 +268,7 @@ def restate_months(given: argparse.Namespace) -> int:
 
 
 def show_what_if(given: argparse.Namespace) -> int:
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.rules.edits import WhatIfError
     from segmentation_assets.what_if import compute as what_if
     from segmentation_assets.what_if import tables as what_if_tables
@@ -283,7 +278,7 @@ def show_what_if(given: argparse.Namespace) -> int:
     started = time.monotonic()
     console.print("Computing published months with changed rules, beside what is published ...", soft_wrap=True)
     months = what_if.compute(
-        warehouse(), given.set, given.rules, given.month or given.first, given.month or given.last,
+        Project.load(), warehouse(), given.set, given.rules, given.month or given.first, given.month or given.last,
         names="MONTH MONTH" if given.month else "FROM TO",
     )  # fmt: skip
     console.print()

@@ -13,7 +13,6 @@ is stored as one. What is stored is as before, and it is safe on the disk when s
 Named in dagster.yaml; it reaches into private members, so the version is pinned. Postgres needs none of this.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +28,8 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._serdes import ConfigurableClassData
+
+from segmentation_assets.settings import set_variable, variable
 
 # The index and the runs under way; the webserver reads a file per run.
 MOST_FILES = 8
@@ -61,14 +62,14 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> "KeptOpenSqliteEventLogStorage":
         del config_value
-        home = os.environ.get("DAGSTER_HOME")
+        home = variable("DAGSTER_HOME")
         if not home:
             raise dg.DagsterInvariantViolationError(
                 "DAGSTER_HOME is not set: it names the folder of the dagster.yaml that this instance was read from, and"
                 " its event log lies in it."
             )
         # Unless it is set, Dagster stores the events of a batch one by one. It reads it whenever there is one.
-        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE))
+        set_variable("DAGSTER_EVENT_BATCH_SIZE", str(BATCH_SIZE), unless_set=True)
         return cls(str(Path(home, "history", "runs")), inst_data)
 
     @cached_property

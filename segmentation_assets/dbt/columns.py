@@ -5,32 +5,20 @@ What dbt makes gets the same from dagster-dbt, but for the words that a material
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
-from dagster_dbt.dbt_manifest import validate_manifest
 
-from segmentation_assets.dbt.project import manifest_path, project_dir
+from segmentation_assets.dbt.project import Entry, Project, project_dir
 from segmentation_assets.sources.contract import CONTRACT, WORDS
 
 SCHEMA, LINEAGE, TABLE_NAME = "dagster/column_schema", "dagster/column_lineage", "dagster/table_name"
 
-Entry = Mapping[str, Any]  # of a model or a source, in dbt's manifest
 
-
-@cache
-def manifest_entries() -> Mapping[str, Entry]:
-    """The manifest's models and sources by their name."""
-    manifest = validate_manifest(manifest_path())  # read once, by dagster-dbt too
-    models = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
-    return models | {source["name"]: source for source in manifest["sources"].values()}
-
-
-def table_name(beside: str, table: str) -> str:
+def table_name(project: Project, beside: str, table: str) -> str:
     """`table` in the database and schema of the model or source named `beside`."""
-    entry = manifest_entries()[beside]
+    entry = project.entries[beside]
     return f"{entry['database']}.{entry['schema']}.{table}"
 
 
@@ -55,22 +43,22 @@ def described(schema: dg.TableSchema, entry: Entry) -> dg.TableSchema:
     return dg.TableSchema([column(found) for found in schema.columns])
 
 
-def of_source(table: str) -> dict[str, Any]:
+def of_source(project: Project, table: str) -> dict[str, Any]:
     """What the definition of a source table shows: the columns that the contract asks for, and their kinds."""
     asked = dg.TableSchema([dg.TableColumn(name, WORDS[kinds]) for name, kinds in CONTRACT[table].items()])
-    file = str(project_dir() / manifest_entries()[table]["original_file_path"])
+    file = str(project_dir() / project.entries[table]["original_file_path"])
     return {
-        SCHEMA: described(asked, manifest_entries()[table]),
-        TABLE_NAME: table_name(table, table),
+        SCHEMA: described(asked, project.entries[table]),
+        TABLE_NAME: table_name(project, table, table),
         "dagster/code_references": dg.CodeReferencesMetadataValue(
             code_references=[dg.LocalFileCodeReference(file_path=file)]
         ),
     }
 
 
-def of_files(audience: str, columns: Sequence[str]) -> dict[str, Any]:
+def of_files(project: Project, audience: str, columns: Sequence[str]) -> dict[str, Any]:
     """The columns of a campaign's files and where each comes from: the column of that name in the audience."""
-    entry = manifest_entries()[audience]
+    entry = project.entries[audience]
     types = {name: str(column["data_type"]) for name, column in entry["columns"].items()}
     schema = dg.TableSchema([dg.TableColumn(column, types[column]) for column in columns if column in types])
     return {SCHEMA: described(schema, entry), LINEAGE: copied(dg.AssetKey([entry["schema"], audience]), columns)}

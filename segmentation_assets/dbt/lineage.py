@@ -6,13 +6,14 @@ models. Between months that SQL differs in its dates and the run's id only, and 
 
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+
+from segmentation_assets.atomic import atomically
 
 LINEAGE = "dagster/column_lineage"
 OF_THE_RUN = re.compile(r"\d{4}-\d{2}-\d{2}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -45,7 +46,6 @@ def known_lineage(
     found = metadata.get(LINEAGE)
     if isinstance(found, dg.TableColumnLineage):
         folder.mkdir(parents=True, exist_ok=True)
-        scratch = known.with_suffix(f".{os.getpid()}")
-        scratch.write_text(dg.serialize_value(found), encoding="utf-8")
-        scratch.replace(known)
+        with atomically(known, durable=False) as scratch:
+            scratch.write_text(dg.serialize_value(found), encoding="utf-8")
     return metadata

@@ -4,16 +4,15 @@ Dagster draws the numbers of a partitioned asset over its partitions, so each mo
 months too. They take one query over the months of the run, in place of dagster-dbt's count of the whole table. Which
 sums are worth a line is said in the model's own `meta: {numbers: {name: aggregate}}`, and in `meta: {month_column: …}`
 the date that a row belongs to, where that is not snapshot_month; `meta: {filled_by: …}` names the model after which to
-count, where that is another.
+count, where that is another, and `meta: {is_counted: false}` leaves a view out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
-from segmentation_assets.dbt.project import rules
 from segmentation_assets.months import MonthRange
 from segmentation_assets.warehouse.catalog import SILVER
 
@@ -42,6 +41,11 @@ Numbers = dict[str, Any]
 def month_column(model: Model) -> str | None:
     """The date that says to which month a row belongs; None for a table that knows no months."""
     return model["config"]["meta"].get("month_column") or (MONTH if MONTH in model["columns"] else None)
+
+
+def is_counted(model: Model) -> bool:
+    """Whether its rows are: of a view that reads all the facts to say how many rows it has, nobody asks."""
+    return model["config"]["meta"].get("is_counted", True)
 
 
 def filled_by(model: Model) -> str | None:
@@ -81,7 +85,7 @@ def of_range(found: Mapping[date, Numbers]) -> Numbers:
     return {"months_of_the_run": months.label, "rows_of_these_months": rows} if months and rows else {}
 
 
-def waterfalls(rows_of: RowsOf, months: MonthRange) -> dict[tuple[str, date], dict[str, int]]:
+def waterfalls(rows_of: RowsOf, campaigns: Iterable[str], months: MonthRange) -> dict[tuple[str, date], dict[str, int]]:
     """Per campaign and month: customers left after each step.
 
     Counted from audience_candidates, of which audience_waterfall is made too: a list may be ready before that one is.
@@ -93,7 +97,7 @@ def waterfalls(rows_of: RowsOf, months: MonthRange) -> dict[tuple[str, date], di
         " group by 1, 2, 3, 4"
     )
     told: dict[tuple[str, date], dict[str, int]] = {
-        (campaign.name, month): dict.fromkeys(WATERFALL, 0) for campaign in rules().campaigns for month in months
+        (campaign, month): dict.fromkeys(WATERFALL, 0) for campaign in campaigns for month in months
     }
     for row in found:
         waterfall = told.setdefault((row["campaign"], _day(row[MONTH])), dict.fromkeys(WATERFALL, 0))

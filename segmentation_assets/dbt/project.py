@@ -1,6 +1,6 @@
-"""The dbt project as this process sees it: where it is, its rules and vars, its manifest, and how dbt is called on it.
+"""The dbt project as a process loaded it: where it is, its settings, rules and manifest, and how dbt is called on it.
 
-Building it is in dbt.py. Nothing here needs a warehouse.
+Building it is in runner.py. Nothing here needs a warehouse.
 """
 
 import hashlib
@@ -10,16 +10,19 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import dagster as dg
 import yaml
 
-from segmentation_assets import sources
 from segmentation_assets.rules.load import Rules, load_rules
-from segmentation_assets.settings import duckdb_path, source_schema, target
+from segmentation_assets.settings import Settings, variables_set
+
+Entry = Mapping[str, Any]  # of a model or a source, in dbt's manifest
 
 logger = logging.getLogger(__name__)
 
@@ -31,112 +34,114 @@ def project_dir() -> Path:
     return packaged if packaged.is_dir() else here.parent / "dbt_models"
 
 
-@cache
-def rules() -> Rules:
-    """The rules this code location was loaded with."""
-    return load_rules(project_dir(), sources.rules_file(project_dir()))
+def rules_file(settings: Settings) -> Path | None:
+    """A source whose customers are no card-holders brings rules of its own, unless SEGMENTATION_RULES names others."""
+    if settings.rules is not None or settings.source != "completejourney":
+        return settings.rules
+    return project_dir() / "rules" / "completejourney.yml"
 
 
-def target_dir() -> Path:
-    """Where manifests and run artifacts go: DBT_TARGET_PATH, else the project's own folder where it can be written."""
-    named = os.environ.get("DBT_TARGET_PATH", "").strip()
-    if named:
-        return Path(named).absolute()
-    inside = project_dir() / "target"
-    if os.access(project_dir(), os.W_OK):
-        return inside
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache_home / "customer-segmentation"
+@dataclass(frozen=True, eq=False)
+class Project:
+    """Loaded once for a graph or a command, and handed on: whatever uses it sees the same rules and the same manifest,
+    though a file may change meanwhile."""
 
+    settings: Settings
+    rules: Rules
 
-def project_vars() -> dict[str, Any]:
-    """Vars that change what the project is, not which months it computes."""
-    replaced = rules().dbt_vars()
-    return {**replaced, "uses_shipped_segments": "segments" not in replaced}
+    @classmethod
+    def load(cls, settings: Settings | None = None) -> Self:
+        """By the settings, or the environment as it is now. Raises SettingsError and RulesError."""
+        settings = settings or Settings.from_environment()
+        return cls(settings, load_rules(project_dir(), rules_file(settings)))
 
+    @cached_property
+    def target_dir(self) -> Path:
+        """Where manifests and run artifacts go: DBT_TARGET_PATH, else the project's own folder where it can be
+        written."""
+        if self.settings.dbt_target_path is not None:
+            return self.settings.dbt_target_path
+        if os.access(project_dir(), os.W_OK):
+            return project_dir() / "target"
+        return (self.settings.cache_home or Path.home() / ".cache") / "customer-segmentation"
 
-def fingerprint() -> str:
-    """Changes with every file of the dbt project, the rules, the engine, its database and the place of the sources."""
-    digest = hashlib.sha256()
-    project = project_dir()
-    inputs = [folder for folder in project.iterdir() if folder.name not in ("target", "logs")]
-    for path in sorted(file for top in inputs for file in (top, *top.rglob("*")) if file.is_file()):
-        if path.suffix in (".sql", ".yml", ".md"):
-            digest.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
-    place = [target(), _database(), source_schema()]
-    digest.update(json.dumps([project_vars(), *place, dbt_version()], sort_keys=True).encode())
-    return digest.hexdigest()[:16]
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Vars that change what the project is, not which months it computes."""
+        replaced = self.rules.dbt_vars()
+        return {**replaced, "uses_shipped_segments": "segments" not in replaced}
 
+    def fingerprint(self) -> str:
+        """Changes with every file of the project, the rules, the engine, its database and the place of the sources."""
+        digest = hashlib.sha256()
+        project = project_dir()
+        inputs = [folder for folder in project.iterdir() if folder.name not in ("target", "logs")]
+        for path in sorted(file for top in inputs for file in (top, *top.rglob("*")) if file.is_file()):
+            if path.suffix in (".sql", ".yml", ".md"):
+                digest.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
+        settings = self.settings
+        # What the manifest calls the database of every table: DuckDB names it after the file.
+        database = settings.duckdb_path.stem if settings.target == "duckdb" else settings.snowflake.database
+        place = [settings.target, database, settings.source_schema]
+        digest.update(json.dumps([self.variables, *place, version("dbt-core")], sort_keys=True).encode())
+        return digest.hexdigest()[:16]
 
-def _database() -> str:
-    """What the manifest calls the database of every table: DuckDB names it after the file."""
-    return duckdb_path().stem if target() == "duckdb" else os.environ.get("SNOWFLAKE_DATABASE", "").strip()
+    @cached_property
+    def manifest_path(self) -> Path:
+        """The manifest; parsed once and kept on the disk until a file changes.
 
+        A run has to build with the manifest its definitions were loaded from.
+        """
+        folder = self.target_dir / "manifests" / self.fingerprint()
+        if not (folder / "manifest.json").exists():
+            self._parse(folder)
+        return folder / "manifest.json"
 
-@cache
-def dbt_version() -> str:
-    from importlib.metadata import version
+    def _parse(self, folder: Path) -> None:
+        from dbt.cli.main import dbtRunner
 
-    return version("dbt-core")
+        # Parsed aside and moved in whole: the webserver, the daemon and a run may all find it missing at once.
+        scratch = folder.with_name(f"{folder.name}.{os.getpid()}")
+        logger.info("Parsing the dbt project %s", project_dir())
+        with self.environment():
+            result = dbtRunner().invoke(
+                ["--log-level", "none", "parse", "--no-partial-parse", *self.arguments(scratch), *self.vars_arguments()]
+            )
+        if not result.success:
+            raise dg.DagsterInvalidDefinitionError(f"The dbt project does not parse: {result.exception}")
+        for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-20]:
+            shutil.rmtree(old, ignore_errors=True)
+        try:
+            scratch.rename(folder)
+        except OSError:  # another process was faster with the same content
+            shutil.rmtree(scratch, ignore_errors=True)
 
+    @cached_property
+    def entries(self) -> Mapping[str, Entry]:
+        """The manifest's models and sources by their name."""
+        from dagster_dbt.dbt_manifest import validate_manifest
 
-@cache
-def manifest_path() -> Path:
-    """The manifest of the project as this process first saw it; parsed once and kept until a file changes.
+        manifest = validate_manifest(self.manifest_path)  # read once, by dagster-dbt too
+        models = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
+        return models | {source["name"]: source for source in manifest["sources"].values()}
 
-    A run has to build with the manifest its definitions were loaded from, though a file may change meanwhile.
-    """
-    folder = target_dir() / "manifests" / fingerprint()
-    if not (folder / "manifest.json").exists():
-        _parse(folder)
-    return folder / "manifest.json"
+    def arguments(self, artifacts: Path) -> list[str]:
+        folder = str(project_dir())
+        return [
+            "--project-dir", folder, "--profiles-dir", folder, "--target", self.settings.target,
+            "--target-path", str(artifacts), "--log-path", str(artifacts),
+        ]  # fmt: skip
 
+    def vars_arguments(self, month_vars: Mapping[str, object] | None = None) -> list[str]:
+        # YAML, not JSON: dbt reads JSON's 1e-05 back as text.
+        return ["--vars", yaml.safe_dump({**self.variables, **(month_vars or {})}, sort_keys=True)]
 
-def _parse(folder: Path) -> None:
-    from dbt.cli.main import dbtRunner
-
-    # Parsed aside and moved in whole: the webserver, the daemon and a run may all find it missing at once.
-    scratch = folder.with_name(f"{folder.name}.{os.getpid()}")
-    logger.info("Parsing the dbt project %s", project_dir())
-    with environment():
-        result = dbtRunner().invoke(
-            ["--log-level", "none", "parse", "--no-partial-parse", *project_arguments(scratch), *vars_arguments({})]
-        )
-    if not result.success:
-        raise dg.DagsterInvalidDefinitionError(f"The dbt project does not parse: {result.exception}")
-    for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-20]:
-        shutil.rmtree(old, ignore_errors=True)
-    try:
-        scratch.rename(folder)
-    except OSError:  # another process was faster with the same content
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def project_arguments(artifacts: Path) -> list[str]:
-    folder = str(project_dir())
-    return [
-        "--project-dir", folder, "--profiles-dir", folder, "--target", target(),
-        "--target-path", str(artifacts), "--log-path", str(artifacts),
-    ]  # fmt: skip
-
-
-def vars_arguments(month_vars: Mapping[str, object]) -> list[str]:
-    # YAML, not JSON: dbt reads JSON's 1e-05 back as text.
-    return ["--vars", yaml.safe_dump({**project_vars(), **month_vars}, sort_keys=True)]
-
-
-@contextmanager
-def environment() -> Iterator[None]:
-    """What dbt reads from the environment and the working directory, which it changes and does not put back."""
-    names = {"SEGMENTATION_DUCKDB_PATH": str(duckdb_path()), "DO_NOT_TRACK": "1"}
-    before, folder = {name: os.environ.get(name) for name in names}, Path.cwd()
-    os.environ.update(names)
-    try:
-        yield
-    finally:
-        os.chdir(folder)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    @contextmanager
+    def environment(self) -> Iterator[None]:
+        """What dbt reads from the environment and the working directory, which it changes and does not put back."""
+        folder = Path.cwd()
+        with variables_set(self.settings.for_dbt()):
+            try:
+                yield
+            finally:
+                os.chdir(folder)

@@ -6,7 +6,6 @@ tests/warehouse/test_dbt_in_process.py compares what is told with what the stock
 """
 
 import logging
-import os
 import queue
 import shutil
 import sys
@@ -18,20 +17,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtProject
+from dagster_dbt import DbtProject
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from segmentation_assets.dbt.lineage import LINEAGE, known_lineage
-from segmentation_assets.dbt.project import (
-    environment,
-    manifest_path,
-    project_arguments,
-    target_dir,
-    vars_arguments,
-)
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.dbt.translator import SegmentationTranslator
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, rollup_vars
+from segmentation_assets.settings import variables_set
 from segmentation_assets.warehouse.session import Warehouse
 
 # What dbt's events become.
@@ -46,7 +42,7 @@ logger = logging.getLogger(__name__)
 _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 
 
-class DbtRunError(Exception):
+class DbtRunError(UserError):
     """What dbt said of a model or a project that failed."""
 
 
@@ -133,7 +129,7 @@ class DbtBuild:
         self,
         thread: _DbtThread,
         manifest: Mapping[str, Any],
-        translator: DagsterDbtTranslator,
+        translator: SegmentationTranslator,
         project: DbtProject | None,
         context: dg.AssetExecutionContext,
         artifacts: Path,
@@ -212,7 +208,9 @@ class DbtBuild:
         if not self._column_lineage:
             return fetch(False)
         compiled = self._artifacts.joinpath("compiled", model["package_name"], model["original_file_path"])
-        return known_lineage(manifest_path().with_name("lineage"), model["name"], compiled, fetch)
+        return known_lineage(
+            self._translator.project.manifest_path.with_name("lineage"), model["name"], compiled, fetch
+        )
 
     def _parents(self, model: Model) -> dict[str, Any]:
         tables = [self._columns_of(parent) for parent in self._manifest["parent_map"].get(model["unique_id"], [])]
@@ -253,7 +251,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
         months: MonthRange,
-        translator: DagsterDbtTranslator,
+        translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
     ) -> Iterator[DbtBuild]:
@@ -262,7 +260,10 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         Stream the build inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
         selected = get_updated_cli_invocation_params_for_context(context, {}, translator)
-        artifacts = target_dir() / "runs" / f"{context.op_execution_context.op_handle.name}-{context.run.run_id[:8]}"
+        project = translator.project
+        artifacts = (
+            project.target_dir / "runs" / f"{context.op_execution_context.op_handle.name}-{context.run.run_id[:8]}"
+        )
         month_vars = {
             **months.dbt_vars(),
             "run_id": context.run.run_id,
@@ -270,18 +271,18 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             **rollup_vars(context.run),
         }
         arguments = [
-            *_EVENTS_ONLY, "build", *project_arguments(artifacts), *vars_arguments(month_vars),
+            *_EVENTS_ONLY, "build", *project.arguments(artifacts), *project.vars_arguments(month_vars),
             "--exclude-resource-type", "unit_test", *selected.selection_args, *extra,
         ]  # fmt: skip
-        with warehouse.exclusive(), environment(), _indirect_selection(selected.indirect_selection or "buildable"):
-            from dbt.adapters.factory import reset_adapters
-
-            reset_adapters()
-            thread = _DbtThread(arguments, manifest_path().with_name("partial_parse.msgpack"))
+        # `buildable`: a test runs with the last of the models it reads, not with each of them.
+        selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
+        with warehouse.exclusive(), project.environment(), variables_set(selection):
+            close_connections()
+            thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
             build = DbtBuild(
                 thread,
-                with_physical_parents(selected.manifest),
-                selected.dagster_dbt_translator,
+                selected.manifest,
+                translator,
                 selected.dbt_project,
                 context,
                 artifacts,
@@ -292,31 +293,35 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
                 yield build
             finally:
                 thread.close()
-                _close_connections()
+                close_connections()
                 _prune(artifacts.parent)
 
 
 def run_models(
-    warehouse: Warehouse, select: Sequence[str], variables: Mapping[str, object], schema_prefix: str, artifacts: Path
+    project: Project,
+    warehouse: Warehouse,
+    select: Sequence[str],
+    variables: Mapping[str, object],
+    schema_prefix: str,
+    artifacts: Path,
 ) -> None:
     """`dbt run` of models with other rules, in schemas of other names, and outside of any Dagster asset.
 
     `schema_prefix` is put in front of the schema of every model, never of a source. `variables` replace those of the
     project as far as they are named. Raises DbtRunError.
     """
-    from dbt.adapters.factory import reset_adapters
     from dbt.cli.main import dbtRunner
 
     arguments = [
-        *_EVENTS_ONLY, "run", *project_arguments(artifacts),
-        *vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
+        *_EVENTS_ONLY, "run", *project.arguments(artifacts),
+        *project.vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
     ]  # fmt: skip
-    with warehouse.exclusive(), environment():
-        reset_adapters()
+    with warehouse.exclusive(), project.environment():
+        close_connections()
         try:
-            result = dbtRunner(manifest=_renamed_manifest(schema_prefix)).invoke(arguments)
+            result = dbtRunner(manifest=_renamed_manifest(project, schema_prefix)).invoke(arguments)
         finally:
-            _close_connections()
+            close_connections()
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception  # an interrupt, which dbt hands back like an error of its own
     if result.exception is not None:
@@ -326,13 +331,13 @@ def run_models(
         raise DbtRunError("\n".join(str(one.message).strip() for one in failed) or "a model failed")
 
 
-def _renamed_manifest(schema_prefix: str) -> Any:
+def _renamed_manifest(project: Project, schema_prefix: str) -> Any:
     """What parsing with the var schema_prefix would give, without the 5-10 s that it takes: vars become SQL only when a
     model is compiled, but its schema is written down when it is parsed.
     """
     from dbt.contracts.graph.manifest import Manifest
 
-    manifest = Manifest.from_msgpack(manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    manifest = Manifest.from_msgpack(project.manifest_path.with_name("partial_parse.msgpack").read_bytes())
     for node in cast("Any", manifest.nodes).values():
         node.schema = f"{schema_prefix}{node.schema}"
         node.relation_name = None  # what the old schema was written into; dbt makes names of the parts
@@ -340,56 +345,24 @@ def _renamed_manifest(schema_prefix: str) -> Any:
     return manifest
 
 
-def _close_connections() -> None:
-    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own."""
+def close_connections() -> None:
+    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own.
+
+    dbt-duckdb forgets its connection and leaves the closing to the garbage collector. Until that comes, a cursor that
+    some thread still holds keeps the file open and the last tables in its write-ahead log: a copy of the file lacks
+    them, and nobody opens it under another configuration. Closed, the connection closes its cursors too.
+    """
     from dbt.adapters.factory import FACTORY, reset_adapters
 
     for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
         adapter.cleanup_connections()
-        close = getattr(type(adapter.connections), "close_all_connections", None)
-        if close is not None:
-            close()
     reset_adapters()
-
-
-def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with each ephemeral parent replaced by the tables it reads.
-
-    dagster-dbt asks the warehouse for the columns of every parent to trace columns through the SQL; an ephemeral one
-    has none there, and the tables inside it would stay unknown.
-    """
-    nodes = manifest["nodes"]
-
-    def is_ephemeral(unique_id: str) -> bool:
-        return unique_id in nodes and nodes[unique_id]["config"].get("materialized") == "ephemeral"
-
-    def physical(parents: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        for parent in parents:
-            found += physical(manifest["parent_map"].get(parent, [])) if is_ephemeral(parent) else [parent]
-        return list(dict.fromkeys(found))
-
-    parent_map = {unique_id: physical(parents) for unique_id, parents in manifest["parent_map"].items()}
-    return {
-        **manifest,
-        "parent_map": parent_map,
-        "nodes": {
-            unique_id: {**node, "depends_on": {**node["depends_on"], "nodes": parent_map[unique_id]}}
-            if node["resource_type"] == "model"
-            else node
-            for unique_id, node in nodes.items()
-        },
-    }
-
-
-@contextmanager
-def _indirect_selection(mode: str) -> Iterator[None]:
-    """`buildable`: a test runs with the last of the models it reads, not with each of them."""
-    os.environ["DBT_INDIRECT_SELECTION"] = mode
-    try:
-        yield
-    finally:
-        del os.environ["DBT_INDIRECT_SELECTION"]
+    duckdb_connections = sys.modules.get("dbt.adapters.duckdb.connections")
+    if duckdb_connections is not None:
+        manager = duckdb_connections.DuckDBConnectionManager
+        if manager._ENV is not None:  # `env()` raises where there is none
+            manager._ENV.close()
+        manager.close_all_connections()
 
 
 def _prune(runs: Path, keep: int = 20) -> None:

@@ -6,7 +6,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
 from segmentation_assets.dbt import tags as asset_tags
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.partitions import monthly_partitions
 
 OWNERS = ["team:customer-analytics"]
@@ -15,6 +15,10 @@ OWNERS = ["team:customer-analytics"]
 class SegmentationTranslator(DagsterDbtTranslator):
     """dagster-dbt's own translation, and the months on the checks that dbt's tests become."""
 
+    def __init__(self, project: Project) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True))
+        self.project = project
+
     def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         model = self.get_resource_props(manifest, unique_id)
@@ -22,8 +26,8 @@ class SegmentationTranslator(DagsterDbtTranslator):
         return spec.replace_attributes(
             owners=spec.owners or OWNERS,
             tags={**spec.tags, **asset_tags.tags(model["schema"], model["columns"])},
-            description="\n\n".join([*campaign_words(campaign), spec.description or ""]),
-            metadata={**spec.metadata, **campaign_metadata(campaign)},
+            description="\n\n".join([*self._campaign_words(campaign), spec.description or ""]),
+            metadata={**spec.metadata, **self._campaign_metadata(campaign)},
         )
 
     def get_asset_check_spec(
@@ -42,35 +46,27 @@ class SegmentationTranslator(DagsterDbtTranslator):
             blocking=spec.blocking,
             metadata=spec.metadata,
             automation_condition=spec.automation_condition,
-            partitions_def=monthly_partitions(),
+            partitions_def=monthly_partitions(self.project.settings),
         )
 
+    def _campaign_words(self, name: str | None) -> list[str]:
+        """Objective and actions of the campaign that a model names in its meta."""
+        return [
+            words
+            for campaign in self.project.rules.campaigns
+            if campaign.name == name
+            for words in (campaign.objective, "\n".join(f"- {action}" for action in campaign.actions))
+            if words
+        ]
 
-def campaign_words(name: str | None) -> list[str]:
-    """Objective and actions of the campaign that a model names in its meta."""
-    return [
-        words
-        for campaign in rules().campaigns
-        if campaign.name == name
-        for words in (campaign.objective, "\n".join(f"- {action}" for action in campaign.actions))
-        if words
-    ]
-
-
-def campaign_metadata(name: str | None) -> dict[str, Any]:
-    return {
-        key: value
-        for campaign in rules().campaigns
-        if campaign.name == name
-        for key, value in (
-            ("segment", campaign.segment),
-            ("objective", campaign.objective),
-            ("actions", "; ".join(campaign.actions)),
-        )
-    }
-
-
-def translator() -> SegmentationTranslator:
-    return SegmentationTranslator(
-        DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True)
-    )
+    def _campaign_metadata(self, name: str | None) -> dict[str, Any]:
+        return {
+            key: value
+            for campaign in self.project.rules.campaigns
+            if campaign.name == name
+            for key, value in (
+                ("segment", campaign.segment),
+                ("objective", campaign.objective),
+                ("actions", "; ".join(campaign.actions)),
+            )
+        }

@@ -11,9 +11,7 @@ version. The version it replaces stays for those who have just read the old mani
 
 import hashlib
 import json
-import os
 import re
-import secrets
 from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
@@ -23,23 +21,19 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-DEFAULT_URI = "exports"
+from segmentation_assets.atomic import atomically, flush
+from segmentation_assets.errors import UserError
+
 MANIFEST = "manifest.json"
 REPORTS = "reports"
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-01")
 _VERSION = re.compile(r"[0-9a-f]{12}")
-# A write that was cut off leaves such a file behind; the next export of the month removes it.
+# A write that was cut off leaves such a folder behind; the next export of the month removes it.
 _PARTIAL = re.compile(r"[.].+[.]partial")
 
 
-class ExportError(Exception):
+class ExportError(UserError):
     """An export that cannot be written or read; one line with the fix, and never an e-mail address."""
-
-
-def export_uri() -> str:
-    """SEGMENTATION_EXPORT_URI. A folder is made absolute here, because dbt changes the working directory."""
-    named = os.environ.get("SEGMENTATION_EXPORT_URI", "").strip() or DEFAULT_URI
-    return named if "://" in named or "::" in named else str(Path(named).expanduser().absolute())
 
 
 class ExportStore:
@@ -111,7 +105,7 @@ class ExportStore:
         self._put(f"{folder}/{name}", content)
         for left in self._names(folder):
             if _PARTIAL.fullmatch(left):
-                files.rm(f"{root}/{folder}/{left}")
+                files.rm(f"{root}/{folder}/{left}", recursive=True)
         return files.unstrip_protocol(f"{root}/{folder}/{name}")
 
     def _tidy(self, folder: str, keep: set[str | None]) -> None:
@@ -123,7 +117,7 @@ class ExportStore:
             elif name in keep:
                 for inner in self._names(f"{folder}/{name}"):
                     if _PARTIAL.fullmatch(inner):
-                        files.rm(f"{root}/{folder}/{name}/{inner}")
+                        files.rm(f"{root}/{folder}/{name}/{inner}", recursive=True)
 
     def _names(self, folder: str) -> list[str]:
         files, root = self._place
@@ -151,27 +145,6 @@ def _replace(root: Path, path: Path, content: bytes) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
     for folder in (root, *reversed([parent for parent in path.parents if root in parent.parents])):
         folder.mkdir(mode=0o700, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    for folder in (path.parent, path.parent.parent):
-        _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    """A rename survives a power cut once its folder is on the disk. Windows opens no folders and sees to it itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with atomically(path, mode=0o600) as partial:
+        partial.write_bytes(content)
+    flush(path.parent.parent)

@@ -2,13 +2,14 @@
 
 from datetime import UTC, date, datetime
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session
 
 
-class OverrideError(ValueError):
+class OverrideError(UserError):
     """There is nothing to accept as asked; one line that says what there is."""
 
 

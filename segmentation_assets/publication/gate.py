@@ -7,9 +7,7 @@ asked for such a month is failed, saying why.
 import dagster as dg
 
 from segmentation_assets.months import MonthRange
-from segmentation_assets.publication import audits
-from segmentation_assets.publication.readiness import published_months
-from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.publication import audits, published
 from segmentation_assets.warehouse.session import Warehouse
 
 
@@ -26,12 +24,9 @@ def refuse_unpublished(warehouse: Warehouse, months: MonthRange) -> None:
     refuse_blocked(warehouse, months)
     with warehouse.session() as session:
         audited = {str(row["snapshot_month"]) for row in audits.month_audits(session, months)}
-        published = {
-            str(row["snapshot_month"])
-            for row in session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history")
-        }
+        unpublished = set(map(str, published.missing(session, months)))
     asked = [str(month) for month in months]
-    missing = [month for month in asked if month not in audited or month not in published]
+    missing = [month for month in asked if month not in audited or month in unpublished]
     if missing:
         raise dg.Failure(
             description=f"Not published: {', '.join(missing)}. There are no audits of the present candidate:"
@@ -43,8 +38,7 @@ def refuse_unpublished(warehouse: Warehouse, months: MonthRange) -> None:
 def refuse_empty_audiences(warehouse: Warehouse, months: MonthRange) -> None:
     """Audiences of a month that was never published would be empty, and their run green."""
     with warehouse.session() as session:
-        published = published_months(session)
-    missing = [str(month) for month in months if month not in published]
+        missing = list(map(str, published.missing(session, months)))
     if missing:
         raise dg.Failure(
             description=f"Not published, and so without audiences: {', '.join(missing)}."

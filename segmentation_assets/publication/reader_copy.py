@@ -5,12 +5,11 @@ whom to contact is in the exports. It appears all at once, so that nobody reads 
 """
 
 import glob
-import os
 import shutil
 import stat
-import tempfile
 from pathlib import Path
 
+from segmentation_assets.atomic import PARTIAL, atomically
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.sources.contract import CONTRACT
 from segmentation_assets.warehouse.catalog import GOLD
@@ -33,15 +32,10 @@ def take(warehouse: DuckDBWarehouse, to: Path) -> int:
         to.parent.mkdir(parents=True, exist_ok=True)
         with warehouse.session(read_only=True) as session:
             # One is taken at a time, as the database is locked: whatever lies there is of one that was killed.
-            for left in to.parent.glob(f".{glob.escape(to.name)}.*.partial"):
+            for left in to.parent.glob(f".{glob.escape(to.name)}.*{PARTIAL}"):
                 shutil.rmtree(left)
-            with tempfile.TemporaryDirectory(prefix=f".{to.name}.", suffix=".partial", dir=to.parent) as aside:
-                partial = Path(aside) / to.name
+            with atomically(to, mode=mode) as partial:
                 copied = _copy(session, partial)
-                partial.chmod(mode)
-                _flush(partial)
-                partial.replace(to)
-            _flush(to.parent)
     except OSError as error:
         raise WarehouseError(f"The snapshot cannot be written to {to}: {error.strerror}. Name another file.") from error
     return copied
@@ -94,13 +88,3 @@ def _columns(session: DuckDBSession, table: str) -> str:
         (GOLD, table),
     )
     return ", ".join(f'"{row["column_name"]}"' for row in rows if row["column_name"] not in CONTACT_COLUMNS)
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders and sees to it itself
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

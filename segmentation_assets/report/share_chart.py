@@ -7,18 +7,18 @@ from typing import Any
 
 import dagster as dg
 
-from segmentation_assets.dbt.project import rules
 
+def shares_against_bands(shares: Sequence[dict[str, Any]], order: Sequence[str]) -> dg.MarkdownMetadataValue:
+    """The newest month's shares as dots over their expected bands, as an inline PNG well below 200 kB.
 
-def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadataValue:
-    """The newest month's shares as dots over their expected bands, as an inline PNG well below 200 kB."""
+    `order` has the segments in the order they are tried.
+    """
     # Altair and vl-convert take a second to start: only where a picture is drawn.
     import altair
 
     newest = max((row["snapshot_month"] for row in shares), default=None)
     if newest is None:
         return dg.MetadataValue.md("No audits for this month.")
-    order = [segment.name for segment in rules().segments]
     records = [
         {"customer_segment": row["customer_segment"]}
         | {
@@ -28,8 +28,8 @@ def shares_against_bands(shares: Sequence[dict[str, Any]]) -> dg.MarkdownMetadat
         for row in shares
         if row["snapshot_month"] == newest
     ]
-    # Segments in the order they are tried; room above the first for its label.
-    segments = altair.Y("customer_segment:N", title=None, sort=order, scale=altair.Scale(paddingOuter=0.5))
+    # Room above the first for its label.
+    segments = altair.Y("customer_segment:N", title=None, sort=list(order), scale=altair.Scale(paddingOuter=0.5))
     base = altair.Chart(altair.Data(values=records)).encode(y=segments)
     bands = base.mark_bar(color="#cfe3f5", height=18).encode(
         x=altair.X("band_lower_pct:Q", title="% of customers"), x2="band_upper_pct:Q"

@@ -1,18 +1,16 @@
 """The changes of a what-if, as a person writes them (`Declining.spend_change_pct=-25`), applied to the rules.
 
-What a rule may be is not said here: the changed rules go through rules.py, as any rules do.
+What a rule may be is not said here: the changed rules go through load.py, as any rules do.
 """
 
 import copy
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from segmentation_assets.rules.load import KEYS, Rules, RulesError, load_rules
+from segmentation_assets.errors import UserError
+from segmentation_assets.rules.load import KEYS, Rules, load_rules, parse_rules
 from segmentation_assets.rules.validators import METRICS, OPERATORS, Number, did_you_mean, spelling
 
 EXAMPLE = '"Declining.spend_change_pct=-25"'
@@ -21,7 +19,7 @@ REMOVED = "none"
 DIRECTIONS = ({"at_least", "above"}, {"at_most", "below"}, {"is"})
 
 
-class WhatIfError(ValueError):
+class WhatIfError(UserError):
     """What was asked cannot be computed; it names the thing, the value and what to write instead."""
 
 
@@ -38,13 +36,7 @@ def changed_rules(project_dir: Path, base: Rules, changes: str, file: str = "") 
     raw = copy.deepcopy({key: base.raw[key] for key in KEYS})
     for change in _split(changes):
         _apply(raw, change)
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "rules.yml"
-        written.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        try:
-            return load_rules(project_dir, written)
-        except RulesError as error:
-            raise RulesError(str(error).replace(f"{written}: ", "The changed rules: ")) from None
+    return parse_rules(raw, "The changed rules")
 
 
 def _split(changes: str) -> list[str]:

@@ -1,22 +1,22 @@
 """Loading the rules: the same segments, category groups, campaigns and audit bounds that dbt compiles.
 
-They are the `vars` of dbt_models/dbt_project.yml, each replaced whole by the same key of the YAML file that
-the environment variable SEGMENTATION_RULES names. All problems are told at once. The shape of a rule is in
-rule_models.py, what must hold between rules in rule_checks.py, strict YAML in rule_file.py.
+They are the `vars` of dbt_models/dbt_project.yml, each replaced whole by the same key of another YAML file, as the one
+that SEGMENTATION_RULES names. All problems are told at once. The shape of a rule is in schema.py, what must hold
+between rules in consistency.py, strict YAML in strict_yaml.py.
 """
 
 import copy
 import difflib
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.rules.consistency import ParsedRules, Problem, check
 from segmentation_assets.rules.schema import (
     Audits,
@@ -40,6 +40,7 @@ __all__ = [
     "RulesError",
     "Segment",
     "load_rules",
+    "parse_rules",
 ]
 
 KEYS = ("segments", "category_groups", "campaigns", "audits")
@@ -53,7 +54,7 @@ _MODELS: dict[str, type[Rule]] = {
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class RulesError(ValueError):
+class RulesError(UserError):
     """One line per problem: file, key path, the refused value and the fix."""
 
 
@@ -64,6 +65,11 @@ class Rules(Rule):
     audits: Audits
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the four keys as YAML gave them, for dbt and the hash
+
+    @property
+    def segment_names(self) -> tuple[str, ...]:
+        """In priority order."""
+        return tuple(segment.name for segment in self.segments)
 
     @property
     def segments_hash(self) -> str:
@@ -77,13 +83,10 @@ class Rules(Rule):
 
 
 def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
-    """The rules of the dbt project in `project_dir`, with the keys `overrides` replaces.
+    """The rules of the dbt project in `project_dir`, with the keys that the file `overrides` replaces.
 
-    Without `overrides` the file is the one SEGMENTATION_RULES names, if any. Raises RulesError.
+    Raises RulesError.
     """
-    named = os.environ.get("SEGMENTATION_RULES", "").strip()
-    if overrides is None and named:
-        overrides = Path(named).expanduser()
     project_file = project_dir / "dbt_project.yml"
     project, told = read_keys(project_file)
     replacing, told_of_overrides = read_keys(overrides) if overrides else ({}, [])
@@ -95,19 +98,39 @@ def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
     project_vars = project_vars if isinstance(project_vars, dict) else {}
     raw = {key: value for key, value in {**project_vars, **replacing}.items() if key in KEYS}
     parsed, problems = _parse(raw)
-    problems += [*_unknown_keys(replacing), *_missing_keys(raw, project_vars), *check(parsed)]
-    for where, words in problems:
-        told.append(f"{overrides if where[0] in replacing else project_file}: {_dotted(where)}: {words}")
+    for where, words in [*problems, *_unknown_keys(replacing), *_missing_keys(raw, project_vars), *check(parsed)]:
+        told.append(_line(overrides if where[0] in replacing else project_file, where, words))
         if where[0] == "campaigns" and where[-1] == "segment" and "campaigns" not in replacing and replacing:
             told[-1] += f"; if {overrides} renames segments, it has to replace campaigns too"
     if told:
         raise RulesError("\n".join(told))
+    return _rules(raw, parsed, replaced=replacing)
+
+
+def parse_rules(raw: Mapping[str, Any], origin: str) -> Rules:
+    """The rules that the values `raw` of all four keys are, each in place of the project's.
+
+    `origin` says in errors where they come from. Raises RulesError.
+    """
+    raw = {key: raw[key] for key in KEYS if key in raw}
+    parsed, problems = _parse(raw)
+    problems += [*_missing_keys(raw, {}), *check(parsed)]
+    if problems:
+        raise RulesError("\n".join(_line(origin, *problem) for problem in problems))
+    return _rules(raw, parsed, replaced=raw)
+
+
+def _line(origin: object, where: tuple[str | int, ...], words: str) -> str:
+    return f"{origin}: {_dotted(where)}: {words}"
+
+
+def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) -> Rules:
     return Rules.model_construct(
         segments=tuple(filter(None, parsed.segments)),
         category_groups=parsed.category_groups,
         campaigns=tuple(filter(None, parsed.campaigns)),
         audits=parsed.audits,
-        replaced=frozenset(replacing),
+        replaced=frozenset(replaced),
         raw=raw,
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from segmentation_assets.warehouse.snowflake import SnowflakeSession, is_emulator
+from segmentation_assets.settings import Settings
+from segmentation_assets.warehouse.snowflake import SnowflakeSession
 
 # Snowflake reads files of 100-250 MB in parallel; an emulator takes any length of statement.
 FILE_SIZE = "128MB"
@@ -34,7 +35,7 @@ def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, sch
         ).fetchall()
         defined = ", ".join(f"{name} {kind}" for name, kind in columns)
         session.execute(f"create or replace table {schema}.{table} ({defined})")
-        copy = _insert_rows if is_emulator() else _copy_files
+        copy = _insert_rows if Settings.from_environment().snowflake.is_emulator else _copy_files
         copy(session, local, schema, table, columns)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from segmentation_assets.errors import WarehouseBusyError
-from segmentation_assets.settings import duckdb_path, target
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 
@@ -27,8 +27,10 @@ class Session(Protocol):
 Warehouse = DuckDBWarehouse | SnowflakeWarehouse
 
 
-def warehouse() -> Warehouse:
-    return DuckDBWarehouse(path=str(duckdb_path())) if target() == "duckdb" else SnowflakeWarehouse()
+def warehouse(settings: Settings | None = None) -> Warehouse:
+    """The one that the settings name; without any, that of the environment as it is now."""
+    settings = settings or Settings.from_environment()
+    return DuckDBWarehouse(path=str(settings.duckdb_path)) if settings.target == "duckdb" else SnowflakeWarehouse()
 
 
 @contextmanager

@@ -4,33 +4,22 @@ What DuckDB and Snowflake have in common is in `warehouse`. No text here, of an 
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import SecretStr
 
-from segmentation_assets.errors import WarehouseError
+from segmentation_assets.errors import SettingsError, WarehouseError
+from segmentation_assets.settings import Settings, Snowflake
 
 if TYPE_CHECKING:
     from dagster_snowflake import SnowflakeResource
 
 # dagster-snowflake's name of each setting, and the variable that holds it.
-SETTINGS = {
-    "account": "SNOWFLAKE_ACCOUNT",
-    "user": "SNOWFLAKE_USER",
-    "database": "SNOWFLAKE_DATABASE",
-    "private_key_path": "SNOWFLAKE_PRIVATE_KEY_PATH",
-    "private_key_password": "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE",
-    "password": "SNOWFLAKE_PASSWORD",
-    "role": "SNOWFLAKE_ROLE",
-    "warehouse": "SNOWFLAKE_WAREHOUSE",
-    "host": "SNOWFLAKE_HOST",
-    "port": "SNOWFLAKE_PORT",
-    "protocol": "SNOWFLAKE_PROTOCOL",
-}
+SETTINGS = Snowflake.names()
 REQUIRED = ("account", "user", "database")
 # Arguments of the connector that dagster-snowflake has no field for.
 CONNECTOR_ONLY = ("host", "port", "protocol")
@@ -65,24 +54,26 @@ UNREACHABLE = "No Snowflake answers at {address}: correct SNOWFLAKE_ACCOUNT {acc
 
 
 def settings() -> dict[str, str]:
-    """The variables that are set, by dagster-snowflake's names. Raises WarehouseError for a missing or wrong one."""
-    found = {key: value for key, name in SETTINGS.items() if (value := os.environ.get(name, "").strip())}
-    for key in REQUIRED:
-        if key not in found:
-            raise WarehouseError(f"{SETTINGS[key]} is not set; SEGMENTATION_TARGET=snowflake needs it.")
-    if not found.get("port", "443").isdecimal():
-        raise WarehouseError(f"SNOWFLAKE_PORT is {found['port']!r}; it has to be a whole number, as 443.")
-    if found.get("protocol", "https") not in ("http", "https"):
-        raise WarehouseError(
-            f"SNOWFLAKE_PROTOCOL is {found['protocol']!r}; it has to be https, or http for an emulator."
-        )
+    """The variables that are set, by dagster-snowflake's names. Raises SettingsError for missing or wrong ones.
+
+    Read when a session is opened, and not kept: it holds the secrets in plain.
+    """
+    account = Settings.from_environment().snowflake
+    values = {key: getattr(account, key) for key in SETTINGS if key in account.model_fields_set}
+    found = {
+        key: str(value.get_secret_value() if isinstance(value, SecretStr) else value) for key, value in values.items()
+    }
+    missing = [SETTINGS[key] for key in REQUIRED if key not in found]
+    problems = [f"{name} is not set; SEGMENTATION_TARGET=snowflake needs it." for name in missing]
+    if "private_key_path" not in found and "password" not in found:
+        problems.append("Neither SNOWFLAKE_PRIVATE_KEY_PATH nor SNOWFLAKE_PASSWORD is set; one of them is needed.")
+    if problems:
+        raise SettingsError("\n".join(problems))
     if "private_key_path" in found:
         found.pop("password", None)
         _check_key(Path(found["private_key_path"]), found.get("private_key_password"))
-    elif "password" in found:
-        found.pop("private_key_password", None)
     else:
-        raise WarehouseError("Neither SNOWFLAKE_PRIVATE_KEY_PATH nor SNOWFLAKE_PASSWORD is set; one of them is needed.")
+        found.pop("private_key_password", None)
     return found
 
 
@@ -93,22 +84,17 @@ def _check_key(path: Path, passphrase: str | None) -> None:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise WarehouseError(f"{named}, which cannot be read: {error.strerror}.") from None
+        raise SettingsError(f"{named}, which cannot be read: {error.strerror}.") from None
     try:
         load_pem_private_key(content, passphrase.encode() if passphrase else None)
     except TypeError:
         needs = "has none: unset it" if passphrase else "needs one: set it"
-        raise WarehouseError(
+        raise SettingsError(
             f"SNOWFLAKE_PRIVATE_KEY_PASSPHRASE does not fit the key at {path}, which {needs}."
         ) from None
     except ValueError:
         wrong = "it is no private key in PEM, or SNOWFLAKE_PRIVATE_KEY_PASSPHRASE is wrong"
-        raise WarehouseError(f"{named}, which cannot be used: {wrong}.") from None
-
-
-def is_emulator() -> bool:
-    """Plain http: an emulator, which has no stages and no roles. No account speaks it."""
-    return os.environ.get("SNOWFLAKE_PROTOCOL", "").strip() == "http"
+        raise SettingsError(f"{named}, which cannot be used: {wrong}.") from None
 
 
 def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "SnowflakeResource":

@@ -2,7 +2,7 @@
 
 The SQL is the pipeline's own: the same dbt models with other vars, in schemas of their own that stand only meanwhile
 (the var schema_prefix). No table, view or file that anybody reads is touched. What a person may write as a change is in
-what_if_changes.py, how the result looks in what_if_tables.py.
+rules/edits.py, how the result looks in tables.py.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from segmentation_assets.dbt.project import project_dir, rules
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import DbtRunError, run_models
 from segmentation_assets.months import MonthRange, parse_month
-from segmentation_assets.publication import audits, schema_version
+from segmentation_assets.publication import audits, migration, published
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
@@ -28,7 +28,6 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 NOT_PUBLISHED, NOT_COMPUTED = "Not in the published month", "Not in the what-if"
-NEEDED = ((SILVER, "customer_period_spend"), (GOLD, "customer_segment_history"), (GOLD, "segment_publications"))
 # silver and gold of one what-if are named by when it began, so that what a killed one left is known by its name.
 SCHEMA = re.compile(r"what_if_(\d{14})_[0-9a-f]{6}_(?:silver|gold)")
 # Nothing keeps two what-ifs apart on Snowflake, and none takes this long.
@@ -81,50 +80,50 @@ class Month:
 
 
 def compute(
-    warehouse: Warehouse, changes: str, file: str = "", first: str = "", last: str = "", *, names: str = "FROM TO"
+    project: Project,
+    warehouse: Warehouse,
+    changes: str,
+    file: str = "",
+    first: str = "",
+    last: str = "",
+    *,
+    names: str = "FROM TO",
 ) -> list[Month]:
     """The months from `first` to `last` (as typed, both included) under changed rules, against what is published.
 
     Without months it is the newest published one; without `last` all from `first` on. `changes` and `file` are those
-    of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, MonthError, RulesError and
-    WarehouseError, each before anything is computed, and WhatIfError with dbt's own words where a model fails.
+    of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, NotPublishedError,
+    MonthError, RulesError and WarehouseError, each before anything is computed, and WhatIfError with dbt's own words
+    where a model fails.
     """
-    changed = changed_rules(project_dir(), rules(), changes, file)
+    changed = changed_rules(project_dir(), project.rules, changes, file)
     with warehouse.exclusive():
         with warehouse.session(read_only=True) as session:
-            schema_version.check(session)
+            migration.check(session, project)
             months = asked_months(session, first, last, *names.split())
         with _scratch(warehouse) as prefix:
             try:
-                _compute(warehouse, prefix, changed, months)
+                _compute(project, warehouse, prefix, changed, months)
             except DbtRunError as error:
                 raise WhatIfError(f"dbt could not compute it: {' '.join(str(error).split())}") from error
             with warehouse.session(read_only=True) as session:
-                return [_compare(session, prefix, changed, month) for month in months]
+                return [_compare(session, project.rules, prefix, changed, month) for month in months]
 
 
 def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> MonthRange:
-    """All months from `first` to `last`, as `compute` takes them. Raises WhatIfError and MonthError."""
-    if not all(table_exists(session, schema, table) for schema, table in NEEDED):
-        raise WhatIfError("Nothing has been published yet: run `make run` first.")
-    rows = session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
-    published = [row["snapshot_month"] for row in rows]
-    if not published:
-        raise WhatIfError("No month is published: publish one first (`make month MONTH=...`).")
+    """All months from `first` to `last`, as `compute` takes them.
+
+    Raises WhatIfError, MonthError and NotPublishedError.
+    """
+    months = published.required_months(session)
     if last and not first:
         raise WhatIfError(f"{last_name} is {last!r}, but {first_name} is not given; give both.")
-    start = parse_month(first, first_name) if first else published[-1]
-    end = parse_month(last, last_name) if last else max(published[-1], start)
+    start = parse_month(first, first_name) if first else months[-1]
+    end = parse_month(last, last_name) if last else max(months[-1], start)
     if end < start:
         raise WhatIfError(f"{last_name} {end} lies before {first_name} {start}; give them the other way round.")
     asked = MonthRange(start, end)
-    for month in asked:
-        if month not in published:
-            nearest = sorted(sorted(published, key=lambda other: abs((other - month).days))[:3])
-            raise WhatIfError(
-                f"Month {month} is not published, so there is nothing to compare with;"
-                f" the nearest that are: {', '.join(map(str, nearest))}."
-            )
+    published.require(session, asked)
     return asked
 
 
@@ -157,7 +156,7 @@ def drop_leftovers(session: Session, begun_before: datetime) -> list[str]:
     return left
 
 
-def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: MonthRange) -> None:
+def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules, months: MonthRange) -> None:
     silver, gold = f"{prefix}{SILVER}", f"{prefix}{GOLD}"
     variables = {
         **changed.dbt_vars(),
@@ -178,19 +177,22 @@ def _compute(warehouse: Warehouse, prefix: str, changed: Rules, months: MonthRan
             candidate.append("segment_audit_overrides")
         # Drift is measured against what was published before, as in a real run.
         _view(session, f"{gold}.customer_segment_history", f"select * from {GOLD}.customer_segment_history")
+        # Whose versions the candidates are stamped with, which nobody looks at here.
+        _view(session, f"{gold}.segment_publications", f"select * from {GOLD}.segment_publications")
         for campaign in changed.campaigns:
             # Whom a cooldown lets rest. Without the addresses: nothing here needs them.
             if table_exists(session, GOLD, f"audience_{campaign.name}"):
                 contacted = f"select snapshot_month, campaign, customer_id from {GOLD}.audience_{campaign.name}"
                 _view(session, f"{gold}.audience_{campaign.name}", contacted)
     with tempfile.TemporaryDirectory(prefix="what_if_") as folder:
-        run_models(warehouse, [*candidate, "segment_audits"], variables, prefix, Path(folder))
+        candidate += ["segment_audits", "segment_audit_verdicts"]
+        run_models(project, warehouse, candidate, variables, prefix, Path(folder))
         # From here on every asked month counts as published, whether the gate would let it pass or not: the audiences
         # of a month that it holds back are wanted too. The audits above were measured before.
         with warehouse.session() as session:
             session.execute(f"drop view {gold}.customer_segment_history")
             _view(session, f"{gold}.customer_segment_history", f"select * from {silver}.segment_assignments")
-        run_models(warehouse, ["audience_candidates", "audience_waterfall"], variables, prefix, Path(folder))
+        run_models(project, warehouse, ["audience_candidates", "audience_waterfall"], variables, prefix, Path(folder))
 
 
 def _view(session: Session, name: str, sql: str) -> None:
@@ -225,7 +227,7 @@ def category_groups_hash(of: Rules) -> str:
     return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
-def _compare(session: Session, prefix: str, changed: Rules, month: date) -> Month:
+def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month: date) -> Month:
     moves = {
         (row["before"], row["after"]): int(row["customers"])
         for row in session.rows(
@@ -256,7 +258,7 @@ def _compare(session: Session, prefix: str, changed: Rules, month: date) -> Mont
         moves={pair: customers for pair, customers in moves.items() if pair[0] != pair[1]},
         audiences=tuple(_audiences(session, prefix, changed, month)),
         failures=failures,
-        other_rules=_published_under(session, month) != rules().segments_hash,
+        other_rules=(published.newest_version(session, month) or {}).get("rules_hash") != todays.segments_hash,
     )
 
 
@@ -307,12 +309,3 @@ def _steps(session: Session, schema: str, month: date) -> dict[tuple[str, str], 
         f"select campaign, step, customers from {schema}.audience_waterfall where snapshot_month = ?", (month,)
     )
     return {(row["campaign"], row["step"]): int(row["customers"]) for row in rows}
-
-
-def _published_under(session: Session, month: date) -> str | None:
-    """The hash of the rules of the month's newest version."""
-    rows = session.rows(
-        f"select rules_hash from {GOLD}.segment_publications where snapshot_month = ? order by version desc limit 1",
-        (month,),
-    )
-    return rows[0]["rules_hash"] if rows else None

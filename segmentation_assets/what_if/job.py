@@ -7,10 +7,8 @@ from pydantic import Field
 
 from segmentation_assets.alerts.events import NO_ALERTS
 from segmentation_assets.automation.dead_runs import in_process_with_lock
-from segmentation_assets.errors import WarehouseError
-from segmentation_assets.months import MonthError
-from segmentation_assets.rules.edits import WhatIfError
-from segmentation_assets.rules.load import RulesError
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import as_failure
 from segmentation_assets.warehouse.session import Warehouse
 from segmentation_assets.what_if import compute as what_if
 
@@ -25,7 +23,7 @@ class WhatIfConfig(dg.Config):
     last_month: str = Field(default="", description="The same, included; all from first_month on if empty.")
 
 
-def what_if_job() -> dg.JobDefinition:
+def what_if_job(project: Project) -> dg.JobDefinition:
     @dg.op(
         pool="warehouse",
         description="Published months under changed rules, against what is published. Publishes nothing.",
@@ -35,13 +33,11 @@ def what_if_job() -> dg.JobDefinition:
     ) -> None:
         from segmentation_assets.what_if import tables as what_if_tables
 
-        try:
+        with as_failure():
             months = what_if.compute(
-                warehouse, config.set, config.rules, config.first_month, config.last_month,
+                project, warehouse, config.set, config.rules, config.first_month, config.last_month,
                 names="first_month last_month",
             )  # fmt: skip
-        except (WhatIfError, MonthError, RulesError, WarehouseError) as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
         metadata: dict[str, Any] = {
             name: dg.MetadataValue.md(what_if_tables.markdown(months, name))
             for name in ("segments", "migrations", "audiences")

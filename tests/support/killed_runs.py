@@ -55,7 +55,7 @@ def at_statement(matches: str = "", nth: int = 1, milliseconds: float | None = N
     """Before, or so long into, the nth statement that dbt sends and that matches. dbt sends several as one text: they
     are taken apart here, and executed one by one in the same transaction."""
     import duckdb
-    from runner.adapters.duckdb.environments.local import DuckDBCursorWrapper
+    from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
     execute, pattern, countdown = DuckDBCursorWrapper.execute, re.compile(matches, re.S), Countdown(nth, milliseconds)
 
@@ -92,7 +92,7 @@ def at_metadata(nth: int = 1) -> None:
 
 def at_close(nth: int = 1, milliseconds: float = 0) -> None:
     """So long into the nth closing of the DuckDB file, when its log is written into it."""
-    from runner.adapters.duckdb.environments.local import LocalEnvironment
+    from dbt.adapters.duckdb.environments.local import LocalEnvironment
 
     LocalEnvironment.close = _told(LocalEnvironment.close, Countdown(nth, milliseconds))
 
@@ -196,16 +196,15 @@ def end_of(child: int, seconds: float | None) -> int:
 
 def main() -> None:
     # What a run would import: loaded once here, and there in every child.
-    import runner.adapters.duckdb
-    import runner.cli.main
-    import runner.contracts.graph.manifest
-    import runner.task.build  # noqa: F401
+    import dbt.adapters.duckdb
+    import dbt.cli.main
+    import dbt.contracts.graph.manifest
+    import dbt.task.build  # noqa: F401
 
-    from segmentation_assets.dbt import project as dbt_project
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.definitions import build_defs
 
-    build_defs()
-    dbt_project.manifest_path()
+    build_defs(project=Project.load())
     for line in sys.stdin:
         asked = json.loads(line)
         began = time.monotonic()

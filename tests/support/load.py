@@ -29,7 +29,7 @@ from segmentation_assets.cli import commands
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
 from segmentation_assets.sources import synthetic
-from tests.support.command_line import CHECKOUT, settings
+from tests.support.command_line import settings
 from tests.support.crashes import CUSTOMERS, FILE, Damage, Runs, copied, damage, must_succeed, state
 
 COMPUTED = ("metrics", "segments_candidate", "segments_published")
@@ -136,7 +136,7 @@ def daemon(folder: Path) -> Iterator[dg.DagsterInstance]:
             dagster_daemon = ["-W", "ignore", "-m", "dagster._daemon", "run", "-m", "segmentation_assets.definitions"]
             process: subprocess.Popen[Any] = subprocess.Popen(
                 [sys.executable, *dagster_daemon],
-                cwd=CHECKOUT,
+                cwd=folder,
                 env=settings(**own),
                 stdout=log,
                 stderr=log,

@@ -18,6 +18,7 @@ import pytest
 
 from segmentation_assets.assets.checks import CANDIDATE
 from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.partitions import monthly_partitions
@@ -117,7 +118,7 @@ def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]
             session.execute(step["sql"])
         return {}
     if step["do"] == "what if":
-        months = what_if.compute(warehouse(), step["changes"], "", step["first"], step["last"])
+        months = what_if.compute(Project.load(), warehouse(), step["changes"], "", step["first"], step["last"])
         return {"tables": tables_of_what_if(months)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in step.get("variables", {}).items():

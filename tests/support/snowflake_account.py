@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import snowflake.connector
 
-from segmentation_assets.errors import WarehouseError
+from segmentation_assets.errors import SettingsError
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.snowflake import (
     REQUIRED,
     SETTINGS,
     SnowflakeSession,
-    is_emulator,
     settings,
 )
 
@@ -124,10 +124,10 @@ def missing() -> str:
     """What `make test-snowflake` lacks, in one line; empty when it may begin."""
     try:
         settings()
-    except WarehouseError as error:
+    except SettingsError as error:
         unset = [SETTINGS[key] for key in REQUIRED if not os.environ.get(SETTINGS[key], "").strip()]
         return f"make test-snowflake needs a real account. Not set: {', '.join(unset)}." if unset else str(error)
-    if is_emulator():
+    if Settings.from_environment().snowflake.is_emulator:
         return "make test-snowflake needs a real account, and SNOWFLAKE_PROTOCOL is http: an emulator. Unset it."
     return ""
 

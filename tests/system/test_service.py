@@ -62,12 +62,15 @@ WEBSOCKET = {
 # The way of a month through the gate. What follows it is proved elsewhere.
 WHAT_IS_RUN = [
     *(f"silver/stg_{name}" for name in ("transactions", "customers", "merchant_categories")),
+    "silver/customer_contacts",
     "silver/segment_audit_overrides",
     "gold/segment_rules",
     *CANDIDATE_ASSETS,
     *PUBLISHED_ASSETS,
 ]
-ONE_TICK = "import dagster as dg; from segmentation_assets.alerts import tell; print(tell(dg.DagsterInstance.get()))"
+ONE_TICK = (
+    "import dagster as dg; from segmentation_assets.alerts.sensor import tell; print(tell(dg.DagsterInstance.get()))"
+)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ from pytest_httpserver import HTTPServer
 from sqlglot import exp
 
 from segmentation_assets.assets import star_schema
-from segmentation_assets.dbt import project as dbt_project
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.settings import Settings
 from segmentation_assets.sources.snowflake_load import copy_tables
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.what_if import compute as what_if
@@ -98,8 +99,9 @@ def process(account: dict[str, str], duckdb_file: Path) -> Iterator[subprocess.P
     target_path = duckdb_file.parent / "snowflake"
     target_path.mkdir()
     # The project parsed by an earlier test run, where nothing has changed since.
-    (dbt_project.target_dir() / "manifests").mkdir(parents=True, exist_ok=True)
-    (target_path / "manifests").symlink_to(dbt_project.target_dir() / "manifests")
+    manifests = Project.load().target_dir / "manifests"
+    manifests.mkdir(parents=True, exist_ok=True)
+    (target_path / "manifests").symlink_to(manifests)
     with duckdb_file.with_name("said.log").open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.run_steps"],
@@ -182,13 +184,14 @@ def same_steps_on_duckdb(pipeline: Pipeline) -> list[str]:
         # The day the job passes: it decides which facts are of the future.
         variables = {"first_month": str(first), "last_month": str(last), "run_date": str(date.today())}
         succeeded, said = pipeline.dbt(
-            first, last, select=select, arguments=[*NO_TESTS, *dbt_project.vars_arguments(variables)]
+            first, last, select=select, arguments=[*NO_TESTS, *Project.load().vars_arguments(variables)]
         )
         assert succeeded, said
         if select is None:
             months = what_if.compute(
-                DuckDBWarehouse(path=str(pipeline.path)), WHAT_IF, "", str(SECOND_MONTH), str(LAST_MONTH)
-            )
+                Project.load(), DuckDBWarehouse(path=str(pipeline.path)), WHAT_IF, "",
+                str(SECOND_MONTH), str(LAST_MONTH),
+            )  # fmt: skip
             tables = tables_of_what_if(months)
     return tables
 
@@ -203,11 +206,12 @@ def test_a_demo_source_fills_an_account_once(
     monkeypatch.setenv("SEGMENTATION_SOURCE", "synthetic")
     monkeypatch.setenv("SEGMENTATION_SOURCE_SCHEMA", "demo")
     monkeypatch.setenv("SEGMENTATION_CUSTOMERS", "15")
+    demo = Settings.from_environment()
     with session_on(account) as session:
-        assert star_schema.fill(session).startswith("Filled")
+        assert star_schema.fill(session, demo).startswith("Filled")
         (facts,) = session.rows("select count(*) as n, min(transaction_date) as first_day from demo.fct_transactions")
         assert facts["n"] > 1000
-        assert star_schema.fill(session).startswith("The star schema is complete already")
+        assert star_schema.fill(session, demo).startswith("The star schema is complete already")
 
 
 # The pipeline

@@ -16,7 +16,7 @@ import sqlglot
 from pytest_httpserver import HTTPServer
 from sqlglot import exp
 
-from segmentation_assets.errors import WarehouseError
+from segmentation_assets.errors import UserError
 from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
 from tests.support.snowflake_account import emulator, session_on
 
@@ -41,7 +41,7 @@ def configured(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> pyte
 
 
 def refused(warehouse: SnowflakeWarehouse | None = None) -> str:
-    with pytest.raises(WarehouseError) as caught, (warehouse or SnowflakeWarehouse()).session():
+    with pytest.raises(UserError) as caught, (warehouse or SnowflakeWarehouse()).session():
         pass
     said = str(caught.value)
     assert "\n" not in said

@@ -4,7 +4,6 @@ Locks out: a month accepted that is no month, the current month computed half-wa
 refusal that does not say what to give instead.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -12,17 +11,11 @@ import pytest
 import time_machine
 
 from segmentation_assets import partitions
+from segmentation_assets.errors import SettingsError
 from segmentation_assets.months import MonthError, MonthRange, as_of_date, last_closed_month, month_after, parse_month
 from segmentation_assets.partitions import check_months, monthly_partitions, source_bounds
 
 NEW_YORK = ZoneInfo(partitions.TIME_ZONE)
-
-
-@pytest.fixture(autouse=True)
-def fresh_partitions() -> Iterator[None]:
-    monthly_partitions.cache_clear()
-    yield
-    monthly_partitions.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +92,7 @@ def test_the_start_month_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGMENTATION_START_MONTH", " 2025-03-01 ")
     assert monthly_partitions().get_partition_keys()[0] == "2025-03-01"
     monkeypatch.setenv("SEGMENTATION_START_MONTH", "March")
-    with pytest.raises(MonthError, match="SEGMENTATION_START_MONTH is 'March'"):
+    with pytest.raises(SettingsError, match="SEGMENTATION_START_MONTH is 'March'"):
         source_bounds()
 
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from segmentation_assets.rules.load import RulesError, load_rules
+from segmentation_assets.rules.load import RulesError, load_rules, parse_rules
 from segmentation_assets.rules.reachability import contradictions, is_reachable, region, takers
 from segmentation_assets.rules.schema import Criterion
 
@@ -61,11 +61,6 @@ audits:
   future_dated_max_share_pct: 0.1
 """
 Change = Callable[[dict[str, Any]], Any]
-
-
-@pytest.fixture(autouse=True)
-def no_override(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SEGMENTATION_RULES", raising=False)
 
 
 @pytest.fixture
@@ -180,13 +175,27 @@ def test_what_dbt_gets_survives_the_way_through_its_command_line(project: Path) 
     assert yaml.safe_load(yaml.safe_dump(handed)) == handed
 
 
-def test_the_environment_names_the_override_when_it_is_asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SEGMENTATION_RULES", str(override(project, "campaigns: []")))
-    assert load_rules(project).replaced == {"campaigns"}
-    monkeypatch.setenv("SEGMENTATION_RULES", " ")
+def test_a_file_of_overrides_replaces_what_it_names_and_has_to_be_there(project: Path) -> None:
+    assert load_rules(project, override(project, "campaigns: []")).replaced == {"campaigns"}
     assert load_rules(project).replaced == frozenset()
-    monkeypatch.setenv("SEGMENTATION_RULES", str(project / "gone.yml"))
-    assert re.fullmatch(r".*gone\.yml: cannot be read \(No such file or directory\); correct .*", refusal(project))
+    told = refusal(project, project / "gone.yml")
+    assert re.fullmatch(r".*gone\.yml: cannot be read \(No such file or directory\); correct .*", told)
+
+
+def test_rules_that_are_no_file_are_judged_as_those_of_one_and_named_by_their_origin(project: Path) -> None:
+    raw = load_rules(project).raw
+    parsed = parse_rules(raw, "The changed rules")
+    assert parsed.model_copy(update={"replaced": frozenset()}) == load_rules(project)
+    assert parsed.dbt_vars() == raw, "all of it is handed to dbt, in place of the project's"
+    raw["campaigns"][0]["holdout_pct"] = 80
+    raw["campaigns"][1]["segment"] = "Travelerz"
+    del raw["audits"]
+    with pytest.raises(RulesError) as refused:
+        parse_rules(raw, "The changed rules")
+    first, second, third = str(refused.value).splitlines()
+    assert first.startswith("The changed rules: campaigns[0].holdout_pct: 80 is out of range")
+    assert second.startswith("The changed rules: vars.audits: is missing")
+    assert third.startswith("The changed rules: campaigns[1].segment: 'Travelerz' is no segment")
 
 
 def test_an_unknown_key_of_an_override_is_refused(project: Path) -> None:

@@ -46,7 +46,7 @@ ON_BAND = "share_is_within_the_expected_band on segment_assignments"
 PASSWORD = "hunter2-is-not-a-word"
 ONE_TICK = """
 import dagster as dg
-from segmentation_assets.alerts import tell
+from segmentation_assets.alerts.sensor import tell
 print(tell(dg.DagsterInstance.get()))
 """
 

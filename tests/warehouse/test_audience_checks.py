@@ -14,11 +14,12 @@ import dagster as dg
 import pytest
 
 from segmentation_assets.assets.stages import dbt_asset_definitions
-from segmentation_assets.dbt.project import manifest_path, rules
+from segmentation_assets.dbt.project import Project
 from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
-CAMPAIGNS = [campaign.name for campaign in rules().campaigns]
+RULES = Project.load().rules
+CAMPAIGNS = [campaign.name for campaign in RULES.campaigns]
 CHECKS = {
     "audience_members_meet_the_rules": "error",
     "audience_ranks_run_from_one": "error",
@@ -147,7 +148,7 @@ FAULTS = {
 
 def plant(pipeline: Pipeline, fault: Fault, month: date = NOVEMBER) -> None:
     with pipeline.connection() as connection:
-        for number, campaign in enumerate(rules().campaigns):
+        for number, campaign in enumerate(RULES.campaigns):
             audience = f"gold.audience_{campaign.name}"
             before = connection.execute(f"from {audience}").fetchall()
             for statement in fault.ways[number % len(fault.ways)]:
@@ -188,8 +189,9 @@ def made(audiences_file: Path, tmp_path: Path) -> Iterator[Pipeline]:
 
 def test_every_audience_has_every_check(made: Pipeline) -> None:
     del made  # the project is compiled for its file
-    (audiences,) = [one for one in dbt_asset_definitions() if one.op.name == "audiences"]
-    nodes = json.loads(manifest_path().read_text())["nodes"].values()
+    project = Project.load()
+    (audiences,) = [one for one in dbt_asset_definitions(project) if one.op.name == "audiences"]
+    nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
     severities = {node["name"]: node["config"]["severity"].lower() for node in nodes if node["resource_type"] == "test"}
     for campaign in CAMPAIGNS:
         key = dg.AssetKey(["gold", f"audience_{campaign}"])

@@ -23,14 +23,15 @@ import pytest
 import yaml
 from scipy import stats
 
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.rules.load import Campaign
 from tests.support.published_months import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
 AUDIENCES = "path:models/audiences"
-CAMPAIGNS = {campaign.name: campaign for campaign in rules().campaigns}
+CAMPAIGNS = {campaign.name: campaign for campaign in RULES.campaigns}
 STEPS = {
     "in_segment": None,
     "meets_criteria": "misses_criteria",
@@ -61,7 +62,7 @@ Row = tuple[Any, ...]
 
 def campaigns(changes: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
     """The shipped campaigns with the given keys changed, as dbt's var."""
-    changed = copy.deepcopy(rules().raw["campaigns"])
+    changed = copy.deepcopy(RULES.raw["campaigns"])
     for campaign in changed:
         campaign |= {"cap": CAPS[campaign["name"]], **changes.get(campaign["name"], {})}
     return {"campaigns": changed}

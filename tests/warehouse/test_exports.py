@@ -16,15 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from segmentation_assets.assets.exports import export_month
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.audience import refuse_unpublished
 from segmentation_assets.exports.store import ExportError, ExportStore
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
-CAMPAIGNS = [campaign.name for campaign in rules().campaigns]
+CAMPAIGNS = [campaign.name for campaign in RULES.campaigns]
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def export(pipeline: Pipeline, store: ExportStore, *months: date) -> None:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
         refuse_unpublished(session, months)
         for month in months:
-            for campaign in rules().campaigns:
+            for campaign in RULES.campaigns:
                 export_month(session, store, campaign, month)
 
 

@@ -99,7 +99,7 @@ def checks_alone(pipeline: Pipeline, month: date) -> dg.ExecuteInProcessResult:
 
 
 @pytest.fixture(scope="module")
-def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     with pipeline_at(tmp_path_factory.mktemp("planted") / "segmentation.duckdb", published_file) as pipeline:
         before = published_tables(pipeline)
         for fault in PLANTED:
@@ -109,7 +109,7 @@ def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         checks = {month: audit_evaluations(checks_alone(pipeline, month)) for month in SENTENCES}
         alone = pipeline.run(SEPTEMBER, NOVEMBER, select=PUBLISHED_ASSETS[:1])
         plain = pipeline.dbt(SEPTEMBER, NOVEMBER, select=PUBLICATION, arguments=NAMED_TESTS_ONLY)
-        return Planted(pipeline.instance, checks, alone, plain, before, published_tables(pipeline))
+        yield Planted(pipeline.instance, checks, alone, plain, before, published_tables(pipeline))
 
 
 @pytest.mark.parametrize("month", SENTENCES, ids=str)

@@ -18,13 +18,14 @@ import pytest
 
 from segmentation_assets.dbt import metadata as asset_numbers
 from segmentation_assets.dbt.columns import LINEAGE, SCHEMA
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_by_job import MONTHS, NEWEST, Published
 from tests.support.warehouse_fixture import Pipeline
 
-EXPORTS = [f"activation/export_{campaign.name}" for campaign in rules().campaigns]
+RULES = Project.load().rules
+EXPORTS = [f"activation/export_{campaign.name}" for campaign in RULES.campaigns]
 REPORT = "activation/segment_report"
 # Filled in the transaction that replaces a month of the history, after their own materialisation: observed there.
 FILLED_LATER = ["gold/segment_publications", "gold/segment_restatements"]
@@ -262,7 +263,7 @@ def test_views_of_the_facts_count_the_months_of_the_run(shown: Shown) -> None:
     assert value(metadata, "dagster/row_count") == row["n"]
 
 
-@pytest.mark.parametrize("campaign", rules().campaigns, ids=lambda campaign: campaign.name)
+@pytest.mark.parametrize("campaign", RULES.campaigns, ids=lambda campaign: campaign.name)
 def test_an_audience_shows_objective_actions_size_and_waterfall(shown: Shown, campaign: Any) -> None:
     name = f"gold/audience_{campaign.name}"
     spec = shown.specs[name]

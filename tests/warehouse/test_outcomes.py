@@ -13,12 +13,14 @@ import dagster as dg
 import pytest
 from scipy import stats
 
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 AUGUST = date(2025, 8, 1)
 START, END = date(2025, 9, 1), date(2025, 9, 1) + timedelta(days=90)
+RULES = Project.load().rules
 OUTCOMES = ["gold/campaign_outcome_groups", "gold/campaign_outcomes"]
 CHECK = "holdout_split_is_as_planned"
 
@@ -67,7 +69,7 @@ def test_the_outcome_is_scipys_on_the_raw_spend(measured: tuple[Pipeline, dg.Exe
     pipeline, result = measured
     assert result.success
     found = {row[1]: row for row in pipeline.rows("from gold.campaign_outcomes")}
-    assert set(found) == {campaign.name for campaign in rules().campaigns}
+    assert set(found) == {campaign.name for campaign in RULES.campaigns}
     compared = 0
     for name, row in found.items():
         target, holdout = spend(pipeline, name, "target"), spend(pipeline, name, "holdout")

@@ -21,7 +21,7 @@ import dagster as dg
 import pytest
 from jsonschema import ValidationError
 
-from segmentation_assets.dbt.project import rules
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
@@ -31,6 +31,7 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import NO_TESTS, pipeline_at, refusal
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 MONTHS = list(MonthRange(date(2026, 5, 1), date(2026, 10, 1)))
 NEWEST = MONTHS[-1]
 REPORT = "activation/segment_report"
@@ -104,7 +105,7 @@ def query(reported: Reported, sql: str) -> list[dict[str, Any]]:
 
 def rendered(pipeline: Pipeline, month: date = NEWEST) -> bytes:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
-        report = read_report(session, rules(), month)
+        report = read_report(session, RULES, month)
     return report_page.render(report, report_charts.share_charts(report))
 
 
@@ -147,7 +148,7 @@ def test_shares_and_values_are_those_of_the_tables(page: ET.Element, reported: R
     )
     figures = {words(found.find("h3")): found for found in section(page, "shares").findall(".//figure")}
     assert set(figures) == {row["customer_segment"] for row in shares}
-    bands = {segment.name: segment.expected_share_pct for segment in rules().segments}
+    bands = {segment.name: segment.expected_share_pct for segment in RULES.segments}
     for row in shares:
         caption = words(figures[row["customer_segment"]].find("figcaption"))
         lower, upper = bands[row["customer_segment"]]
@@ -183,8 +184,8 @@ def test_audiences_outcomes_audits_and_definitions(page: ET.Element, reported: R
         f"select * from gold.audience_waterfall where snapshot_month = '{NEWEST}' order by campaign, step_number",
     )
     cards = {words(card.find("h3")): card for card in section(page, "audiences").iter("article")}
-    assert set(cards) == {campaign.name for campaign in rules().campaigns}
-    for campaign in rules().campaigns:
+    assert set(cards) == {campaign.name for campaign in RULES.campaigns}
+    for campaign in RULES.campaigns:
         counts = [f"{row['customers']:,}" for row in steps if row["campaign"] == campaign.name]
         assert [cells[1] for cells in table_rows(cards[campaign.name])] == counts
         assert campaign.objective in words(cards[campaign.name])
@@ -224,7 +225,7 @@ def test_it_holds_nothing_personal_and_fetches_nothing(reported: Reported) -> No
 def test_altair_finds_nothing_wrong_with_the_charts(reported: Reported) -> None:
     """They are drawn without being checked, which takes longer than drawing them."""
     with DuckDBWarehouse(path=str(reported.file)).session(read_only=True) as session:
-        report = read_report(session, rules(), NEWEST)
+        report = read_report(session, RULES, NEWEST)
     for charts in (report_charts.share_charts(report), report_charts.value_charts(report)):
         assert charts
         for chart in charts.values():
@@ -273,11 +274,15 @@ def test_a_month_never_published_is_refused_in_words(pipeline: Pipeline, tmp_pat
 @pytest.mark.parametrize(
     ("table", "fault"),
     [
-        ("hero_metrics", "update {} set customers = customers + 1 where customer_segment = 'All customers'"),
+        ("hero_metrics", "update {} set content_hash = 'of another version'"),
+        ("hero_metrics", "update {} set base_content_hash = 'of another version'"),
         ("hero_metrics", "delete from {}"),
-        ("audience_waterfall", "update {} set customers = customers + 1 where step = 'in_segment'"),
+        ("audience_waterfall", "update {} set content_hash = 'of another version' where step = 'sent'"),
+        ("audience_waterfall", "update {} set content_hash = null"),
         ("audience_waterfall", "delete from {}"),
+        ("segment_summary", "update {} set content_hash = 'of another version'"),
         ("segment_summary", "delete from {}"),
+        ("segment_transitions", "update {} set previous_content_hash = 'of another version'"),
     ],
 )
 def test_a_table_of_another_version_is_refused(pipeline: Pipeline, table: str, fault: str) -> None:

@@ -17,13 +17,13 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from segmentation_assets.automation import restate
+from segmentation_assets.automation import restate as restate_sensor
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import restatements
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
-from tests.support.command_line import segmentation
+from tests.support.command_line import in_process
 from tests.support.published_months import (
     CANDIDATE_AND_PUBLISHED,
     CANDIDATE_ASSETS,
@@ -71,7 +71,7 @@ def copy(file: Path, folder: Path) -> Iterator[Pipeline]:
 
 def restate(folder: Path) -> tuple[int, str, str]:
     """`make restate` on the folder's warehouse."""
-    return segmentation(
+    return in_process(
         folder,
         "restate",
         SEGMENTATION_SOURCE="warehouse",
@@ -86,7 +86,7 @@ def find(pipeline: Pipeline) -> restatements.Restatement | None:
 
 
 def evaluate(instance: dg.DagsterInstance, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
-    return restate.evaluate(instance, DuckDBWarehouse(path=str(pipeline.path)))
+    return restate_sensor.evaluate(instance, DuckDBWarehouse(path=str(pipeline.path)))
 
 
 def history(pipeline: Pipeline) -> pd.DataFrame:
@@ -295,7 +295,7 @@ def test_a_month_and_its_restatement_are_written_together_or_not_at_all(publishe
 
 
 def test_nothing_published_is_one_line(tmp_path: Path) -> None:
-    code, out, err = segmentation(tmp_path, "restate", SEGMENTATION_SOURCE="warehouse")
+    code, out, err = in_process(tmp_path, "restate", SEGMENTATION_SOURCE="warehouse")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert line.startswith("error: There is no DuckDB file at ")

@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 import sqlglot
 
-from segmentation_assets.dbt.project import manifest_path
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.publication import audits
 from segmentation_assets.sources import synthetic
@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
 def checks() -> dict[dg.AssetCheckKey, str]:
     """Every check of the definitions, and what its failure stops in the monthly job."""
     graph = build_defs().resolve_asset_graph()
-    nodes = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"].values()
+    nodes = json.loads(Project.load().manifest_path.read_text(encoding="utf-8"))["nodes"].values()
     severities = {node["name"]: node["config"]["severity"].lower() for node in nodes if node["resource_type"] == "test"}
     before_publication = graph.get_ancestor_asset_keys(HISTORY)
 

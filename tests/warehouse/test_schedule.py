@@ -15,17 +15,14 @@ from dagster._utils.schedules import schedule_execution_time_iterator  # what th
 
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import TIME_ZONE
-from segmentation_assets.partitions import monthly_partitions
 
 NEW_YORK = ZoneInfo(TIME_ZONE)
 Asked = Callable[[datetime], str | None]
 
 
 @pytest.fixture(scope="module")
-def repository() -> Iterator[dg.RepositoryDefinition]:
-    monthly_partitions.cache_clear()
-    yield build_defs().get_repository_def()
-    monthly_partitions.cache_clear()
+def repository() -> dg.RepositoryDefinition:
+    return build_defs().get_repository_def()
 
 
 @pytest.fixture(scope="module")

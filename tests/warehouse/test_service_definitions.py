@@ -5,7 +5,6 @@ published on time stale; a check whose name alone has to say what it looks for.
 """
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,17 +12,14 @@ import dagster as dg
 import pytest
 
 from segmentation_assets.automation.freshness import DEADLINE, WITHIN
-from segmentation_assets.dbt.project import manifest_path
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import TIME_ZONE
-from segmentation_assets.partitions import monthly_partitions
 
 
 @pytest.fixture(scope="module")
-def repository() -> Iterator[dg.RepositoryDefinition]:
-    monthly_partitions.cache_clear()
-    yield build_defs().get_repository_def()
-    monthly_partitions.cache_clear()
+def repository() -> dg.RepositoryDefinition:
+    return build_defs().get_repository_def()
 
 
 def test_every_sensor_runs_without_anybody_but_the_one_that_republishes_history(
@@ -54,7 +50,7 @@ def test_the_alarm_counts_what_was_published_from_the_1st_on(month: int, hours: 
 
 
 def test_every_check_says_what_it_looks_for(repository: dg.RepositoryDefinition) -> None:
-    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    manifest = json.loads(Project.load().manifest_path.read_text(encoding="utf-8"))
     dbts_own = {
         node["name"]
         for node in manifest["nodes"].values()

@@ -21,9 +21,10 @@ import yaml
 from segmentation_assets.alerts.events import collect
 from segmentation_assets.alerts.outbox import Outbox
 from segmentation_assets.cli import commands
-from segmentation_assets.dbt import project as dbt_project
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import MonthError, MonthRange
+from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import RulesError
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -109,7 +110,7 @@ def before(audiences_file: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def computed(pipeline: Pipeline, changes: str, first: date | None = None, last: date | None = None) -> list[Month]:
     months = [str(month) if month else "" for month in (first, last)]
-    return what_if.compute(DuckDBWarehouse(path=str(pipeline.path)), changes, "", *months)
+    return what_if.compute(Project.load(), DuckDBWarehouse(path=str(pipeline.path)), changes, "", *months)
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
@@ -129,13 +130,12 @@ def really_run(
     """A copy, and the months computed in it as by anybody who has changed the rules."""
     assert predicted
     folder = tmp_path_factory.mktemp("really_run")
-    project = yaml.safe_load((dbt_project.project_dir() / "dbt_project.yml").read_text(encoding="utf-8"))
+    project = yaml.safe_load((project_dir() / "dbt_project.yml").read_text(encoding="utf-8"))
     rules = {key: project["vars"][key] for key in ("segments", "category_groups", "campaigns", "audits")}
     case.by_hand(rules)
     (folder / "rules.yml").write_text(yaml.safe_dump(rules), encoding="utf-8")
     with pipeline_at(folder / "segmentation.duckdb", before.path) as pipeline, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGMENTATION_RULES", str(folder / "rules.yml"))
-        forget_the_rules()
         try:
             audiences = " path:models/audiences" if case.is_published else ""
             succeeded, said = pipeline.dbt(
@@ -143,14 +143,8 @@ def really_run(
             )
         finally:
             patch.undo()
-            forget_the_rules()
         assert succeeded, said
     return pipeline
-
-
-def forget_the_rules() -> None:
-    dbt_project.rules.cache_clear()
-    dbt_project.manifest_path.cache_clear()
 
 
 def counted(pipeline: Pipeline, table: str, month: date) -> dict[str, int]:
@@ -264,7 +258,7 @@ def manifest_files() -> dict[str, str]:
     """The parsed project under today's rules, by digest. What lies beside it may be of tests that run meanwhile."""
     return {
         path.name: hashlib.md5(path.read_bytes()).hexdigest()
-        for path in dbt_project.manifest_path().parent.iterdir()
+        for path in Project.load().manifest_path.parent.iterdir()
         if path.is_file()
     }
 
@@ -295,8 +289,8 @@ def test_the_newest_published_month_is_taken_where_none_is_named(before: Pipelin
 
 def test_the_rollup_is_read_again_only_under_other_categories(before: Pipeline) -> None:
     hashes = before.rows("select distinct category_groups_hash from silver.customer_period_spend")
-    assert hashes == [(what_if.category_groups_hash(dbt_project.rules()),)]
-    other = changed_rules(dbt_project.project_dir(), dbt_project.rules(), "category_groups.travel=Travel")
+    assert hashes == [(what_if.category_groups_hash(Project.load().rules),)]
+    other = changed_rules(project_dir(), Project.load().rules, "category_groups.travel=Travel")
     assert hashes != [(what_if.category_groups_hash(other),)]
 
 
@@ -387,27 +381,27 @@ def test_rules_that_do_not_hold_together_are_refused_in_the_words_of_the_rules(
 def test_a_month_that_is_not_published_is_named_with_the_nearest_that_are(
     before: Pipeline, first: str, last: str, told: str
 ) -> None:
-    with pytest.raises((WhatIfError, MonthError), match=told):
-        what_if.compute(DuckDBWarehouse(path=str(before.path)), TODAYS_RULES, "", first, last)
+    with pytest.raises((WhatIfError, NotPublishedError, MonthError), match=told):
+        what_if.compute(Project.load(), DuckDBWarehouse(path=str(before.path)), TODAYS_RULES, "", first, last)
 
 
 def test_nothing_published_is_told(tmp_path: Path) -> None:
     with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
         pipeline.execute("create schema gold")
-        with pytest.raises(WhatIfError, match="Nothing has been published yet: run `make run` first"):
+        with pytest.raises(NotPublishedError, match="Nothing has been published yet: run `make run` first"):
             computed(pipeline, TODAYS_RULES)
 
 
 def test_the_command_shows_what_would_change_and_no_address(
     before: Pipeline, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    project = yaml.safe_load((dbt_project.project_dir() / "dbt_project.yml").read_text(encoding="utf-8"))
+    project = yaml.safe_load((project_dir() / "dbt_project.yml").read_text(encoding="utf-8"))
     segments = project["vars"]["segments"]
     segments[1]["criteria"][0]["at_most"] = -10
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"segments": segments}), encoding="utf-8")
-    changed = changed_rules(dbt_project.project_dir(), dbt_project.rules(), TODAYS_RULES, str(file))
-    assert changed.segments == dbt_project.rules().segments  # SET is applied after RULES
+    changed = changed_rules(project_dir(), Project.load().rules, TODAYS_RULES, str(file))
+    assert changed.segments == Project.load().rules.segments  # SET is applied after RULES
 
     assert commands.main(["what-if", "--rules", str(file), "--month", "2025-11-01"]) == 0
     shown = capfd.readouterr()

@@ -5,7 +5,6 @@ failed build that looks green, an interrupted one that goes on writing or blocks
 closes under whoever still reads what it built.
 """
 
-import json
 import re
 import shutil
 import sys
@@ -22,9 +21,9 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError  # what Dagster raises in a run that is stopped
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
-from segmentation_assets.dbt.project import environment, manifest_path, project_dir, vars_arguments
-from segmentation_assets.dbt.runner import InProcessDbt, with_physical_parents
-from segmentation_assets.dbt.translator import translator
+from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt.runner import InProcessDbt
+from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.sources import synthetic
@@ -43,17 +42,19 @@ Build = Callable[[dg.AssetExecutionContext, DuckDBWarehouse], Iterator[Any]]
 
 
 def in_process(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
-    with InProcessDbt().build(context, warehouse, MonthRange.single(MONTH), translator()) as built:
+    translator = SegmentationTranslator(Project.load())
+    with InProcessDbt().build(context, warehouse, MonthRange.single(MONTH), translator) as built:
         yield from built.stream()
 
 
 def stock(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
     months = {"first_month": str(MONTH), "last_month": str(MONTH), "run_id": context.run.run_id}
     months["run_date"] = str(date.today())
-    arguments = ["build", *vars_arguments(months), "--exclude-resource-type", "unit_test"]
+    project = Project.load()
+    arguments = ["build", *project.vars_arguments(months), "--exclude-resource-type", "unit_test"]
     executable = str(Path(sys.executable).with_name("dbt"))
     dbt = DbtCliResource(project_dir=DbtProject(project_dir()), target="duckdb", dbt_executable=executable)
-    with environment():
+    with project.environment():
         invocation = dbt.cli(
             [*arguments, "--indirect-selection", "buildable"],
             context=context,
@@ -84,9 +85,12 @@ def materialize(
         with duckdb.connect(str(path)) as connection:
             connection.execute(spoil)
 
+    project = Project.load()
+
     @dbt_assets(
-        manifest=with_physical_parents(json.loads(manifest_path().read_text())), project=DbtProject(project_dir()),
-        select=select, partitions_def=monthly_partitions(), dagster_dbt_translator=translator(), name="compared",
+        manifest=project.manifest_path,
+        project=DbtProject(project_dir()), select=select, partitions_def=monthly_partitions(),
+        dagster_dbt_translator=SegmentationTranslator(project), name="compared",
     )  # fmt: skip
     def compared(context: dg.AssetExecutionContext) -> Iterator[Any]:
         yield from build(context, DuckDBWarehouse(path=str(path)))
@@ -174,7 +178,8 @@ def test_an_interrupted_build_stops_and_the_next_one_works(tmp_path: Path, sourc
     seen: list[str] = []
 
     def interrupted(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
-        with InProcessDbt().build(context, warehouse, MonthRange.single(MONTH), translator()) as built:
+        translator = SegmentationTranslator(Project.load())
+        with InProcessDbt().build(context, warehouse, MonthRange.single(MONTH), translator) as built:
             for event in built.stream():
                 yield event
                 if isinstance(event, dg.Output):
@@ -195,9 +200,10 @@ def test_dbt_ends_when_all_it_built_is_read(tmp_path: Path, source: Path) -> Non
     goes_on: list[bool] = []
 
     def slow(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
+        translator = SegmentationTranslator(Project.load())
         nothing_after = ("--exclude-resource-type", "test")
         with InProcessDbt().build(
-            context, warehouse, MonthRange.single(MONTH), translator(), extra=nothing_after
+            context, warehouse, MonthRange.single(MONTH), translator, extra=nothing_after
         ) as built:
             for event in built.stream():
                 yield event

@@ -1,0 +1,1 @@
+"""Campaign files: whom they name, what they hold, where they lie."""
