@@ -1,6 +1,6 @@
 """What an export is made of: its files as bytes, and the manifest that describes them.
 
-No warehouse, no store, no clock: the same audience gives the same bytes. Where they lie is in export_store.py.
+No warehouse, no store, no clock: the same audience gives the same bytes. Where they lie is in store.py.
 """
 
 import csv

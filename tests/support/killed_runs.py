@@ -135,7 +135,7 @@ def run_without_tests(first: date, last: date) -> int:
     import dagster as dg
 
     from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
-    from segmentation_assets.cli import commands
+    from segmentation_assets.cli.home import dagster_home, dagster_instance
     from segmentation_assets.definitions import build_defs
     from segmentation_assets.months import MonthRange
 
@@ -147,7 +147,7 @@ def run_without_tests(first: date, last: date) -> int:
     )
     definitions = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[part]))
     run_id, months = str(uuid.uuid4()), MonthRange(first, last)
-    with commands.dagster_instance(commands.dagster_home()) as instance, held(instance, run_id):
+    with dagster_instance(dagster_home()) as instance, held(instance, run_id):
         fail_dead_runs(instance)
         result = definitions.resolve_job_def("part").execute_in_process(
             instance=instance,

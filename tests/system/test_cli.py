@@ -4,6 +4,7 @@ Locks out: a first run that needs something nobody mentioned, a second one that 
 leave no history behind, and a mistake that ends in a traceback or in a green exit code.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +47,28 @@ def runs(home: Path) -> list[dg.DagsterRun]:
 
 
 def test_a_first_run_and_a_second(tmp_path: Path) -> None:
-    code, out, err = segmentation(tmp_path, "run", **DEMO)
+    # A manifest of its own, as in a new clone: parsing the project is what makes libraries loud.
+    new_clone = {**DEMO, "DBT_TARGET_PATH": str(tmp_path / "target")}
+    code, out, err = segmentation(tmp_path, "run", **new_clone)
     assert code == 0, out + err
+    assert err == ""
+    assert len(out.splitlines()) < 45, out
     table = out[out.index("Segments of ") :].splitlines()
     shown = [line for line in table if any(line.lstrip().startswith(name) for name in SEGMENTS)]
     assert [line.split("  ")[0].strip() for line in shown] == SEGMENTS
     assert all("%" in line for line in shown)
-    assert "Next: make ui" in out
+    assert re.search(r"^ *\d+\.\d s  audiences: 9 of 9 tables, \d+ checks passed", out, re.MULTILINE), out
+    assert re.search(r"^Done(?: with \d+ warnings?)? in \d+ s[.:]$", out, re.MULTILINE), out
+    assert re.search(r"^Published: \S+ to \S+ \(version 1\)\.$", out, re.MULTILINE), out
+    assert out.splitlines()[-1].startswith("Next: make ui")
     assert "make why CUSTOMER=" in out
-    for noise in ("DEBUG", "INFO", "Traceback", "Warning", "nanobind"):
+    for noise in ("DEBUG", "INFO", "WARNING", "Traceback", "Warning", "nanobind", "uses_shipped_segments", "\x1b"):
         assert noise not in out + err, err
     first = tables(tmp_path / "data" / "segmentation.duckdb")
     assert len({row[0] for row in first["gold.customer_segment_history"]}) == 12
     assert [run.status for run in runs(tmp_path / ".dagster")] == [dg.DagsterRunStatus.SUCCESS]
 
-    code, out, err = segmentation(tmp_path, "run", **DEMO)
+    code, out, err = segmentation(tmp_path, "run", **new_clone)
     assert code == 0, out + err
     second = tables(tmp_path / "data" / "segmentation.duckdb")
     versions = [

@@ -18,6 +18,8 @@ from tests.support.november import SETTINGS, database, published
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
 
 REFUSED = "The star schema in schema 'gold' breaks the source contract; nothing was computed."
+# What stands around the reason of a failure: where it failed, what is published, what to do next.
+AROUND = ("The run failed", "Published before", "Next: ")
 OTHER_VERSION = "error: The database was made by another version of this pipeline: "
 
 
@@ -141,7 +143,7 @@ def test_facts_that_break_the_contract_are_named_in_one_line(folder: Path, break
     before = published(database(folder))
     code, out, err = in_process(folder, "month", "2025-11-01", **SETTINGS)
     assert code == 1, out + err
-    said = [line for line in err.splitlines() if line and not line.startswith(("The run failed", "The published"))]
+    said = [line for line in err.splitlines() if line and not line.startswith(AROUND)]
     assert said == [REFUSED, told]
     assert published(database(folder)) == before
 
@@ -155,10 +157,28 @@ def test_a_month_without_facts_keeps_its_version_and_is_told_in_words(folder: Pa
     assert "Not published: 2025-11-01. Each keeps its last published version, if it has one." in err
     # Declining customers bought last on 24 August: 100 days before the as-of date.
     assert (
-        "- 2025-11-01: facts_reach_the_end_of_the_month: 99 days without facts before the as-of date;"
-        " has to be at most 0.\n"
+        "- 2025-11-01: facts_reach_the_end_of_the_month: 99 days without facts before the as-of date (allowed: 0).\n"
     ) in err
     assert "The load of the last days has not arrived. Wait for it, then run the month again." in err
     for noise in ("Traceback", "DagsterAssetCheckFailedError"):
         assert noise not in out + err
+    assert published(database(folder)) == before
+
+
+def test_exports_that_cannot_be_written_leave_the_month_published_and_say_what_did_not_follow(folder: Path) -> None:
+    """A failure behind publication is none of publication: the month's version stands, and its files are missing."""
+    before = published(database(folder))
+    (folder / "no-folder").write_text("")
+    nowhere = {**SETTINGS, "SEGMENTATION_EXPORT_URI": str(folder / "no-folder" / "exports")}
+    code, out, err = in_process(folder, "month", "2025-11-01", **nowhere)
+    assert code == 1, out + err
+    assert "exports: 0 of 5 campaigns" in out
+    assert "The published tables are as they were" not in err
+    first = err.strip().splitlines()[0]
+    assert re.fullmatch(r"The run failed in export_\w+ and 5 steps more after \d+ s\.", first), err
+    assert len(re.findall("Not a directory", err)) == 1, "told once"
+    *_, standing, missing, following = err.splitlines()
+    assert re.fullmatch(r"Published before and unchanged: 2025-11-01 \(version \d\)\.", standing), err
+    assert missing.startswith("Did not follow: export_churn_prevention, ") and missing.endswith(", segment_report.")
+    assert following == "Next: mend the cause, then make month MONTH=2025-11-01. Details: make ui"
     assert published(database(folder)) == before

@@ -278,7 +278,9 @@ def test_a_category_that_was_corrected_differs_too(published: Pipeline) -> None:
     assert found is not None
     ((month, difference),) = found.changed.items()
     assert difference == (0, 0)
-    assert f"{month}: count and spend of the facts are those of the rollup, their categories are not." in found.words()
+    assert (
+        f"{month}: count and spend of the facts are those of the rollup, their categories are not." in found.message()
+    )
 
 
 def test_a_month_and_its_restatement_are_written_together_or_not_at_all(published: Pipeline) -> None:
