@@ -174,7 +174,9 @@ def test_an_interrupted_build_stops_and_the_next_one_works(tmp_path: Path, sourc
     seen: list[str] = []
 
     def interrupted(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iterator[Any]:
-        with InProcessDbt().build(context, warehouse, (MONTH, MONTH), SegmentationTranslator(Project.load())) as invocation:
+        with InProcessDbt().build(
+            context, warehouse, (MONTH, MONTH), SegmentationTranslator(Project.load())
+        ) as invocation:
             for event in stream(invocation):
                 yield event
                 if isinstance(event, dg.Output):

@@ -12,10 +12,13 @@ import pytest
 import sqlglot
 import yaml
 
-from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.rules.load import load_rules
 from segmentation_assets.sources import synthetic
 from tests.support.published_months import NOVEMBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
+
+RULES = load_rules(project_dir())
 
 GUIDE = Path(__file__).parents[2] / "docs" / "segmentation_guide.md"
 QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)

@@ -13,9 +13,12 @@ import dagster as dg
 import pytest
 from scipy import stats
 
-from segmentation_assets.dbt.project import Project
+from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.rules.load import load_rules
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
+
+RULES = load_rules(project_dir())
 
 AUGUST = date(2025, 8, 1)
 START, END = date(2025, 9, 1), date(2025, 9, 1) + timedelta(days=90)

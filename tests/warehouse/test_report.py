@@ -21,15 +21,18 @@ import dagster as dg
 import pytest
 from jsonschema import ValidationError
 
-from segmentation_assets.dbt.project import Project
+from segmentation_assets.dbt.project import project_dir
 from segmentation_assets.months import as_of_date, months_between
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
 from segmentation_assets.report.data import Flow, ReportError, read_report
+from segmentation_assets.rules.load import load_rules
 from segmentation_assets.sources import synthetic
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import NO_TESTS, pipeline_at, refusal
 from tests.support.warehouse_fixture import Pipeline
+
+RULES = load_rules(project_dir())
 
 MONTHS = months_between(date(2026, 5, 1), date(2026, 10, 1))
 NEWEST = MONTHS[-1]
