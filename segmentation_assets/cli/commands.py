@@ -21,7 +21,7 @@ from segmentation_assets.cli.terminal import console, errors, segments_table
 from segmentation_assets.errors import UserError, WarehouseError
 from segmentation_assets.months import last_closed_month, month_after, parse_month
 from segmentation_assets.partitions import check_months, source_bounds
-from segmentation_assets.settings import Settings, load_env_file, set_variable
+from segmentation_assets.settings import Settings, anchor_paths, load_env_file, set_variable
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import warehouse
@@ -302,7 +302,11 @@ def take_snapshot(given: argparse.Namespace) -> int:
 
 def serve(given: argparse.Namespace) -> int:
     del given
-    dagster_home()
+    home, settings = dagster_home(), Settings.from_environment()
+    # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
+    # environment had holds: Dagster runs where there is none.
+    anchor_paths(settings)
+    os.chdir(home)
     console.print("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
     dagster_dev = ["-m", "dagster", "dev", "-m", "segmentation_assets.definitions"]
     os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", "3000"])
