@@ -9,7 +9,7 @@ UserError
 ├── WarehouseBusyError     somebody else has the DuckDB file open
 ├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
 └── one per command or step that refuses what was asked:
-    WhatIfError, WhyError, OverrideError, RestatementError, ExportError, ReportError, AlertAddressError,
+    NotPublishedError, WhatIfError, WhyError, OverrideError, ExportError, ReportError, AlertAddressError,
     AnotherLookError
 """
 

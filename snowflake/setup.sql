@@ -51,7 +51,8 @@ grant usage on warehouse segmentation_wh to role segmentation_marketing;
 grant usage on database segmentation to role segmentation_pipeline;
 grant usage on database segmentation to role segmentation_marketing;
 
--- The pipeline owns the tables it makes and needs no right on anybody else's but to read the star schema.
+-- The pipeline owns the tables it makes and needs no right on anybody else's but to read the star schema. Nobody else may
+-- look into silver, whose views stg_customers and customer_contacts show addresses as the source has them.
 grant usage, create table, create view on schema segmentation.gold to role segmentation_pipeline;
 grant usage, create table, create view on schema segmentation.silver to role segmentation_pipeline;
 grant usage, create table on schema segmentation.test_failures to role segmentation_pipeline;

@@ -15,7 +15,7 @@ with history as (
         cast(sum(lifetime_value) as decimal(38, 2)) as total_lifetime_value,
         cast(sum(spend_last_90_days) as decimal(38, 2)) as spend_last_90_days
     from {{ ref('customer_segment_history') }}
-    where {{ is_asked_month_or_up_to('snapshot_month', 3) }}
+    where {{ is_asked_month('snapshot_month', lookahead_months=3) }}
     group by snapshot_month
 
 ),
@@ -30,7 +30,7 @@ rows_of_hero_metrics as (
         total_lifetime_value,
         spend_last_90_days
     from {{ ref('hero_metrics') }}
-    where {{ is_asked_month_or_up_to('snapshot_month', 3) }}
+    where {{ is_asked_month('snapshot_month', lookahead_months=3) }}
 
 ),
 

@@ -26,7 +26,7 @@ pairs as (
     from history
     inner join history as previous
         on history.snapshot_month = cast({{ dbt.dateadd('month', 1, 'previous.snapshot_month') }} as date)
-    where {{ is_asked_month_or_next('history.snapshot_month') }}
+    where {{ is_asked_month('history.snapshot_month', lookahead_months=1) }}
 
 ),
 
@@ -37,7 +37,7 @@ transitions as (
         sum(case when to_segment <> 'No longer a customer' then customers else 0 end) as customers,
         sum(case when from_segment <> 'Not a customer before' then customers else 0 end) as previous_customers
     from {{ ref('segment_transitions') }}
-    where {{ is_asked_month_or_next('snapshot_month') }}
+    where {{ is_asked_month('snapshot_month', lookahead_months=1) }}
     group by snapshot_month
 
 )

@@ -31,7 +31,7 @@ def audit_checks(project: Project) -> dg.AssetChecksDefinition:
                 asset=CANDIDATE,
                 description=f"{audit.meaning} If it fails: {audit.advice}",
                 blocking=audit.is_blocking,
-                additional_deps=[dg.AssetKey(["silver", "segment_audits"])],
+                additional_deps=[dg.AssetKey(["silver", "segment_audit_verdicts"])],
                 partitions_def=monthly_partitions(project.settings),
             )
             for audit in audits.AUDITS

@@ -21,6 +21,7 @@ from segmentation_assets.exports.files import Baseline
 from segmentation_assets.exports.store import MANIFEST, ExportStore
 from segmentation_assets.months import months_between
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -77,6 +78,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
         keys = context.partition_key_range
         months = months_between(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
         with as_failure():
+            bring_up_to_date(warehouse, project)
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)

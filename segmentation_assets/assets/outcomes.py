@@ -13,7 +13,7 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import as_of_date, month_after, months_between
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Group, compare, split_p_value
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.catalog import GOLD, columns_of
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 KEY = dg.AssetKey([GOLD, "campaign_outcomes"])
@@ -50,6 +50,11 @@ COLUMNS = (
         "double",
         "How likely a split this far from the planned one is by chance (exact binomial test).",
     ),
+    (
+        "content_hash",
+        "varchar",
+        "Content hash of the published version of the month that the lists were made from; NULL where they carry none.",
+    ),
 )
 NAMES = tuple(name for name, _, _ in COLUMNS)
 SCHEMA = dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text in COLUMNS])
@@ -60,7 +65,7 @@ LINEAGE = dg.TableColumnLineage(
     {
         name: [dg.TableColumnDep(dg.AssetKey([GOLD, READS]), column) for column in columns]
         for name, columns in {
-            **{name: (name,) for name in ("snapshot_month", "campaign", "window_start", "window_end")},
+            **{name: (name,) for name in ("snapshot_month", "campaign", "window_start", "window_end", "content_hash")},
             **dict.fromkeys(("target_customers", "holdout_customers", "sample_ratio_p_value"), ("customers",)),
             **dict.fromkeys(("target_mean_spend", "holdout_mean_spend", "spend_difference"), ("mean_spend",)),
             **dict.fromkeys(("difference_lower_95", "difference_upper_95", "p_value"), _SAMPLES),
@@ -140,7 +145,8 @@ def newly_due(rows: Sequence[Mapping[str, Any]], month: date) -> dict[str, Any]:
 def groups(session: Session, first: date, last: date) -> list[dict[str, Any]]:
     return session.rows(
         "select snapshot_month, campaign, treatment_group, window_start, window_end, customers, mean_spend,"
-        f" stddev_spend from {GOLD}.campaign_outcome_groups where snapshot_month >= ? and snapshot_month <= ?"
+        f" stddev_spend, content_hash from {GOLD}.campaign_outcome_groups"
+        " where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, campaign, treatment_group",
         (first, last),
     )
@@ -173,6 +179,7 @@ def outcomes(rows: Sequence[Mapping[str, Any]], planned_pct: Mapping[str, float]
                 "sample_ratio_p_value": None
                 if planned is None
                 else split_p_value(target.customers, holdout.customers, planned),
+                "content_hash": pair["target"]["content_hash"],
             }
         )
     return found
@@ -186,6 +193,10 @@ def _group(row: Mapping[str, Any]) -> Group:
 def replace_months(session: Session, first: date, last: date, rows: Sequence[Mapping[str, Any]]) -> None:
     """The months from the first to the last become `rows`, in one transaction."""
     session.execute(f"create table if not exists {TABLE} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
+    present = columns_of(session, GOLD, KEY.path[-1])
+    for name, kind, _ in COLUMNS:
+        if name not in present:  # made by an earlier version
+            session.execute(f"alter table {TABLE} add column if not exists {name} {kind}")
     session.execute("begin transaction")
     try:
         session.execute(f"delete from {TABLE} where snapshot_month >= ? and snapshot_month <= ?", (first, last))

@@ -24,8 +24,8 @@ from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import months_between, months_of_run
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.publication import schema_version
 from segmentation_assets.publication.gate import refuse_blocked, refuse_empty_audiences, refuse_unpublished
+from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.warehouse.session import Warehouse
 
 
@@ -47,7 +47,7 @@ def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
     def staging(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(project, warehouse)
+        refuse_broken_source(warehouse)
         # The views know no month, but the tests of the facts look at those of the run. Without any, as when the views
         # are materialised alone, there is nothing to look at.
         months = [date.fromisoformat(month) for month in months_of_run(context.run)] or [date(2000, 1, 1)]
@@ -55,14 +55,14 @@ def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
             yield from build(context, dbt, warehouse, translator, (months[0], months[-1]))
         except DagsterDbtCliRuntimeError:
             # A broken contract also fails tests of the facts; say it in words.
-            refuse_broken_source(project, warehouse, (months[0], months[-1]))
+            refuse_broken_source(warehouse, (months[0], months[-1]))
             raise
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
     def candidate(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(project, warehouse, asked_months(context))
+        refuse_broken_source(warehouse, asked_months(context))
         yield from build(context, dbt, warehouse, translator, asked_months(context))
 
     @dbt_assets(select="config.group:segments_published", name="publication", **monthly)
@@ -109,6 +109,8 @@ def build(
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
     started = time.monotonic()
+    with as_failure():
+        bring_up_to_date(warehouse, translator.project)
     with dbt.build(context, warehouse, months, translator) as invocation:
         rows_of = build_rows(invocation)
         rules = translator.project.rules
@@ -158,6 +160,8 @@ class MaterializationNumbers:
         if asset_numbers.filled_by(model):
             self._empty[key] = model
             return event.with_metadata(told)
+        if not asset_numbers.is_counted(model):
+            return event.with_metadata(told)
         if asset_numbers.month_column(model) is None:
             return event.with_metadata({**told, **asset_numbers.of_table(model, self._rows_of)})
         found = asset_numbers.of_months(model, self._rows_of, *self._months)
@@ -179,9 +183,7 @@ class MaterializationNumbers:
                     yield dg.AssetObservation(key, partition=str(month), metadata=numbers)
 
 
-def refuse_broken_source(project: Project, warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
+def refuse_broken_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     with as_failure():
         check_source(warehouse, months)
-        with warehouse.session() as session:
-            schema_version.check(session, project)

@@ -26,7 +26,8 @@ from segmentation_assets.months import (
     months_of_run,
 )
 from segmentation_assets.partitions import source_bounds
-from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing, published_months
+from segmentation_assets.publication.published import months as months_published
+from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing
 from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.session import Session, Warehouse, try_session
 
@@ -202,7 +203,7 @@ def _look(known: Months, instance: dg.DagsterInstance, warehouse: Warehouse, now
         with try_session(warehouse) as session:
             if session is None:
                 return None, "Nothing has been published yet."
-            published = published_months(session)
+            published = set(months_published(session))
             expected = expected_months(published, since, considered)
             missing = [month for month in expected if month not in published]
             found = plan(instance, session, missing, now, asker=CATCH_UP)
@@ -282,7 +283,7 @@ def reason_to_skip(instance: dg.DagsterInstance | None, warehouse: Warehouse, mo
 
 
 def _months_that_come_first(instance: dg.DagsterInstance, session: Session, month: date, now: datetime) -> str | None:
-    published, since = published_months(session), Months.load(instance).in_service_since
+    published, since = set(months_published(session)), Months.load(instance).in_service_since
     expected = expected_months(published, datetime.fromisoformat(since) if since else now, now)
     earlier = [other for other in expected if other < month and other not in published]
     first = plan(instance, session, earlier, now, asker=SCHEDULE)

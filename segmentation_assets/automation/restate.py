@@ -10,6 +10,7 @@ import dagster as dg
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.months import FINISHED, tags_of_months
 from segmentation_assets.publication import restatements
+from segmentation_assets.publication.published import NotPublishedError, versions
 from segmentation_assets.warehouse.session import Warehouse, try_session
 
 SENSOR = "restate"
@@ -37,12 +38,12 @@ def look(instance: dg.DagsterInstance, warehouse: Warehouse) -> dg.RunRequest | 
     try:
         with try_session(warehouse) as session:
             found = restatements.find(session) if session else None
-            published = restatements.versions(session) if session and found else {}
-    except (WarehouseBusyError, restatements.RestatementError) as reason:
+            noted = versions(session) if session and found else {}
+    except (WarehouseBusyError, NotPublishedError) as reason:
         return dg.SkipReason(str(reason))
     if found is None:
         return dg.SkipReason("Nothing differs: every published month is what its facts make of it.")
-    return request(found, published)
+    return request(found, noted)
 
 
 def restatement_sensor(job: Any, warehouse: Warehouse) -> dg.SensorDefinition:

@@ -148,11 +148,10 @@ def compute(first: date, last: date, rollup_from: date | None = None) -> int:
 def check_settings() -> "Project":
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
     from segmentation_assets.dbt.project import Project
-    from segmentation_assets.publication import schema_version
+    from segmentation_assets.publication import migration
 
     project = Project.load()
-    with warehouse().session() as session:
-        schema_version.check(session, project)
+    migration.bring_up_to_date(warehouse(), project)
     return project
 
 
@@ -227,9 +226,11 @@ def explain(given: argparse.Namespace) -> int:
 
 
 def accept_audit(given: argparse.Namespace) -> int:
-    from segmentation_assets.publication import acceptances
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.publication import acceptances, migration
 
     month = parse_month(given.month, "MONTH")
+    migration.bring_up_to_date(warehouse(), Project.load())
     with warehouse().session() as session:
         accepted = acceptances.accept(session, month, given.audit, given.segment or None, given.who, given.why)
     console.print(accepted)
@@ -240,14 +241,16 @@ def accept_audit(given: argparse.Namespace) -> int:
 def restate_months(given: argparse.Namespace) -> int:
     del given
     from segmentation_assets.assets.star_schema import check_source
-    from segmentation_assets.publication import restatements
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.publication import migration, published, restatements
 
     with warehouse().session(read_only=True) as session:
-        restatements.published_months(session)
+        published.required_months(session)
     check_source(warehouse())
+    migration.bring_up_to_date(warehouse(), Project.load())
     with warehouse().session(read_only=True) as session:
         found = restatements.find(session)
-        before = restatements.versions(session)
+        before = published.versions(session)
     if found is None:
         console.print(
             "Nothing differs: every published month is what its facts make of it. Nothing was computed.", soft_wrap=True

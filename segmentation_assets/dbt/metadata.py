@@ -4,7 +4,7 @@ Dagster draws the numbers of a partitioned asset over its partitions, so each mo
 months too. They take one query over the months of the run, in place of dagster-dbt's count of the whole table. Which
 sums are worth a line is said in the model's own `meta: {numbers: {name: aggregate}}`, and in `meta: {month_column: …}`
 the date that a row belongs to, where that is not snapshot_month; `meta: {filled_by: …}` names the model after which to
-count, where that is another.
+count, where that is another, and `meta: {is_counted: false}` leaves a view out.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +41,11 @@ Numbers = dict[str, Any]
 def month_column(model: Model) -> str | None:
     """The date that says to which month a row belongs; None for a table that knows no months."""
     return model["config"]["meta"].get("month_column") or (MONTH if MONTH in model["columns"] else None)
+
+
+def is_counted(model: Model) -> bool:
+    """Whether its rows are: of a view that reads all the facts to say how many rows it has, nobody asks."""
+    return model["config"]["meta"].get("is_counted", True)
 
 
 def filled_by(model: Model) -> str | None:

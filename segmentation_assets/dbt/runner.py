@@ -181,7 +181,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             process = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
             invocation = DbtCliInvocation(
                 process=cast("subprocess.Popen[bytes]", process),
-                manifest=with_physical_parents(selected.manifest),
+                manifest=selected.manifest,
                 project=selected.dbt_project,
                 dagster_dbt_translator=selected.dagster_dbt_translator,
                 project_dir=project_dir(),
@@ -260,36 +260,6 @@ def _close_connections() -> None:
         if close is not None:
             close()
     reset_adapters()
-
-
-def with_physical_parents(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with each ephemeral parent replaced by the tables it reads.
-
-    dagster-dbt asks the warehouse for the columns of every parent to trace columns through the SQL; an ephemeral one
-    has none there, and the tables inside it would stay unknown.
-    """
-    nodes = manifest["nodes"]
-
-    def is_ephemeral(unique_id: str) -> bool:
-        return unique_id in nodes and nodes[unique_id]["config"].get("materialized") == "ephemeral"
-
-    def physical(parents: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        for parent in parents:
-            found += physical(manifest["parent_map"].get(parent, [])) if is_ephemeral(parent) else [parent]
-        return list(dict.fromkeys(found))
-
-    parent_map = {unique_id: physical(parents) for unique_id, parents in manifest["parent_map"].items()}
-    return {
-        **manifest,
-        "parent_map": parent_map,
-        "nodes": {
-            unique_id: {**node, "depends_on": {**node["depends_on"], "nodes": parent_map[unique_id]}}
-            if node["resource_type"] == "model"
-            else node
-            for unique_id, node in nodes.items()
-        },
-    }
 
 
 def stream(

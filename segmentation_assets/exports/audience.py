@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
-from segmentation_assets.publication import audits
+from segmentation_assets.publication import audits, published
 from segmentation_assets.rules.load import Campaign
-from segmentation_assets.rules.validators import METRICS
 from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
@@ -31,11 +30,7 @@ ARROW_TYPES = {
 
 def refuse_unpublished(session: Session, months: Sequence[date]) -> None:
     """Before anything is written: a range goes out whole or not at all."""
-    published = set[date]()
-    if table_exists(session, GOLD, "segment_publications"):
-        rows = session.rows(f"select distinct snapshot_month from {GOLD}.segment_publications")
-        published = {row["snapshot_month"] for row in rows}
-    missing = [str(month) for month in months if month not in published]
+    missing = list(map(str, published.missing(session, months)))
     if missing:
         raise ExportError(
             f"Not published, and so not exported: {', '.join(missing)}. Publish first (`make month MONTH={missing[0]}`)"
@@ -54,7 +49,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
             (campaign.name, month),
         )
     }
-    refuse_another_version(session, campaign, month, waterfall)
+    refuse_another_version(session, campaign, month)
     rows = session.rows(
         f"""
         select {", ".join(schema.names)}
@@ -67,9 +62,8 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         """,
         (month,),
     )
-    (publication,) = session.rows(
-        f"select * from {GOLD}.segment_publications where snapshot_month = ? order by version desc limit 1", (month,)
-    )
+    publication = published.newest_version(session, month)
+    assert publication is not None  # of which the audience was found to be
     return Audience(
         campaign=campaign.name,
         segment=campaign.segment,
@@ -112,31 +106,16 @@ def arrow_type(column: Mapping[str, Any]) -> "pa.DataType":
     return pa.type_for_alias(ARROW_TYPES.get(name, "string"))
 
 
-def refuse_another_version(session: Session, campaign: Campaign, month: date, waterfall: Mapping[str, int]) -> None:
+def refuse_another_version(session: Session, campaign: Campaign, month: date) -> None:
     """A month may be published again without its audiences, as when a run stops between the two."""
-    members = session.rows(
-        f"select count(*) as n from {GOLD}.customer_segment_history where snapshot_month = ? and customer_segment = ?",
-        (month, campaign.segment),
+    audience = f"audience_{campaign.name}"
+    is_current = published.is_current(session, "audience_waterfall", month) and published.is_current(
+        session, audience, month, may_be_empty=True
     )
-    shown = [metric for metric in campaign.shows if metric in METRICS]
-    same_metrics = " ".join(f"and audience.{metric} is not distinct from history.{metric}" for metric in shown)
-    strangers = session.rows(
-        f"""
-        select count(*) as n
-        from {GOLD}.audience_{campaign.name} as audience
-        left join {GOLD}.customer_segment_history as history
-            on audience.snapshot_month = history.snapshot_month
-            and audience.customer_id = history.customer_id
-            and history.customer_segment = ?
-            {same_metrics}
-        where audience.snapshot_month = ? and history.customer_id is null
-        """,
-        (campaign.segment, month),
-    )
-    if waterfall.get("in_segment") != members[0]["n"] or strangers[0]["n"]:
+    if not is_current:
         raise ExportError(
             f"The audience of {campaign.name}, {month}, was not made from the month as it is published now:"
-            f" materialise {GOLD}/audience_{campaign.name} and {GOLD}/audience_waterfall of {month} first."
+            f" materialise {GOLD}/{audience} and {GOLD}/audience_waterfall of {month} first."
         )
 
 
@@ -150,14 +129,7 @@ def suppression(session: Session) -> str:
             and customer_id not in ({suppressed})
             and lower(email) not in (
                 select mailbox
-                from (
-                    select customer_id, lower(trim(email, ' ')) as mailbox
-                    from {SILVER}.stg_customers
-                    qualify row_number() over (
-                        partition by customer_id
-                        order by case when is_current then 0 else 1 end, valid_from desc nulls last, customer_key desc
-                    ) = 1
-                ) as contacts
+                from {SILVER}.customer_contacts
                 where mailbox is not null and customer_id in ({suppressed})
             )"""
 

@@ -105,28 +105,17 @@ BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
 
 
 def month_audits(session: Session, first: date, last: date, silver: str = SILVER) -> list[dict[str, Any]]:
-    """segment_audits of the months in the schema `silver`, with who accepted a failure as it was measured."""
+    """segment_audit_verdicts of the months in the schema `silver`: with who accepted a failure, and what blocks."""
     return session.rows(
-        f"""
-        select
-            audits.snapshot_month, audits.audit, audits.customer_segment, audits.measured, audits.lower_bound,
-            audits.upper_bound, audits.failed_rows, audits.severity, audits.passed,
-            overrides.accepted_by, overrides.reason
-        from {silver}.segment_audits as audits
-        left join {silver}.segment_audit_overrides as overrides
-            on audits.snapshot_month = overrides.snapshot_month
-            and audits.audit = overrides.audit
-            and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')
-            and abs(audits.measured - overrides.measured) < 0.000000001
-        where audits.snapshot_month >= ? and audits.snapshot_month <= ?
-        order by audits.snapshot_month, audits.audit, audits.customer_segment
-        """,
+        f"select * from {silver}.segment_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
+        " order by snapshot_month, audit, customer_segment",
         (first, last),
     )
 
 
 def is_blocking_failure(row: Mapping[str, Any]) -> bool:
-    return row["severity"] == "error" and not row["passed"] and row["accepted_by"] is None
+    """As the view says, which the gate in the warehouse judges by too."""
+    return bool(row["is_blocking"])
 
 
 def failure_sentence(row: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
+from segmentation_assets.publication import published
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session
 
@@ -24,7 +25,7 @@ CHANGES = (
 
 
 class WhyError(UserError):
-    """The customer or month is not among the published ones; names the nearest valid ones."""
+    """The customer is not in the published month; names the nearest ids that are."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +39,8 @@ class Explanation:
 
 
 def explain(session: Session, customer_id: str, month: date) -> Explanation:
-    """Raises WhyError for a month or customer that was not published."""
-    found = session.rows(
-        "select count(*) as n from information_schema.tables where lower(table_schema) = ? and lower(table_name) = ?",
-        (GOLD, "customer_segment_history"),
-    )
-    if not found[0]["n"]:
-        raise WhyError("Nothing has been published yet: run `make run` first.")
-    months = [
-        row["snapshot_month"]
-        for row in session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
-    ]
-    if month not in months:
-        nearest = sorted(sorted(months, key=lambda other: abs((other - month).days))[:3])
-        raise WhyError(
-            f"Month {month} is not published; the nearest that are: {', '.join(map(str, nearest)) or 'none'}."
-        )
+    """Raises NotPublishedError for the month, WhyError for the customer."""
+    published.require(session, [month])
     now = _history(session, customer_id, month)
     if now is None:
         raise WhyError(

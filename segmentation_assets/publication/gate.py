@@ -9,9 +9,7 @@ from datetime import date
 import dagster as dg
 
 from segmentation_assets.months import months_between
-from segmentation_assets.publication import audits
-from segmentation_assets.publication.readiness import published_months
-from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.publication import audits, published
 from segmentation_assets.warehouse.session import Warehouse
 
 
@@ -28,12 +26,9 @@ def refuse_unpublished(warehouse: Warehouse, months: tuple[date, date]) -> None:
     refuse_blocked(warehouse, months)
     with warehouse.session() as session:
         audited = {str(row["snapshot_month"]) for row in audits.month_audits(session, *months)}
-        published = {
-            str(row["snapshot_month"])
-            for row in session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history")
-        }
+        unpublished = set(map(str, published.missing(session, months_between(*months))))
     asked = [str(month) for month in months_between(*months)]
-    missing = [month for month in asked if month not in audited or month not in published]
+    missing = [month for month in asked if month not in audited or month in unpublished]
     if missing:
         raise dg.Failure(
             description=f"Not published: {', '.join(missing)}. There are no audits of the present candidate:"
@@ -45,8 +40,7 @@ def refuse_unpublished(warehouse: Warehouse, months: tuple[date, date]) -> None:
 def refuse_empty_audiences(warehouse: Warehouse, months: tuple[date, date]) -> None:
     """Audiences of a month that was never published would be empty, and their run green."""
     with warehouse.session() as session:
-        published = published_months(session)
-    missing = [str(month) for month in months_between(*months) if month not in published]
+        missing = list(map(str, published.missing(session, months_between(*months))))
     if missing:
         raise dg.Failure(
             description=f"Not published, and so without audiences: {', '.join(missing)}."

@@ -1,45 +1,34 @@
-"""Which months are published, and whether a month's facts have all arrived. It only looks, and never waits.
+"""Whether a month's facts have all arrived, and whether it was held back by them. It only looks, and never waits.
 
 A run that has the warehouse open is left alone: a look that cannot be had is had later.
 """
 
 from datetime import date, timedelta
-from typing import Any
 
-import yaml
-
-from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import as_of_date
 from segmentation_assets.publication import audits
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.catalog import SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
 ARRIVAL = "facts_reach_the_end_of_the_month"
 
 
-def published_months(session: Session) -> set[date]:
-    if not table_exists(session, GOLD, "segment_publications"):
-        return set()
-    rows = session.rows(f"select distinct snapshot_month from {GOLD}.segment_publications")
-    return {row["snapshot_month"] for row in rows}
-
-
 def missing_facts(session: Session, month: date) -> str | None:
     """What is missing before the month may be computed, in a sentence; None when all has arrived, or nobody can say.
 
-    The measure and the bound are those of the audit facts_reach_the_end_of_the_month. A demo source makes its facts in
-    the run itself. Where there is no fact table at all, waiting would not help: the run says what is wrong.
+    The facts, the measure and the bound are those of the audit facts_reach_the_end_of_the_month. A demo source makes
+    its facts in the run itself. Where no run has made the view on the facts yet, nobody can say what will count: the
+    run is not held back, and says itself what is wrong.
     """
     settings = Settings.from_environment()
-    if settings.source != "warehouse" or not table_exists(session, settings.source_schema, "fct_transactions"):
+    if settings.source != "warehouse" or not table_exists(session, SILVER, "stg_transactions"):
         return None
     rules = Project.load(settings).rules
-    as_of, statuses = as_of_date(month), approved_statuses()
+    as_of = as_of_date(month)
     (row,) = session.rows(
-        f"select max(transaction_date) as newest from {settings.source_schema}.fct_transactions"
-        f" where transaction_date < ? and transaction_status in ({', '.join('?' * len(statuses))})",
-        (as_of, *statuses),
+        f"select max(transaction_date) as newest from {SILVER}.stg_transactions where transaction_date < ?", (as_of,)
     )
     newest = row["newest"]
     last_day = as_of - timedelta(days=1)
@@ -57,12 +46,9 @@ def only_facts_were_missing(session: Session, month: date) -> bool:
     """Whether the month's last computation was held back by nothing but facts that had not arrived."""
     if not table_exists(session, SILVER, "segment_audits"):
         return False
+    if not table_exists(session, SILVER, "segment_audit_verdicts"):
+        return True  # it ran under an earlier version, and what held it back shows only when it runs again
     blocking: set[str] = {
         row["audit"] for row in audits.month_audits(session, month, month) if audits.is_blocking_failure(row)
     }
     return blocking == {ARRIVAL}
-
-
-def approved_statuses() -> tuple[str, ...]:
-    project: dict[str, Any] = yaml.safe_load((project_dir() / "dbt_project.yml").read_text(encoding="utf-8"))
-    return tuple(project["vars"]["approved_statuses"])

@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
+from segmentation_assets.publication import published
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
-NEEDED = ((SILVER, "stg_transactions"), (SILVER, "customer_period_spend"), (GOLD, "customer_segment_history"))
+VIEWS = ("rollup_differences", "outdated_months")
 LOST_FACTS = (
     "Look for facts whose customer_key is missing from dim_customer, or whose date is missing from dim_date:"
     " no customer's sums can hold them."
 )
-
-
-class RestatementError(UserError):
-    """There is nothing published that could be restated; one line."""
 
 
 @dataclass(frozen=True)
@@ -57,133 +53,44 @@ def months(found: Iterable[date]) -> str:
     return ", ".join(map(str, sorted(found)))
 
 
-def published_months(session: Session) -> list[date]:
-    """In order. Raises RestatementError when there is none."""
-    if not all(table_exists(session, schema, table) for schema, table in NEEDED):
-        raise RestatementError("Nothing has been published yet: run `make run` first.")
-    rows = session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
-    if not rows:
-        raise RestatementError("No month is published: publish one first (`make month MONTH=...`).")
-    return [row["snapshot_month"] for row in rows]
-
-
 def find(session: Session) -> Restatement | None:
-    """What has to be restated; None when nothing differs. Raises RestatementError when nothing is published."""
-    published = published_months(session)
-    changed = changed_months(session, month_after(published[-1]))
+    """What has to be restated; None when nothing differs.
+
+    Raises NotPublishedError where nothing is published, and where an earlier version published it, whose database has
+    not got the views yet.
+    """
+    months_published = published.required_months(session)
+    absent = [f"{SILVER}.{view}" for view in VIEWS if not table_exists(session, SILVER, view)]
+    if absent:
+        raise published.NotPublishedError(
+            f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there yet:"
+            " the next run makes what an earlier version did not have, and so does `make restate`."
+        )
+    changed = changed_months(session, month_after(months_published[-1]))
     outdated = tuple(outdated_months(session))
-    starts = [month for month in published if changed and month >= min(changed)] + list(outdated)
-    return Restatement(changed, outdated, min(starts), published[-1]) if starts else None
+    starts = [month for month in months_published if changed and month >= min(changed)] + list(outdated)
+    return Restatement(changed, outdated, min(starts), months_published[-1]) if starts else None
 
 
 def changed_months(session: Session, before: date) -> dict[date, tuple[int, Any]]:
     """Calendar months before `before` whose facts and rollup differ, over all of history."""
-    rows = session.rows(f"""
-        with facts as (
-            select
-                cast(date_trunc('month', transactions.transaction_date) as date) as calendar_month,
-                count(*) as transaction_count,
-                sum(transactions.amount) as spend,
-                sum(case when categories.category_group = 'travel' then transactions.amount else 0 end) as travel,
-                sum(case when categories.category_group = 'necessities' then transactions.amount else 0 end) as needed
-            from {SILVER}.stg_transactions as transactions
-            left join {SILVER}.stg_merchant_categories as categories
-                on transactions.category_key = categories.category_key
-            where transactions.transaction_date < date '{before}'
-            group by 1
-        ),
-        rolled_up as (
-            select
-                cast(date_trunc('month', period_start) as date) as calendar_month,
-                sum(transaction_count) as transaction_count,
-                sum(spend) as spend,
-                sum(travel_spend) as travel,
-                sum(necessities_spend) as needed
-            from {SILVER}.customer_period_spend
-            where period_start < date '{before}'
-            group by 1
-        ),
-        differences as (
-            select
-                coalesce(facts.calendar_month, rolled_up.calendar_month) as calendar_month,
-                coalesce(facts.transaction_count, 0) - coalesce(rolled_up.transaction_count, 0) as transaction_count,
-                -- Whole cents: where sums come back as doubles they differ by the order they were added up in.
-                cast(coalesce(facts.spend, 0) - coalesce(rolled_up.spend, 0) as decimal(38, 2)) as spend,
-                cast(coalesce(facts.travel, 0) - coalesce(rolled_up.travel, 0) as decimal(38, 2)) as travel,
-                cast(coalesce(facts.needed, 0) - coalesce(rolled_up.needed, 0) as decimal(38, 2)) as needed
-            from facts
-            full outer join rolled_up on facts.calendar_month = rolled_up.calendar_month
-        )
-        select calendar_month, transaction_count, spend
-        from differences
-        where transaction_count <> 0 or spend <> 0 or travel <> 0 or needed <> 0
-        order by calendar_month
-    """)
+    rows = session.rows(
+        f"select calendar_month, transaction_count, spend from {SILVER}.rollup_differences"
+        " where calendar_month < ? order by calendar_month",
+        (before,),
+    )
     return {row["calendar_month"]: (int(row["transaction_count"]), row["spend"]) for row in rows}
 
 
 def outdated_months(session: Session) -> list[date]:
     """Published months whose totals are not those of the rollup, which a later run may have put right."""
-    rows = session.rows(f"""
-        with published as (
-            select
-                snapshot_month,
-                sum(total_transactions) as transaction_count,
-                sum(lifetime_value) as spend,
-                sum(spend_last_90_days) as last_90,
-                sum(spend_prior_90_days) as prior_90
-            from {GOLD}.customer_segment_history
-            group by snapshot_month
-        ),
-        counted as (
-            select
-                history.snapshot_month,
-                sum(rolled_up.transaction_count) as transaction_count,
-                sum(rolled_up.spend) as spend,
-                sum(
-                    case
-                        when rolled_up.period_start >= history.segment_assigned_date - 90 then rolled_up.spend
-                        else 0
-                    end
-                ) as last_90,
-                sum(
-                    case
-                        when rolled_up.period_start < history.segment_assigned_date - 90
-                            and rolled_up.period_start >= history.segment_assigned_date - 180 then rolled_up.spend
-                        else 0
-                    end
-                ) as prior_90
-            from {GOLD}.customer_segment_history as history
-            inner join {SILVER}.customer_period_spend as rolled_up
-                on
-                    history.customer_id = rolled_up.customer_id
-                    and rolled_up.period_start < history.segment_assigned_date
-            group by history.snapshot_month
-        )
-        select published.snapshot_month
-        from published
-        left join counted on published.snapshot_month = counted.snapshot_month
-        where
-            published.transaction_count <> coalesce(counted.transaction_count, 0)
-            or cast(published.spend - coalesce(counted.spend, 0) as decimal(38, 2)) <> 0
-            or cast(published.last_90 - coalesce(counted.last_90, 0) as decimal(38, 2)) <> 0
-            or cast(published.prior_90 - coalesce(counted.prior_90, 0) as decimal(38, 2)) <> 0
-        order by 1
-    """)
+    rows = session.rows(f"select snapshot_month from {SILVER}.outdated_months order by snapshot_month")
     return [row["snapshot_month"] for row in rows]
-
-
-def versions(session: Session) -> dict[date, int]:
-    """The newest version of every published month."""
-    rows = session.rows(
-        f"select snapshot_month, max(version) as version from {GOLD}.segment_publications group by snapshot_month"
-    )
-    return {row["snapshot_month"]: int(row["version"]) for row in rows}
 
 
 def changes(session: Session, before: Mapping[date, int]) -> list[str]:
     """Each month with a newer version than `before` names, in words: how many customers moved, and where."""
-    return [line for month, version in sorted(versions(session).items()) if version > before.get(month, 0)
+    return [line for month, version in sorted(published.versions(session).items()) if version > before.get(month, 0)
             for line in _words(session, month, version)]  # fmt: skip
 
 

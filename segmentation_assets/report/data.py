@@ -11,7 +11,7 @@ from typing import Any
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
-from segmentation_assets.publication import audits
+from segmentation_assets.publication import audits, published
 from segmentation_assets.rules.load import Campaign, Rules
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session
@@ -20,7 +20,7 @@ TOTAL = "All customers"
 MONTHS_SHOWN = 12
 # A campaign's window of 90 days closes three or four months after its audience month.
 OUTCOME_MONTHS_BACK = 4
-NEEDED = ("segment_publications", "segment_summary", "segment_transitions", "hero_metrics", "audience_waterfall")
+DERIVED = ("hero_metrics", "segment_summary", "segment_transitions", "audience_waterfall")
 STEPS = {
     "in_segment": "in the segment",
     "meets_criteria": "meet the criteria",
@@ -163,10 +163,10 @@ class Report:
 def read_report(session: Session, rules: Rules, month: date) -> Report:
     """Raises ReportError where the month was not published, or a table is not of the month as it is published."""
     publication = newest_publication(session, month)
+    refuse_another_version(session, month)
     metrics = hero_metrics(session, month)
     waterfalls = waterfall_rows(session, month)
     shares = month_shares(session, month)
-    refuse_another_version(month, publication, metrics, shares, waterfalls, rules)
     definitions = segment_definitions(session, rules, publication["rules_hash"])
     months = tuple(month_after(month, back) for back in range(1 - MONTHS_SHOWN, 1))
     published = {share.month for share in shares}
@@ -200,54 +200,28 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
 
 
 def newest_publication(session: Session, month: date) -> dict[str, Any]:
-    missing = [table for table in NEEDED if not table_exists(session, GOLD, table)]
-    if "segment_publications" in missing:
-        raise not_published(month)
-    found = session.rows(
-        f"select version, rules_hash, customers, audits_verdict from {GOLD}.segment_publications"
-        " where snapshot_month = ? order by version desc limit 1",
-        (month,),
-    )
-    if not found:
-        raise not_published(month)
+    found = published.newest_version(session, month)
+    if found is None:
+        raise ReportError(
+            f"{month} was never published, and so cannot be reported: publish it first (`make month MONTH={month}`)."
+        )
+    missing = [table for table in DERIVED if not table_exists(session, GOLD, table)]
     if missing:
         raise ReportError(
             f"{month} cannot be reported: {GOLD} has no {', '.join(missing)}."
             f" Run the month (`make month MONTH={month}`)."
         )
-    return found[0]
+    return found
 
 
-def not_published(month: date) -> ReportError:
-    return ReportError(
-        f"{month} was never published, and so cannot be reported: publish it first (`make month MONTH={month}`)."
-    )
-
-
-def refuse_another_version(
-    month: date,
-    publication: Mapping[str, Any],
-    metrics: Sequence[Metrics],
-    shares: Sequence[Share],
-    waterfalls: Mapping[str, Mapping[str, int]],
-    rules: Rules,
-) -> None:
+def refuse_another_version(session: Session, month: date) -> None:
     """A month may be published again without what is made from it, as when a run stops between the two."""
-    members = {row.segment: row.customers for row in metrics}
-    stale = [f"{GOLD}/hero_metrics"] if members.get(TOTAL) != publication["customers"] else []
-    summarised = {share.segment for share in shares if share.month == month}
-    if not stale and summarised != {name for name, customers in members.items() if customers and name != TOTAL}:
-        stale = [f"{GOLD}/segment_summary"]
-    if not stale and any(
-        waterfalls.get(campaign.name, {}).get("in_segment") != members.get(campaign.segment, 0)
-        for campaign in rules.campaigns
-    ):
-        stale = [f"{GOLD}/audience_waterfall"]
-    if stale:
-        raise ReportError(
-            f"{month} cannot be reported: {stale[0]} was not made from the month as it is published now."
-            f" Materialise {stale[0]} of {month} first."
-        )
+    for table in DERIVED:
+        if not published.is_current(session, table, month, may_be_empty=table == "segment_transitions"):
+            raise ReportError(
+                f"{month} cannot be reported: {GOLD}/{table} was not made from the month as it is published now."
+                f" Materialise {GOLD}/{table} of {month} first."
+            )
 
 
 def hero_metrics(session: Session, month: date) -> list[Metrics]:

@@ -1,4 +1,6 @@
-"""What there is in the warehouse: the names of our schemas, and tables asked for by name."""
+"""What there is in the warehouse: the names of our schemas, and tables and columns asked for by name."""
+
+from collections.abc import Collection
 
 from segmentation_assets.warehouse.session import Session
 
@@ -6,9 +8,33 @@ GOLD, SILVER = "gold", "silver"
 
 
 def table_exists(session: Session, schema: str, table: str) -> bool:
+    """Whether there is a table or view of that name."""
     rows = session.rows(
         "select count(*) as n from information_schema.tables"
         " where lower(table_schema) = lower(?) and lower(table_name) = ?",
         (schema, table),
     )
     return bool(rows[0]["n"])
+
+
+def columns_of(session: Session, schema: str, table: str) -> list[str]:
+    """The columns of a table or view, in lower case and in order; none where there is no such table."""
+    rows = session.rows(
+        "select lower(column_name) as name from information_schema.columns"
+        " where lower(table_schema) = lower(?) and lower(table_name) = lower(?) order by ordinal_position",
+        (schema, table),
+    )
+    return [row["name"] for row in rows]
+
+
+def tables_of(session: Session, schemas: Collection[str]) -> dict[tuple[str, str], set[str]]:
+    """(schema, name) -> columns, of every table and view in the schemas, all in lower case."""
+    rows = session.rows(
+        "select lower(table_schema) as schema_name, lower(table_name) as name, lower(column_name) as column_name"
+        f" from information_schema.columns where lower(table_schema) in ({', '.join('?' * len(schemas))})",
+        tuple(schemas),
+    )
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        found.setdefault((row["schema_name"], row["name"]), set()).add(row["column_name"])
+    return found

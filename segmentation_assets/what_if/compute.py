@@ -20,7 +20,7 @@ from typing import Any
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import DbtRunError, run_models
 from segmentation_assets.months import as_of_date, months_between, parse_month
-from segmentation_assets.publication import audits, schema_version
+from segmentation_assets.publication import audits, migration, published
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
@@ -28,7 +28,6 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 NOT_PUBLISHED, NOT_COMPUTED = "Not in the published month", "Not in the what-if"
-NEEDED = ((SILVER, "customer_period_spend"), (GOLD, "customer_segment_history"), (GOLD, "segment_publications"))
 # silver and gold of one what-if are named by when it began, so that what a killed one left is known by its name.
 SCHEMA = re.compile(r"what_if_(\d{14})_[0-9a-f]{6}_(?:silver|gold)")
 # Nothing keeps two what-ifs apart on Snowflake, and none takes this long.
@@ -93,13 +92,14 @@ def compute(
     """The months from `first` to `last` (YYYY-MM-01, both included) under changed rules, against what is published.
 
     Without months it is the newest published one; without `last` all from `first` on. `changes` and `file` are those
-    of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, MonthError, RulesError and
-    WarehouseError, each before anything is computed, and WhatIfError with dbt's own words where a model fails.
+    of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, NotPublishedError,
+    MonthError, RulesError and WarehouseError, each before anything is computed, and WhatIfError with dbt's own words
+    where a model fails.
     """
     changed = changed_rules(project_dir(), project.rules, changes, file)
     with warehouse.exclusive():
         with warehouse.session(read_only=True) as session:
-            schema_version.check(session, project)
+            migration.check(session, project)
             months = asked_months(session, first, last, *names.split())
         with _scratch(warehouse) as prefix:
             try:
@@ -111,27 +111,19 @@ def compute(
 
 
 def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> list[date]:
-    """All months from `first` to `last`, as `compute` takes them. Raises WhatIfError and MonthError."""
-    if not all(table_exists(session, schema, table) for schema, table in NEEDED):
-        raise WhatIfError("Nothing has been published yet: run `make run` first.")
-    rows = session.rows(f"select distinct snapshot_month from {GOLD}.customer_segment_history order by 1")
-    published = [row["snapshot_month"] for row in rows]
-    if not published:
-        raise WhatIfError("No month is published: publish one first (`make month MONTH=...`).")
+    """All months from `first` to `last`, as `compute` takes them.
+
+    Raises WhatIfError, MonthError and NotPublishedError.
+    """
+    months = published.required_months(session)
     if last and not first:
         raise WhatIfError(f"{last_name} is {last!r}, but {first_name} is not given; give both.")
-    start = parse_month(first, first_name) if first else published[-1]
-    end = parse_month(last, last_name) if last else max(published[-1], start)
+    start = parse_month(first, first_name) if first else months[-1]
+    end = parse_month(last, last_name) if last else max(months[-1], start)
     if end < start:
         raise WhatIfError(f"{last_name} {end} lies before {first_name} {start}; give them the other way round.")
     asked = months_between(start, end)
-    for month in asked:
-        if month not in published:
-            nearest = sorted(sorted(published, key=lambda other: abs((other - month).days))[:3])
-            raise WhatIfError(
-                f"Month {month} is not published, so there is nothing to compare with;"
-                f" the nearest that are: {', '.join(map(str, nearest))}."
-            )
+    published.require(session, asked)
     return asked
 
 
@@ -186,13 +178,16 @@ def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules
             candidate.append("segment_audit_overrides")
         # Drift is measured against what was published before, as in a real run.
         _view(session, f"{gold}.customer_segment_history", f"select * from {GOLD}.customer_segment_history")
+        # Whose versions the candidates are stamped with, which nobody looks at here.
+        _view(session, f"{gold}.segment_publications", f"select * from {GOLD}.segment_publications")
         for campaign in changed.campaigns:
             # Whom a cooldown lets rest. Without the addresses: nothing here needs them.
             if table_exists(session, GOLD, f"audience_{campaign.name}"):
                 contacted = f"select snapshot_month, campaign, customer_id from {GOLD}.audience_{campaign.name}"
                 _view(session, f"{gold}.audience_{campaign.name}", contacted)
     with tempfile.TemporaryDirectory(prefix="what_if_") as folder:
-        run_models(project, warehouse, [*candidate, "segment_audits"], variables, prefix, Path(folder))
+        candidate += ["segment_audits", "segment_audit_verdicts"]
+        run_models(project, warehouse, candidate, variables, prefix, Path(folder))
         # From here on every asked month counts as published, whether the gate would let it pass or not: the audiences
         # of a month that it holds back are wanted too. The audits above were measured before.
         with warehouse.session() as session:
@@ -264,7 +259,7 @@ def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month
         moves={pair: customers for pair, customers in moves.items() if pair[0] != pair[1]},
         audiences=tuple(_audiences(session, prefix, changed, month)),
         failures=failures,
-        other_rules=_published_under(session, month) != todays.segments_hash,
+        other_rules=(published.newest_version(session, month) or {}).get("rules_hash") != todays.segments_hash,
     )
 
 
@@ -315,12 +310,3 @@ def _steps(session: Session, schema: str, month: date) -> dict[tuple[str, str], 
         f"select campaign, step, customers from {schema}.audience_waterfall where snapshot_month = ?", (month,)
     )
     return {(row["campaign"], row["step"]): int(row["customers"]) for row in rows}
-
-
-def _published_under(session: Session, month: date) -> str | None:
-    """The hash of the rules of the month's newest version."""
-    rows = session.rows(
-        f"select rules_hash from {GOLD}.segment_publications where snapshot_month = ? order by version desc limit 1",
-        (month,),
-    )
-    return rows[0]["rules_hash"] if rows else None

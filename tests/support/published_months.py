@@ -35,10 +35,10 @@ CANDIDATE_ASSETS = [
     f"silver/{name}"
     for name in (
         "customer_period_spend", "transaction_window_metrics", "category_shares",
-        "segment_assignments", "segment_audits",
+        "segment_assignments", "segment_audits", "segment_audit_verdicts", "rollup_differences",
     )
 ]  # fmt: skip
-PUBLISHED_ASSETS = [f"gold/{table}" for table in (*TABLES, "segment_explanations")]
+PUBLISHED_ASSETS = [*(f"gold/{table}" for table in (*TABLES, "segment_explanations")), "silver/outdated_months"]
 
 ON_THE_FLOOR = {TRAVELERS: 50, DECLINING: 50, GROWING: 50, BUDGET: 50, STABLE: 800}
 

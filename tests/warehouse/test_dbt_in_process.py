@@ -4,7 +4,6 @@ Locks out: an upgrade of dagster-dbt or dbt after which materialisations, checks
 failed build that looks green, and an interrupted one that goes on writing or blocks the next.
 """
 
-import json
 import re
 import shutil
 import sys
@@ -21,7 +20,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError  # what Dagste
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 from segmentation_assets.dbt.project import Project, project_dir
-from segmentation_assets.dbt.runner import InProcessDbt, stream, with_physical_parents
+from segmentation_assets.dbt.runner import InProcessDbt, stream
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.sources import synthetic
@@ -85,7 +84,7 @@ def materialize(
     project = Project.load()
 
     @dbt_assets(
-        manifest=with_physical_parents(json.loads(project.manifest_path.read_text())),
+        manifest=project.manifest_path,
         project=DbtProject(project_dir()), select=select, partitions_def=monthly_partitions(),
         dagster_dbt_translator=SegmentationTranslator(project), name="compared",
     )  # fmt: skip

@@ -16,6 +16,7 @@ import yaml
 from rich.console import Console
 
 from segmentation_assets.publication import acceptances, audits, explanations
+from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.load import load_rules
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support import oracle, portfolios
@@ -217,7 +218,7 @@ def test_why_tells_what_changed_since_last_month(published: Pipeline) -> None:
 )
 def test_why_of_an_unpublished_month_names_the_nearest(published: Pipeline, month: date, nearest: str) -> None:
     with pytest.raises(
-        explanations.WhyError, match=f"^Month {month} is not published; the nearest that are: {nearest}\\.$"
+        NotPublishedError, match=f"^Month {month} is not published; the nearest that are: {nearest}\\.$"
     ):
         explain(published, "whoever", month)
 
@@ -238,5 +239,5 @@ def test_why_of_an_unknown_customer_names_the_nearest(published: Pipeline) -> No
 
 def test_why_before_anything_is_published(pipeline: Pipeline) -> None:
     pipeline.load(portfolios.threshold_portfolio(NOVEMBER))
-    with pytest.raises(explanations.WhyError, match=r"Nothing has been published yet: run `make run` first\."):
+    with pytest.raises(NotPublishedError, match=r"Nothing has been published yet: run `make run` first\."):
         explain(pipeline, "anchor")

@@ -60,7 +60,7 @@ def test_the_guide_has_every_column_segment_and_campaign(whole: Pipeline) -> Non
 
 
 def test_every_column_carries_its_description(whole: Pipeline) -> None:
-    """persist_docs writes only what differs (macros/dbt_overrides/comments.sql): on a first build that is everything."""
+    """persist_docs writes what differs (macros/dbt_overrides/comments.sql): on a first build that is everything."""
     described = {
         (model["name"], column["name"]): " ".join(column["description"].split())
         for path in project_dir().glob("models/**/*.yml")

@@ -170,6 +170,39 @@ def test_months_never_rolled_up_are_filled_when_a_later_one_is_asked(pipeline: P
     assert_parity(pipeline, portfolio, [MONTHS[2]])
 
 
+def test_a_fact_of_1900_keeps_no_later_month_from_being_rolled_up(pipeline: Pipeline, source: Path) -> None:
+    """A database's idea of an empty date, in a calendar that begins there: 1,500 empty months lie behind it."""
+    shutil.copy(source, pipeline.path)
+    pipeline.execute(
+        """
+        insert into gold.dim_date
+        select cast(strftime(day, '%Y%m%d') as integer), cast(day as date)
+        from generate_series(date '1900-01-01', (select min(full_date) from gold.dim_date) - 1,
+            interval 1 day) as d(day);
+        insert into gold.fct_transactions by name
+        select
+            * replace (
+                (select max(transaction_key) + 1 from gold.fct_transactions) as transaction_key,
+                date '1900-01-01' as transaction_date
+            )
+        from gold.fct_transactions
+        where transaction_status = 'approved'
+        limit 1
+        """
+    )
+    with pipeline.connection() as connection:
+        portfolio = Portfolio.read(connection)
+    for month in MONTHS:
+        build(pipeline, month, select=f"{MEASURED} segment_audit_overrides segment_audits")
+    assert_parity(pipeline, portfolio, MONTHS)
+    differing = "select * from silver.segment_audits where audit = 'rollup_equals_the_facts' and not passed"
+    assert pipeline.rows(differing) == []
+    # What the last run read: what is before 1900, what is between then and the first fact, and its own month. A range
+    # for each of the empty months made a run five times as long.
+    (compiled,) = (pipeline.path.parent / "dbt").rglob("compiled/**/customer_period_spend.sql")
+    assert compiled.read_text().count("transaction_date <") == 3
+
+
 def test_other_category_groups_roll_every_month_up_again(pipeline: Pipeline, backfilled: Path) -> None:
     shutil.copy(backfilled, pipeline.path)
     groups = {"travel": ["Dining"], "necessities": ["Grocery"]}

@@ -42,6 +42,7 @@ def at(month: int, day: int, hour: int = 12, minute: int = 0) -> datetime:
 class Service:
     instance: dg.DagsterInstance
     warehouse: DuckDBWarehouse
+    verdicts: str  # the statement that dbt made the view with
 
     def facts_until(self, day: date) -> None:
         with duckdb.connect(self.warehouse.path) as connection:
@@ -50,6 +51,11 @@ class Service:
                 "create or replace table gold.fct_transactions as select cast(unnest(generate_series(date '2025-06-01',"
                 " cast(? as date), interval 1 day)) as date) as transaction_date, 'approved' as transaction_status",
                 [day],
+            )
+            connection.execute("create schema if not exists silver")
+            connection.execute(
+                "create or replace view silver.stg_transactions as select transaction_date from gold.fct_transactions"
+                " where transaction_status = 'approved'"
             )
 
     def publish(self, *months: date) -> None:
@@ -72,6 +78,8 @@ class Service:
                 "create or replace table silver.segment_audit_overrides (snapshot_month date, audit varchar,"
                 " customer_segment varchar, measured double, accepted_by varchar, reason varchar)"
             )
+            connection.execute("drop view if exists silver.segment_audit_verdicts")
+            connection.execute(self.verdicts)
 
     def tick_came(self, month: date) -> None:
         """The schedule's tick of the month came, found facts missing, and skipped."""
@@ -94,13 +102,19 @@ class Service:
 
 
 @pytest.fixture
-def service(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(
+    empty_home: Path, published_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Service]:
+    with duckdb.connect(str(published_file), read_only=True) as connection:
+        ((verdicts,),) = connection.execute(
+            "select sql from duckdb_views() where view_name = 'segment_audit_verdicts'"
+        ).fetchall()
     home = shutil.copytree(empty_home, tmp_path / "home")
     path = tmp_path / "segmentation.duckdb"
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.setenv("SEGMENTATION_DUCKDB_PATH", str(path))
     with dg.DagsterInstance.get() as instance:
-        yield Service(instance, DuckDBWarehouse(path=str(path)))
+        yield Service(instance, DuckDBWarehouse(path=str(path)), verdicts)
 
 
 def test_a_month_waits_for_its_facts_and_is_run_when_they_arrive(service: Service) -> None:
@@ -283,7 +297,7 @@ def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> N
 SLEEPER = """
 import sys, time
 import dagster as dg
-from segmentation_assets.run_locks import in_process_with_lock
+from segmentation_assets.automation.dead_runs import in_process_with_lock
 
 @dg.op(pool="warehouse")
 def sleeps():

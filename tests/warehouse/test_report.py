@@ -21,7 +21,7 @@ import dagster as dg
 import pytest
 from jsonschema import ValidationError
 
-from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.months import as_of_date, months_between
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
@@ -32,8 +32,8 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import NO_TESTS, pipeline_at, refusal
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 RULES = load_rules(project_dir())
-
 MONTHS = months_between(date(2026, 5, 1), date(2026, 10, 1))
 NEWEST = MONTHS[-1]
 REPORT = "activation/segment_report"
@@ -276,11 +276,15 @@ def test_a_month_never_published_is_refused_in_words(pipeline: Pipeline, tmp_pat
 @pytest.mark.parametrize(
     ("table", "fault"),
     [
-        ("hero_metrics", "update {} set customers = customers + 1 where customer_segment = 'All customers'"),
+        ("hero_metrics", "update {} set content_hash = 'of another version'"),
+        ("hero_metrics", "update {} set base_content_hash = 'of another version'"),
         ("hero_metrics", "delete from {}"),
-        ("audience_waterfall", "update {} set customers = customers + 1 where step = 'in_segment'"),
+        ("audience_waterfall", "update {} set content_hash = 'of another version' where step = 'sent'"),
+        ("audience_waterfall", "update {} set content_hash = null"),
         ("audience_waterfall", "delete from {}"),
+        ("segment_summary", "update {} set content_hash = 'of another version'"),
         ("segment_summary", "delete from {}"),
+        ("segment_transitions", "update {} set previous_content_hash = 'of another version'"),
     ],
 )
 def test_a_table_of_another_version_is_refused(pipeline: Pipeline, table: str, fault: str) -> None:

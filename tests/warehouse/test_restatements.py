@@ -17,6 +17,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from segmentation_assets.automation import restate as restate_sensor
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.publication import restatements
@@ -84,7 +85,7 @@ def find(pipeline: Pipeline) -> restatements.Restatement | None:
 
 
 def look(instance: dg.DagsterInstance, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
-    return restatements.look(instance, DuckDBWarehouse(path=str(pipeline.path)))
+    return restate_sensor.look(instance, DuckDBWarehouse(path=str(pipeline.path)))
 
 
 def history(pipeline: Pipeline) -> pd.DataFrame:

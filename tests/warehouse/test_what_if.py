@@ -24,6 +24,7 @@ from segmentation_assets.cli import commands
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import MonthError, months_between
+from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import RulesError
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -380,14 +381,14 @@ def test_rules_that_do_not_hold_together_are_refused_in_the_words_of_the_rules(
 def test_a_month_that_is_not_published_is_named_with_the_nearest_that_are(
     before: Pipeline, first: str, last: str, told: str
 ) -> None:
-    with pytest.raises((WhatIfError, MonthError), match=told):
+    with pytest.raises((WhatIfError, NotPublishedError, MonthError), match=told):
         what_if.compute(Project.load(), DuckDBWarehouse(path=str(before.path)), TODAYS_RULES, "", first, last)
 
 
 def test_nothing_published_is_told(tmp_path: Path) -> None:
     with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
         pipeline.execute("create schema gold")
-        with pytest.raises(WhatIfError, match="Nothing has been published yet: run `make run` first"):
+        with pytest.raises(NotPublishedError, match="Nothing has been published yet: run `make run` first"):
             computed(pipeline, TODAYS_RULES)
 
 

@@ -12,7 +12,8 @@ with candidates as (
         campaign,
         customer_id,
         audience_rank,
-        treatment_group
+        treatment_group,
+        content_hash
     from {{ ref('audience_candidates') }}
     where
         campaign = {{ string_literal(campaign.name) }}
@@ -45,7 +46,8 @@ select
     {%- for metric in campaign.get('shows', []) %}
     {{ shown_metric(metric) }},
     {%- endfor %}
-    candidates.treatment_group
+    candidates.treatment_group,
+    candidates.content_hash
 from candidates
 inner join history
     on
@@ -126,34 +128,6 @@ left join contacts on candidates.customer_id = contacts.customer_id
     select cast(null as varchar) as customer_id
     where 1 = 0
     {%- endif %}
-{% endmacro %}
-
-{#- One row per customer: how to reach them now. The model customer_contacts is this; a data test calls it by itself, as
-    an ephemeral model would show in Dagster as a table that nobody makes. -#}
-{% macro current_contacts() %}
-with customers as (
-
-    select
-        customer_id,
-        first_name,
-        last_name,
-        {{ trimmed('email') }} as email
-    from {{ ref('stg_customers') }}
-    qualify
-        row_number() over (
-            partition by customer_id
-            order by case when is_current then 0 else 1 end, valid_from desc nulls last, customer_key desc
-        ) = 1
-
-)
-
-select
-    customer_id,
-    first_name,
-    last_name,
-    email,
-    case when {{ is_deliverable('email') }} then {{ normalised_email('email') }} end as mailbox
-from customers
 {% endmacro %}
 
 {#- A number that is the higher the better the campaign ranks the customer: each campaign by its own metric. -#}

@@ -20,11 +20,6 @@
     {{ return(batches) }}
 {% endmacro %}
 
-{% macro months_before(month, count) %}
-    {% set number = month.year * 12 + month.month - 1 - count %}
-    {{ return(modules.datetime.date(number // 12, number % 12 + 1, 1)) }}
-{% endmacro %}
-
 {#- One row per customer and month in which a campaign with a cooldown contacted them, before the asked months. -#}
 {% macro published_contacts() %}
     {%- set first = asked_month_list()[0] -%}

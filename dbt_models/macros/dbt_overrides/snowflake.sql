@@ -23,13 +23,3 @@
     {% set words = relation_comment | replace("'", '') if is_emulator() else relation_comment %}
     {{ return(dbt.snowflake__alter_relation_comment(relation, words)) }}
 {% endmacro %}
-
-{#- dagster-dbt asks for the columns of every parent of a model. Of an ephemeral one, which is nowhere in the warehouse,
-    DuckDB has an empty list and Snowflake an error. -#}
-{% macro snowflake__get_columns_in_relation(relation) %}
-    {% set name = relation.identifier | lower %}
-    {% for node in graph.nodes.values() if node.config.materialized == 'ephemeral' and node.name == name %}
-        {{ return([]) }}
-    {% endfor %}
-    {{ return(dbt.snowflake__get_columns_in_relation(relation)) }}
-{% endmacro %}

@@ -1,33 +1,52 @@
 {#- The gate and the log of what passed it. -#}
 
-{#- `audits` with the acceptance of each failure, if a person gave one. It holds for the measured value that was seen: a
-    month computed anew with another value is blocked again. -#}
-{% macro audits_and_acceptances(audits) %}
+{#- `audits` with the acceptance of each failure, if a person gave one, and whether the failure keeps the month from
+    being published. An acceptance holds for the measured value that was seen: a month computed anew with another value
+    is blocked again. One without a name does not count, and one that was given twice counts once. `further` names
+    columns of `audits` to be handed on. -#}
+{% macro audits_and_acceptances(audits, further=[]) %}
     select
         audits.snapshot_month,
         audits.audit,
         audits.customer_segment,
+        audits.measured,
+        {%- for column in further %}
+        audits.{{ column }},
+        {%- endfor %}
         audits.severity,
         audits.failed_rows,
-        overrides.accepted_by,
-        overrides.reason
+        acceptances.accepted_by,
+        acceptances.reason,
+        audits.severity = 'error' and audits.failed_rows > 0 and acceptances.accepted_by is null as is_blocking
     from {{ audits }} as audits
-    left join {{ ref('segment_audit_overrides') }} as overrides
+    left join (
+        select
+            snapshot_month,
+            audit,
+            customer_segment,
+            measured,
+            accepted_by,
+            reason
+        from {{ ref('segment_audit_overrides') }}
+        where accepted_by is not null
+        qualify
+            row_number() over (
+                partition by snapshot_month, audit, customer_segment, measured
+                order by accepted_by desc, reason desc nulls last
+            ) = 1
+    ) as acceptances
         on
-            audits.snapshot_month = overrides.snapshot_month
-            and audits.audit = overrides.audit
-            and coalesce(audits.customer_segment, '') = coalesce(overrides.customer_segment, '')
-            and abs(audits.measured - overrides.measured) < 0.000000001
+            audits.snapshot_month = acceptances.snapshot_month
+            and audits.audit = acceptances.audit
+            and coalesce(audits.customer_segment, '') = coalesce(acceptances.customer_segment, '')
+            and abs(audits.measured - acceptances.measured) < 0.000000001
 {% endmacro %}
 
 {#- Months of `audits` with a failed blocking audit that nobody accepted. -#}
 {% macro blocked_months(audits) %}
     select distinct judged.snapshot_month
     from ({{ audits_and_acceptances(audits) }}) as judged
-    where
-        judged.severity = 'error'
-        and judged.failed_rows > 0
-        and judged.accepted_by is null
+    where judged.is_blocking
 {% endmacro %}
 
 {#- Shares of the months published before this run, straight from the history: a ref would close a circle, as the
@@ -60,6 +79,18 @@
 {% macro existing_relation_of(model_name) %}
     {% set schema = generate_schema_name("gold", none) | trim %}
     {{ return(adapter.get_relation(target.database, schema, model_name) if execute) }}
+{% endmacro %}
+
+{#- One row per published month: its newest version. Every table that is made from the history carries the content_hash
+    of the version it was made from: it is of the month as it is published now where the two are equal. -#}
+{% macro newest_versions() %}
+    select
+        snapshot_month,
+        version,
+        rules_hash,
+        content_hash
+    from {{ ref('segment_publications') }}
+    qualify row_number() over (partition by snapshot_month order by version desc) = 1
 {% endmacro %}
 
 {#- One log row per month of `batch` whose content, rules or verdict differ from its newest logged version: computing

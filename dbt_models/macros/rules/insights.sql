@@ -31,17 +31,5 @@
     end
 {%- endmacro %}
 
-{#- Sample standard deviation from exact sums. The difference is taken while it is still decimal: equal amounts deviate
-    by exactly 0, and no order of adding shows. NULL below two. -#}
-{% macro deviation_of_sums(number, total, squares) %}
-    case
-        when {{ number }} > 1
-            then sqrt(
-                cast({{ squares }} * {{ number }} - {{ total }} * {{ total }} as double)
-                / (cast({{ number }} as double) * cast({{ number }} - 1 as double))
-            )
-    end
-{%- endmacro %}
-
 {#- The label of the total rows of hero_metrics. -#}
 {% macro all_customers() %}{{ return('All customers') }}{% endmacro %}

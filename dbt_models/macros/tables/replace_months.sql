@@ -2,14 +2,14 @@
     repeats nothing, a customer who left the source leaves the month, and a reader sees the old month or the
     new one. (delete+insert keyed on customer and month would keep the rows of customers who left.)
 
-    A model says in `meta` what its months are, where that is not plainly the asked ones:
-      replaces: asked_months (default) | asked_months_and_next | asked_months_and_three_later | months_in_batch |
-                rollup_months
+    A model says in `meta` which months it replaces, where these are not plainly the asked ones:
+      lookahead_months: how many months after the asked ones look back on them and are made anew too (default 0)
+      replaces: months_in_batch, the months that the query gives, or rollup_months, those that the rollup has to roll up
       invalidates: a model whose rows of the same months stop being true with this replacement -#}
 {% macro get_incremental_replace_months_sql(arg_dict) %}
     {% set meta = config.get('meta') or {} %}
     {% set target = arg_dict.target_relation %}
-    {% set months = replaced_months(meta.get('replaces', 'asked_months'), arg_dict.temp_relation) %}
+    {% set months = replaced_months(meta, arg_dict.temp_relation) %}
     {% set columns = get_quoted_csv(arg_dict.dest_columns | map(attribute='name')) %}
     {% set statements = [] %}
     {% if meta.get('logs_publication') %}
@@ -28,13 +28,10 @@
     {{ return(in_one_transaction(statements)) }}
 {% endmacro %}
 
-{% macro replaced_months(kind, batch) %}
-    {% if kind == 'asked_months' %}
-        {{ return(is_asked_month('snapshot_month')) }}
-    {% elif kind == 'asked_months_and_next' %}
-        {{ return(is_asked_month_or_next('snapshot_month')) }}
-    {% elif kind == 'asked_months_and_three_later' %}
-        {{ return(is_asked_month_or_up_to('snapshot_month', 3)) }}
+{% macro replaced_months(meta, batch) %}
+    {% set kind = meta.get('replaces') %}
+    {% if not kind %}
+        {{ return(is_asked_month('snapshot_month', meta.get('lookahead_months', 0))) }}
     {% elif kind == 'months_in_batch' %}
         {{ return("snapshot_month in (select snapshot_month from " ~ batch ~ ")") }}
     {% elif kind == 'rollup_months' %}
@@ -42,7 +39,10 @@
             but it is in the batch. -#}
         {{ return(in_rollup_months('period_start', batch)) }}
     {% endif %}
-    {% do exceptions.raise_compiler_error("meta.replaces of " ~ this.name ~ " is unknown: " ~ kind) %}
+    {% do exceptions.raise_compiler_error(
+        "meta.replaces of " ~ this.name ~ " must be months_in_batch or rollup_months; found " ~ kind
+        ~ ". Months after the asked ones are a number, meta.lookahead_months."
+    ) %}
 {% endmacro %}
 
 {% macro in_one_transaction(statements) %}

@@ -17,9 +17,9 @@
     {% if last < first %}
         {% do exceptions.raise_compiler_error("last_month " ~ last ~ " lies before first_month " ~ first ~ ".") %}
     {% endif %}
-    {% set months = [first] %}
-    {% for _ in range(1, 1200) if months[-1] < last %}
-        {% do months.append(month_after(months[-1])) %}
+    {% set months = [] %}
+    {% for later in range((last.year - first.year) * 12 + last.month - first.month + 1) %}
+        {% do months.append(months_before(first, -later)) %}
     {% endfor %}
     {{ return(months) }}
 {% endmacro %}
@@ -33,9 +33,12 @@
     {{ return(modules.datetime.date(text[:4] | int, text[5:7] | int, 1)) }}
 {% endmacro %}
 
-{% macro month_after(month) %}
-    {{ return(modules.datetime.date(month.year + month.month // 12, month.month % 12 + 1, 1)) }}
+{% macro months_before(month, count) %}
+    {% set number = month.year * 12 + month.month - 1 - count %}
+    {{ return(modules.datetime.date(number // 12, number % 12 + 1, 1)) }}
 {% endmacro %}
+
+{% macro month_after(month) %}{{ return(months_before(month, -1)) }}{% endmacro %}
 
 {% macro days_before(date, days) %}
     {{ return(date - modules.datetime.timedelta(days=days)) }}
@@ -64,23 +67,11 @@
 {#- Start of the earliest asked month's prior window. -#}
 {% macro first_window_start() %}{{ date_literal(days_before(month_after(asked_month_list()[0]), 180)) }}{% endmacro %}
 
-{% macro is_asked_month(column) %}
+{#- The asked months, and as many after them as look back on them (`lookahead_months`). -#}
+{% macro is_asked_month(column, lookahead_months=0) %}
     {%- set months = asked_month_list() -%}
-    {{ column }} >= {{ date_literal(months[0]) }} and {{ column }} < {{ date_literal(month_after(months[-1])) }}
-{%- endmacro %}
-
-{#- The asked months and the one after: what a table of month-over-month changes has to make anew. -#}
-{% macro is_asked_month_or_next(column) %}
-    {%- set months = asked_month_list() -%}
-    {{ column }} >= {{ date_literal(months[0]) }}
-    and {{ column }} < {{ date_literal(month_after(month_after(months[-1]))) }}
-{%- endmacro %}
-
-{#- The asked months and as many after them: what a table that looks back that far has to make anew. -#}
-{% macro is_asked_month_or_up_to(column, months_later) %}
-    {%- set months = asked_month_list() -%}
-    {{ column }} >= {{ date_literal(months[0]) }}
-    and {{ column }} <= {{ date_literal(months_before(months[-1], -months_later)) }}
+    {%- set end = months_before(months[-1], -1 - lookahead_months) -%}
+    {{ column }} >= {{ date_literal(months[0]) }} and {{ column }} < {{ date_literal(end) }}
 {%- endmacro %}
 
 {#- Completed months from one date to a later one: 31 January to 1 August is 6. -#}

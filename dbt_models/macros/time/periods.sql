@@ -1,22 +1,24 @@
-{#- A period is a run of days between two neighbouring window edges: the month starts m, m - 90 and m - 180 days.
-    Of the edges that fall inside a day's own month only four can be the newest on or before it: the month's
-    start, the edges 90 days before the month starts three and four months on (89-92 and 120-123 days away),
-    and the edge 180 days before the one six months on (181-184 days away). -#}
+{#- A period is a run of days between two neighbouring window edges: the month starts m, m - 90 and m - 180 days. -#}
+
+{#- How far before an as-of date the windows begin, in days. -#}
+{% macro window_edge_days() %}{{ return([90, 180]) }}{% endmacro %}
+
+{#- The newest edge on or before a day (the view calendar_periods has it day by day). Only edges inside the day's own
+    month can be newer than the start of that month. A month has 28 to 31 days, so an edge `days` before a month start
+    lies there only if that start is days/31 to (days + 30)/28 months on: 3 or 4 for 90 days, 6 or 7 for 180. -#}
 {% macro period_start(day) %}
-    greatest(
-        {{ month_start(day) }},
-        {{ edge_on_or_before(day, 3, 90) }},
-        {{ edge_on_or_before(day, 4, 90) }},
-        {{ edge_on_or_before(day, 6, 180) }}
-    )
+    {%- set edges = [month_start(day)] -%}
+    {%- for days in window_edge_days() -%}
+        {%- for months_on in range((days + 30) // 31, (days + 30) // 28 + 1) -%}
+            {%- set later = dbt.dateadd('month', months_on, month_start(day)) | trim -%}
+            {%- set edge = "cast(" ~ later ~ " as date) - " ~ days -%}
+            {%- do edges.append("case when " ~ edge ~ " <= " ~ day ~ " then " ~ edge ~ " else " ~ edges[0] ~ " end") -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    greatest({{ edges | join(", ") }})
 {%- endmacro %}
 
 {% macro month_start(day) %}cast({{ dbt.date_trunc('month', day) }} as date){% endmacro %}
-
-{% macro edge_on_or_before(day, months_on, days) -%}
-    {%- set edge = "cast(" ~ dbt.dateadd('month', months_on, month_start(day)) ~ " as date) - " ~ days -%}
-    case when {{ edge }} <= {{ day }} then {{ edge }} else {{ month_start(day) }} end
-{%- endmacro %}
 
 {#- The dates a run has to roll up, as plain ranges (pruning needs them plain): the asked months, every month
     before them that the rollup lacks, and everything when it is new. A month rolled up under other category
@@ -31,14 +33,15 @@
     {% if not present %}
         {{ return(column ~ " < " ~ date_literal(upper)) }}
     {% endif %}
-    {% set ranges = [column ~ " < " ~ date_literal(present[0])] %}
-    {% set month = namespace(start=present[0]) %}
-    {% for _ in range(1200) if month.start < upper %}
-        {% if month.start >= from or month.start not in present %}
-            {% set end = date_literal(month_after(month.start)) %}
-            {% do ranges.append(column ~ " >= " ~ date_literal(month.start) ~ " and " ~ column ~ " < " ~ end) %}
+    {#- One range from each month that is kept to the next: as many as the rollup has gaps, however far they reach. -#}
+    {% set ranges = [] %}
+    {% set gap = namespace(start=none) %}
+    {% for month in present + [upper] if month < from or month == upper %}
+        {% if gap.start != month %}
+            {% set begin = column ~ " >= " ~ date_literal(gap.start) ~ " and " if gap.start else "" %}
+            {% do ranges.append(begin ~ column ~ " < " ~ date_literal(month)) %}
         {% endif %}
-        {% set month.start = month_after(month.start) %}
+        {% set gap.start = month_after(month) %}
     {% endfor %}
     {{ return("(" ~ ranges | join(" or ") ~ ")") }}
 {% endmacro %}

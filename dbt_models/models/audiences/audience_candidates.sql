@@ -1,4 +1,5 @@
-{{ config(schema='silver') }}
+{#- A table made before a column was added gets it, empty, until its month is made again. -#}
+{{ config(schema='silver', on_schema_change='append_new_columns') }}
 
 -- Each customer of a campaign's segment, and how far they come: the lists, the waterfall and the exclusions all read
 -- this, so that they cannot disagree.
@@ -183,21 +184,29 @@ grouped as (
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}
 
+),
+
+versions as (
+
+    {{ newest_versions() }}
+
 )
 
 select
-    snapshot_month,
-    cast(campaign as varchar) as campaign,
-    customer_id,
+    grouped.snapshot_month,
+    cast(grouped.campaign as varchar) as campaign,
+    grouped.customer_id,
     cast(
-        case reason
+        case grouped.reason
             {%- for step in audience_steps() if step.reason %}
             when '{{ step.reason }}' then {{ loop.index }}
             {%- endfor %}
             else {{ audience_steps() | selectattr('reason') | list | length + 1 }}
         end as bigint
     ) as steps_passed,
-    cast(reason as varchar) as reason,
-    cast(audience_rank as bigint) as audience_rank,
-    cast(treatment_group as varchar) as treatment_group
+    cast(grouped.reason as varchar) as reason,
+    cast(grouped.audience_rank as bigint) as audience_rank,
+    cast(grouped.treatment_group as varchar) as treatment_group,
+    versions.content_hash
 from grouped
+left join versions on grouped.snapshot_month = versions.snapshot_month

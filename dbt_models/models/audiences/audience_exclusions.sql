@@ -2,7 +2,8 @@ select
     snapshot_month,
     campaign,
     customer_id,
-    reason
+    reason,
+    content_hash
 from {{ ref('audience_candidates') }}
 where
     reason is not null

@@ -12,12 +12,40 @@ with candidates as (
 
 ),
 
+versions as (
+
+    {{ newest_versions() }}
+
+),
+
+-- Of the version that the candidates were made from; a month without any is the published one's.
+candidate_versions as (
+
+    select
+        snapshot_month,
+        max(content_hash) as content_hash
+    from {{ ref('audience_candidates') }}
+    where {{ is_asked_month('snapshot_month') }}
+    group by snapshot_month
+
+),
+
 -- Every step of every published month, so that a step nobody reached shows as 0.
 months as (
 
-    select distinct snapshot_month
-    from {{ ref('customer_segment_history') }}
-    where {{ is_asked_month('snapshot_month') }}
+    select
+        published.snapshot_month,
+        case
+            when candidate_versions.snapshot_month is null then versions.content_hash
+            else candidate_versions.content_hash
+        end as content_hash
+    from (
+        select distinct snapshot_month
+        from {{ ref('customer_segment_history') }}
+        where {{ is_asked_month('snapshot_month') }}
+    ) as published
+    left join candidate_versions on published.snapshot_month = candidate_versions.snapshot_month
+    left join versions on published.snapshot_month = versions.snapshot_month
 
 ),
 
@@ -47,7 +75,8 @@ select
     cast(campaigns.campaign as varchar) as campaign,
     cast(steps.step_number as bigint) as step_number,
     cast(steps.step as varchar) as step,
-    cast(coalesce(sum(candidates.customers), 0) as bigint) as customers
+    cast(coalesce(sum(candidates.customers), 0) as bigint) as customers,
+    months.content_hash
 from months
 cross join campaigns
 cross join steps
@@ -59,4 +88,4 @@ left join candidates
             steps.treatment_group = candidates.treatment_group
             or (steps.treatment_group is null and steps.step_number <= candidates.steps_passed)
         )
-group by months.snapshot_month, campaigns.campaign, steps.step_number, steps.step
+group by months.snapshot_month, months.content_hash, campaigns.campaign, steps.step_number, steps.step

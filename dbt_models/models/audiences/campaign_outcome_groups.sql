@@ -23,6 +23,21 @@ with audiences as (
 
 ),
 
+-- The version of the month that the lists were made from; a group without members has it too.
+list_versions as (
+
+    select
+        snapshot_month,
+        campaign,
+        max(content_hash) as content_hash
+    from {{ ref('audience_waterfall') }}
+    where
+        snapshot_month >= {{ date_literal(first) }}
+        and snapshot_month <= {{ date_literal(asked[-1]) }}
+    group by snapshot_month, campaign
+
+),
+
 published as (
 
     select
@@ -127,9 +142,10 @@ totals as (
         campaign_groups.treatment_group,
         months.as_of_date,
         months.window_end,
+        list_versions.content_hash,
         count(measured.customer_id) as customers,
         coalesce(sum(measured.spend), 0) as spend,
-        coalesce(sum(measured.spend * measured.spend), 0) as squared_spend
+        coalesce(sum({{ squared('measured.spend') }}), 0) as squared_spend
     from months
     cross join campaign_groups
     left join measured
@@ -137,34 +153,29 @@ totals as (
             months.snapshot_month = measured.snapshot_month
             and campaign_groups.campaign = measured.campaign
             and campaign_groups.treatment_group = measured.treatment_group
+    left join list_versions
+        on
+            months.snapshot_month = list_versions.snapshot_month
+            and campaign_groups.campaign = list_versions.campaign
     group by
         months.snapshot_month,
         campaign_groups.campaign,
         campaign_groups.treatment_group,
         months.as_of_date,
-        months.window_end
+        months.window_end,
+        list_versions.content_hash
 
 )
 
--- The deviation from exact sums, not by stddev_samp: that adds doubles in the order in which threads deliver them, and
--- two runs then differ in the last digit.
 select
     snapshot_month,
     campaign,
     treatment_group,
     as_of_date as window_start,
     window_end,
+    content_hash,
     customers,
     cast(spend as decimal(38, 2)) as total_spend,
     case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,
-    case
-        when customers > 1
-            then sqrt(
-                greatest(
-                    cast(squared_spend as double)
-                    - cast(spend as double) * cast(spend as double) / cast(customers as double),
-                    0
-                ) / cast(customers - 1 as double)
-            )
-    end as stddev_spend
+    {{ deviation_of_sums('customers', 'spend', 'squared_spend') }} as stddev_spend
 from totals

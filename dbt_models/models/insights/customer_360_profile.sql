@@ -129,6 +129,12 @@ audience_lists as (
     from members
     group by customer_id
 
+),
+
+published_versions as (
+
+    {{ newest_versions() }}
+
 )
 
 select
@@ -165,8 +171,11 @@ select
     customers.customer_segment = {{ string_literal(campaign.segment) }}
     and coalesce({{ criteria_sql(campaign.criteria) }}, false) as eligible_for_{{ campaign.name }},
     {%- endfor %}
-    audience_lists.audiences
+    audience_lists.audiences,
+    published_versions.content_hash
 from customers
+cross join newest
+left join published_versions on newest.snapshot_month = published_versions.snapshot_month
 left join versions on customers.customer_key = versions.customer_key
 left join present_runs on customers.customer_id = present_runs.customer_id
 left join matching_transactions on customers.customer_id = matching_transactions.customer_id

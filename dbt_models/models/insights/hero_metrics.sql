@@ -1,4 +1,5 @@
-{{ config(meta={'replaces': 'asked_months_and_three_later'}) }}
+{%- set lookahead_months = 3 %}
+{{ config(meta={'lookahead_months': lookahead_months}) }}
 
 -- A month looks back one month and three, so a backfilled month also makes its three successors anew.
 with history as (
@@ -13,8 +14,8 @@ with history as (
         is_active
     from {{ ref('customer_segment_history') }}
     where
-        snapshot_month >= {{ date_literal(months_before(asked_month_list()[0], 3)) }}
-        and snapshot_month <= {{ date_literal(months_before(asked_month_list()[-1], -3)) }}
+        snapshot_month >= {{ date_literal(months_before(asked_month_list()[0], lookahead_months)) }}
+        and snapshot_month <= {{ date_literal(months_before(asked_month_list()[-1], -lookahead_months)) }}
 
 ),
 
@@ -36,7 +37,7 @@ months as (
         on published.snapshot_month = cast({{ dbt.dateadd('month', 1, 'previous.snapshot_month') }} as date)
     left join published as base
         on published.snapshot_month = cast({{ dbt.dateadd('month', 3, 'base.snapshot_month') }} as date)
-    where {{ is_asked_month_or_up_to('published.snapshot_month', 3) }}
+    where {{ is_asked_month('published.snapshot_month', lookahead_months) }}
 
 ),
 
@@ -178,6 +179,12 @@ summed as (
     from labelled
     group by snapshot_month, customer_segment
 
+),
+
+versions as (
+
+    {{ newest_versions() }}
+
 )
 
 select
@@ -214,6 +221,12 @@ select
     end as reactivated_customers,
     case
         when months.previous_month is not null then cast(summed.new_customers as bigint)
-    end as new_customers
+    end as new_customers,
+    versions.content_hash,
+    previous_versions.content_hash as previous_content_hash,
+    base_versions.content_hash as base_content_hash
 from summed
 inner join months on summed.snapshot_month = months.snapshot_month
+left join versions on months.snapshot_month = versions.snapshot_month
+left join versions as previous_versions on months.previous_month = previous_versions.snapshot_month
+left join versions as base_versions on months.base_month = base_versions.snapshot_month

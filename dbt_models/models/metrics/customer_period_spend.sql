@@ -36,9 +36,9 @@ categories as (
 calendar as (
 
     select
-        cast(full_date as date) as full_date,
-        {{ period_start('cast(full_date as date)') }} as period_start
-    from {{ source('star_schema', 'dim_date') }}
+        full_date,
+        period_start
+    from {{ ref('calendar_periods') }}
     where full_date < {{ last_as_of_date() }}
 
 ),

@@ -1,7 +1,22 @@
 {{ config(group='segments_candidate', schema='silver') }}
 
--- One query, although it is long: each ephemeral model it was made of cost dbt as much as a table does, 0.02 s, and
--- DuckDB computes what two audits share once.
+{#- What an audit may measure, both ends included. The band of a segment's share is the segment's own. -#}
+{%- set limits = var('audits') %}
+{%- set audit_bounds = [
+    {'audit': 'every_customer_is_assigned_once', 'severity': 'error', 'at_most': 0},
+    {'audit': 'members_meet_their_criteria', 'severity': 'error', 'at_most': 0},
+    {'audit': 'every_segment_holds_the_minimum_share', 'severity': 'error',
+     'at_least': limits.minimum_segment_share_pct},
+    {'audit': 'rollup_equals_the_facts', 'severity': 'error', 'at_most': 0},
+    {'audit': 'facts_reach_the_end_of_the_month', 'severity': 'error', 'at_most': limits.facts_may_end_days_early},
+    {'audit': 'unknown_categories_are_few', 'severity': 'warn', 'at_most': limits.unknown_category_max_share_pct},
+    {'audit': 'future_dated_facts_are_few', 'severity': 'warn', 'at_most': limits.future_dated_max_share_pct},
+    {'audit': 'segment_mix_is_stable', 'severity': 'warn', 'at_most': limits.drift_max_psi},
+    {'audit': 'no_segment_moved_far', 'severity': 'warn', 'at_most': limits.drift_max_change_points},
+] %}
+
+-- An audit is a bound above and a finding below. One query, although it is long: each ephemeral model it was made of
+-- cost dbt as much as a table does, 0.02 s, and DuckDB computes what two audits share once.
 with months as (
 
     {{ asked_months() }}
@@ -14,7 +29,21 @@ segments as (
 
 ),
 
--- 1. Is everybody assigned once? Counted from the customers themselves, not from the metrics that assigned them.
+bounds as (
+
+    {{ bounds_as_rows(audit_bounds) }}
+    union all
+    select
+        'share_is_within_the_expected_band' as audit,
+        'warn' as severity,
+        customer_segment,
+        expected_lower_pct as lower_bound,
+        expected_upper_pct as upper_bound
+    from segments
+
+),
+
+-- Counted from the customers themselves, not from the metrics that assigned them.
 population as (
 
     select
@@ -43,15 +72,11 @@ assignments as (
 
 ),
 
-counted as (
+assigned as (
 
     select
         coalesce(population.snapshot_month, assignments.snapshot_month) as snapshot_month,
-        case
-            when population.customer_id is null then 0
-            when coalesce(assignments.assignments, 0) <> 1 then 0
-            else 1
-        end as is_assigned_once
+        case when population.customer_id is not null and assignments.assignments = 1 then 0 else 1 end as is_wrong
     from population
     full outer join assignments
         on
@@ -60,24 +85,18 @@ counted as (
 
 ),
 
-assignment_audits as (
+wrongly_assigned as (
 
     select
         months.snapshot_month,
-        'every_customer_is_assigned_once' as audit,
-        cast(null as varchar) as customer_segment,
-        cast(count(counted.snapshot_month) - coalesce(sum(counted.is_assigned_once), 0) as double) as measured,
-        cast(null as double) as lower_bound,
-        cast(0 as double) as upper_bound,
-        count(counted.snapshot_month) - coalesce(sum(counted.is_assigned_once), 0) as failed_rows,
-        'error' as severity
+        coalesce(sum(assigned.is_wrong), 0) as customers
     from months
-    left join counted on months.snapshot_month = counted.snapshot_month
+    left join assigned on months.snapshot_month = assigned.snapshot_month
     group by months.snapshot_month
 
 ),
 
--- 2. Do members meet their criteria, and those of no segment before theirs?
+-- Misplaced is who misses the criteria of their segment, or meets those of one before it.
 members as (
 
     select
@@ -123,26 +142,6 @@ segment_months as (
 
 ),
 
-criteria_audits as (
-
-    select
-        segment_months.snapshot_month,
-        'members_meet_their_criteria' as audit,
-        segment_months.customer_segment,
-        cast(coalesce(members.misplaced, 0) as double) as measured,
-        cast(null as double) as lower_bound,
-        cast(0 as double) as upper_bound,
-        coalesce(members.misplaced, 0) as failed_rows,
-        'error' as severity
-    from segment_months
-    left join members
-        on
-            segment_months.snapshot_month = members.snapshot_month
-            and segment_months.customer_segment = members.customer_segment
-
-),
-
--- 3. Is each segment as large as it should be? An absent one has 0.
 totals as (
 
     select
@@ -153,13 +152,13 @@ totals as (
 
 ),
 
-candidates as (
+-- An absent segment has 0.
+shares as (
 
     select
         months.snapshot_month,
         segments.customer_segment,
         segments.expected_lower_pct,
-        segments.expected_upper_pct,
         coalesce({{ share_pct('members.customers', 'totals.customers') }}, 0) as share_pct
     from months
     cross join segments
@@ -171,134 +170,31 @@ candidates as (
 
 ),
 
-share_audits as (
-
-    select
-        snapshot_month,
-        'every_segment_holds_the_minimum_share' as audit,
-        customer_segment,
-        share_pct as measured,
-        cast({{ var('audits').minimum_segment_share_pct }} as double) as lower_bound,
-        cast(null as double) as upper_bound,
-        case when share_pct >= {{ var('audits').minimum_segment_share_pct }} then 0 else 1 end as failed_rows,
-        'error' as severity
-    from candidates
-    union all
-    select
-        snapshot_month,
-        'share_is_within_the_expected_band' as audit,
-        customer_segment,
-        share_pct as measured,
-        expected_lower_pct as lower_bound,
-        expected_upper_pct as upper_bound,
-        case when share_pct between expected_lower_pct and expected_upper_pct then 0 else 1 end as failed_rows,
-        'warn' as severity
-    from candidates
-    where expected_lower_pct is not null
-
-),
-
--- 4. Are the facts all there, and all in the rollup? They are read once more, apart from it. The categories are looked
--- up afresh, so that a category that changed its group since the rollup shows as a difference.
-transactions as (
-
-    select
-        category_key,
-        transaction_date,
-        amount
-    from {{ ref('stg_transactions') }}
-    where transaction_date >= {{ first_reconciled_day() }}
-
-),
-
-by_day_and_category as (
-
-    select
-        transaction_date,
-        category_key,
-        count(*) as transaction_count,
-        sum(amount) as spend
-    from transactions
-    group by transaction_date, category_key
-
-),
-
-categories as (
-
-    select
-        category_key,
-        category_group
-    from {{ ref('stg_merchant_categories') }}
-
-),
-
 facts as (
 
-    select
-        by_day_and_category.transaction_date,
-        sum(by_day_and_category.transaction_count) as transaction_count,
-        sum(by_day_and_category.spend) as spend,
-        sum(
-            case when categories.category_group = 'travel' then by_day_and_category.spend else 0 end
-        ) as travel_spend,
-        sum(
-            case when categories.category_group = 'necessities' then by_day_and_category.spend else 0 end
-        ) as necessities_spend,
-        sum(
-            case when categories.category_key is null then by_day_and_category.spend else 0 end
-        ) as unknown_category_spend
-    from by_day_and_category
-    left join categories on by_day_and_category.category_key = categories.category_key
-    group by by_day_and_category.transaction_date
+    {{ facts_by_day(first_reconciled_day()) }}
 
 ),
 
-facts_by_month as (
+past_facts as (
 
-    select
-        {{ month_start('transaction_date') }} as calendar_month,
-        sum(transaction_count) as transaction_count,
-        sum(spend) as spend,
-        sum(travel_spend) as travel_spend,
-        sum(necessities_spend) as necessities_spend
-    from facts
+    select * from facts
     where transaction_date < {{ last_as_of_date() }}
-    group by 1
 
 ),
 
-rollup_by_month as (
+rollup as (
 
-    select
-        {{ month_start('period_start') }} as calendar_month,
-        sum(transaction_count) as transaction_count,
-        sum(spend) as spend,
-        sum(travel_spend) as travel_spend,
-        sum(necessities_spend) as necessities_spend
-    from {{ ref('customer_period_spend') }}
+    select * from {{ ref('customer_period_spend') }}
     where
         period_start >= {{ first_reconciled_day() }}
         and period_start < {{ last_as_of_date() }}
-    group by 1
 
 ),
 
 differences as (
 
-    select
-        coalesce(facts_by_month.calendar_month, rollup_by_month.calendar_month) as calendar_month,
-        abs(
-            coalesce(facts_by_month.transaction_count, 0) - coalesce(rollup_by_month.transaction_count, 0)
-        ) as transaction_count,
-        -- Whole cents: where sums of money come back as doubles, they differ by the order they were added up in.
-        cast(
-            abs(coalesce(facts_by_month.spend, 0) - coalesce(rollup_by_month.spend, 0))
-            + abs(coalesce(facts_by_month.travel_spend, 0) - coalesce(rollup_by_month.travel_spend, 0))
-            + abs(coalesce(facts_by_month.necessities_spend, 0) - coalesce(rollup_by_month.necessities_spend, 0))
-            as decimal(38, 2)
-        ) as spend
-    from facts_by_month
-    full outer join rollup_by_month on facts_by_month.calendar_month = rollup_by_month.calendar_month
+    {{ rollup_differences('past_facts', 'rollup') }}
 
 ),
 
@@ -306,10 +202,8 @@ reconciled as (
 
     select
         months.snapshot_month,
-        sum(
-            case when differences.transaction_count <> 0 or differences.spend <> 0 then 1 else 0 end
-        ) as months_that_differ,
-        sum(coalesce(differences.transaction_count, 0)) as transaction_count
+        count(differences.calendar_month) as months_that_differ,
+        sum(coalesce(abs(differences.transaction_count), 0)) as transaction_count
     from months
     left join differences
         on
@@ -349,31 +243,60 @@ future as (
 
 ),
 
-fact_audits as (
+-- What was measured, and how many customers, facts or findings it is about where it breaks its bound.
+findings as (
 
+    select
+        snapshot_month,
+        'every_customer_is_assigned_once' as audit,
+        cast(null as varchar) as customer_segment,
+        customers as measured,
+        customers as affected_rows
+    from wrongly_assigned
+    union all
+    select
+        segment_months.snapshot_month,
+        'members_meet_their_criteria' as audit,
+        segment_months.customer_segment,
+        coalesce(members.misplaced, 0) as measured,
+        coalesce(members.misplaced, 0) as affected_rows
+    from segment_months
+    left join members
+        on
+            segment_months.snapshot_month = members.snapshot_month
+            and segment_months.customer_segment = members.customer_segment
+    union all
+    select
+        snapshot_month,
+        'every_segment_holds_the_minimum_share' as audit,
+        customer_segment,
+        share_pct as measured,
+        1 as affected_rows
+    from shares
+    union all
+    select
+        snapshot_month,
+        'share_is_within_the_expected_band' as audit,
+        customer_segment,
+        share_pct as measured,
+        1 as affected_rows
+    from shares
+    where expected_lower_pct is not null
+    union all
     select
         snapshot_month,
         'rollup_equals_the_facts' as audit,
         cast(null as varchar) as customer_segment,
-        cast(months_that_differ as double) as measured,
-        cast(null as double) as lower_bound,
-        cast(0 as double) as upper_bound,
-        case when months_that_differ > 0 then greatest(transaction_count, 1) else 0 end as failed_rows,
-        'error' as severity
+        months_that_differ as measured,
+        greatest(transaction_count, 1) as affected_rows
     from reconciled
     union all
     select
         snapshot_month,
         'facts_reach_the_end_of_the_month' as audit,
         cast(null as varchar) as customer_segment,
-        cast(coalesce(missing_days, 180) as double) as measured,
-        cast(null as double) as lower_bound,
-        cast({{ var('audits').facts_may_end_days_early }} as double) as upper_bound,
-        case
-            when coalesce(missing_days, 180) > {{ var('audits').facts_may_end_days_early }} then 1
-            else 0
-        end as failed_rows,
-        'error' as severity
+        coalesce(missing_days, 180) as measured,
+        1 as affected_rows
     from arrived
     union all
     select
@@ -381,16 +304,7 @@ fact_audits as (
         'unknown_categories_are_few' as audit,
         cast(null as varchar) as customer_segment,
         coalesce({{ share_pct('unknown_category_spend', 'spend') }}, 0) as measured,
-        cast(null as double) as lower_bound,
-        cast({{ var('audits').unknown_category_max_share_pct }} as double) as upper_bound,
-        case
-            when
-                {{ share_pct('unknown_category_spend', 'spend') }}
-                > {{ var('audits').unknown_category_max_share_pct }}
-                then 1
-            else 0
-        end as failed_rows,
-        'warn' as severity
+        1 as affected_rows
     from arrived
     union all
     select
@@ -398,152 +312,39 @@ fact_audits as (
         'future_dated_facts_are_few' as audit,
         cast(null as varchar) as customer_segment,
         coalesce({{ share_pct('future.transaction_count', 'arrived.transaction_count') }}, 0) as measured,
-        cast(null as double) as lower_bound,
-        cast({{ var('audits').future_dated_max_share_pct }} as double) as upper_bound,
-        case
-            when
-                {{ share_pct('future.transaction_count', 'arrived.transaction_count') }}
-                > {{ var('audits').future_dated_max_share_pct }}
-                then future.transaction_count
-            else 0
-        end as failed_rows,
-        'warn' as severity
+        future.transaction_count as affected_rows
     from arrived
     cross join future
 
 ),
 
-candidate_audits as (
+verdicts as (
 
-    select * from assignment_audits
-    union all
-    select * from criteria_audits
-    union all
-    select * from share_audits
-    union all
-    select * from fact_audits
+    {{ judged('findings') }}
 
 ),
 
--- 5. Has the mix moved? Each asked month against the mean of the published months before it. A month of this very run
--- counts as published when it passes its blocking audits: it will be, a moment later. A month that failed never enters
--- the baseline, unless an earlier version of it is still the published one.
+-- The mix of a month that is blocked is no baseline for the next: these findings wait for the verdicts above.
 blocked as (
 
-    {{ blocked_months('candidate_audits') }}
+    {{ blocked_months('verdicts') }}
 
 ),
 
-published as (
-
-    {{ published_shares() }}
-
-),
-
-passing as (
-
-    select
-        candidates.snapshot_month,
-        candidates.customer_segment,
-        candidates.share_pct
-    from candidates
-    left join blocked on candidates.snapshot_month = blocked.snapshot_month
-    where blocked.snapshot_month is null
-
-),
-
-known as (
-
-    select * from passing
-    union all
-    select
-        published.snapshot_month,
-        published.customer_segment,
-        published.share_pct
-    from published
-    left join (select distinct snapshot_month from passing) as replaced
-        on published.snapshot_month = replaced.snapshot_month
-    where replaced.snapshot_month is null
-
-),
-
-baseline_months as (
-
-    select
-        asked.snapshot_month,
-        known_months.snapshot_month as baseline_month
-    from (select distinct snapshot_month from candidates) as asked
-    inner join (select distinct snapshot_month from known) as known_months
-        on asked.snapshot_month > known_months.snapshot_month
-    qualify
-        row_number() over (partition by asked.snapshot_month order by known_months.snapshot_month desc)
-        <= {{ var('audits').drift_baseline_months }}
-
-),
-
-baseline as (
-
-    select
-        compared_with.snapshot_month,
-        candidates.customer_segment,
-        sum(coalesce(known.share_pct, 0)) / nullif(cast(max(compared_with.months_before) as double), 0) as share_pct
-    from (
-        select
-            snapshot_month,
-            baseline_month,
-            count(*) over (partition by snapshot_month) as months_before
-        from baseline_months
-    ) as compared_with
-    inner join candidates on compared_with.snapshot_month = candidates.snapshot_month
-    left join known
-        on
-            compared_with.baseline_month = known.snapshot_month
-            and candidates.customer_segment = known.customer_segment
-    group by compared_with.snapshot_month, candidates.customer_segment
-
-),
-
--- An empty bin counts as a hundredth of a percent, so that its logarithm exists; both sides alike, so that the
--- same shares always give 0.
-compared as (
-
-    select
-        candidates.snapshot_month,
-        candidates.share_pct - baseline.share_pct as change_points,
-        case when candidates.share_pct < 0.01 then 0.01 else candidates.share_pct end / 100 as share,
-        case when baseline.share_pct < 0.01 then 0.01 else baseline.share_pct end / 100 as baseline_share
-    from candidates
-    left join baseline
-        on
-            candidates.snapshot_month = baseline.snapshot_month
-            and candidates.customer_segment = baseline.customer_segment
-
-),
-
--- Rounded: the last bit of a sum of doubles depends on the order it was added up in, and the same month has to give the
--- same row.
 drift as (
 
-    select
-        snapshot_month,
-        round(sum((share - baseline_share) * ln(share / baseline_share)), 12) as psi,
-        round(max(abs(change_points)), 9) as largest_change_points
-    from compared
-    group by snapshot_month
+    {{ drift_of('shares', 'blocked') }}
 
 ),
 
-drift_audits as (
+drift_findings as (
 
     select
         snapshot_month,
         'segment_mix_is_stable' as audit,
         cast(null as varchar) as customer_segment,
         psi as measured,
-        cast(null as double) as lower_bound,
-        cast({{ var('audits').drift_max_psi }} as double) as upper_bound,
-        case when psi > {{ var('audits').drift_max_psi }} then 1 else 0 end as failed_rows,
-        'warn' as severity
+        1 as affected_rows
     from drift
     union all
     select
@@ -551,19 +352,16 @@ drift_audits as (
         'no_segment_moved_far' as audit,
         cast(null as varchar) as customer_segment,
         largest_change_points as measured,
-        cast(null as double) as lower_bound,
-        cast({{ var('audits').drift_max_change_points }} as double) as upper_bound,
-        case when largest_change_points > {{ var('audits').drift_max_change_points }} then 1 else 0 end as failed_rows,
-        'warn' as severity
+        1 as affected_rows
     from drift
 
 ),
 
 audits as (
 
-    select * from candidate_audits
+    select * from verdicts
     union all
-    select * from drift_audits
+    {{ judged('drift_findings') }}
 
 )
 

@@ -25,6 +25,12 @@ totals as (
     from summed
     group by snapshot_month
 
+),
+
+versions as (
+
+    {{ newest_versions() }}
+
 )
 
 select
@@ -33,6 +39,8 @@ select
     cast(summed.customers as bigint) as customers,
     {{ share_pct('summed.customers', 'totals.customers') }} as share_pct,
     {{ ratio('summed.total_lifetime_value', 'summed.customers') }} as avg_lifetime_value,
-    cast(summed.total_lifetime_value as decimal(38, 2)) as total_lifetime_value
+    cast(summed.total_lifetime_value as decimal(38, 2)) as total_lifetime_value,
+    versions.content_hash
 from summed
 inner join totals on summed.snapshot_month = totals.snapshot_month
+left join versions on summed.snapshot_month = versions.snapshot_month

@@ -1,11 +1,12 @@
-{{ config(meta={'replaces': 'asked_months_and_next'}) }}
+{%- set lookahead_months = 1 %}
+{{ config(meta={'lookahead_months': lookahead_months}) }}
 
 -- A month's rows depend on the month before it, so a backfilled month also makes its successor's anew.
 with asked as (
 
     select distinct snapshot_month
     from {{ ref('customer_segment_history') }}
-    where {{ is_asked_month_or_next('snapshot_month') }}
+    where {{ is_asked_month('snapshot_month', lookahead_months) }}
 
 ),
 
@@ -59,14 +60,38 @@ moves as (
             current_customers.snapshot_month = previous_customers.snapshot_month
             and current_customers.customer_id = previous_customers.customer_id
 
+),
+
+counted as (
+
+    select
+        snapshot_month,
+        from_segment,
+        to_segment,
+        cast(count(*) as bigint) as customers,
+        cast(coalesce(sum(spend_last_90_days), 0) as decimal(38, 2)) as spend_last_90_days,
+        cast(coalesce(sum(previous_spend_last_90_days), 0) as decimal(38, 2)) as previous_spend_last_90_days
+    from moves
+    group by snapshot_month, from_segment, to_segment
+
+),
+
+versions as (
+
+    {{ newest_versions() }}
+
 )
 
 select
-    snapshot_month,
-    from_segment,
-    to_segment,
-    cast(count(*) as bigint) as customers,
-    cast(coalesce(sum(spend_last_90_days), 0) as decimal(38, 2)) as spend_last_90_days,
-    cast(coalesce(sum(previous_spend_last_90_days), 0) as decimal(38, 2)) as previous_spend_last_90_days
-from moves
-group by snapshot_month, from_segment, to_segment
+    counted.snapshot_month,
+    counted.from_segment,
+    counted.to_segment,
+    counted.customers,
+    counted.spend_last_90_days,
+    counted.previous_spend_last_90_days,
+    versions.content_hash,
+    previous_versions.content_hash as previous_content_hash
+from counted
+inner join month_pairs on counted.snapshot_month = month_pairs.snapshot_month
+left join versions on month_pairs.snapshot_month = versions.snapshot_month
+left join versions as previous_versions on month_pairs.previous_month = previous_versions.snapshot_month

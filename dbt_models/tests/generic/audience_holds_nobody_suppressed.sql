@@ -15,7 +15,10 @@ with suppressed as (
 
 contacts as (
 
-    {{ current_contacts() }}
+    select
+        customer_id,
+        mailbox
+    from {{ ref('customer_contacts') }}
 
 ),
 

@@ -1,0 +1,36 @@
+{#- The bounds as rows, from the list in segment_audits.sql. Without `at_least` or `at_most` that side is open. -#}
+{% macro bounds_as_rows(bounds) %}
+    {%- for bound in bounds %}
+    select
+        '{{ bound.audit }}' as audit,
+        '{{ bound.severity }}' as severity,
+        cast(null as varchar) as customer_segment,
+        cast({{ bound.get('at_least', 'null') }} as double) as lower_bound,
+        cast({{ bound.get('at_most', 'null') }} as double) as upper_bound
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+{% endmacro %}
+
+{#- Each finding beside its bound: what breaks it counts its affected rows; what keeps it, or measures nothing, 0. -#}
+{% macro judged(findings) %}
+    select
+        findings.snapshot_month,
+        findings.audit,
+        findings.customer_segment,
+        cast(findings.measured as double) as measured,
+        bounds.lower_bound,
+        bounds.upper_bound,
+        case
+            when findings.measured < bounds.lower_bound or findings.measured > bounds.upper_bound
+                then findings.affected_rows
+            else 0
+        end as failed_rows,
+        bounds.severity
+    from {{ findings }} as findings
+    left join bounds
+        on
+            findings.audit = bounds.audit
+            and (bounds.customer_segment is null or findings.customer_segment = bounds.customer_segment)
+{% endmacro %}

@@ -1,3 +1,0 @@
-{{ config(materialized='ephemeral') }}
-
-{{ current_contacts() }}
