@@ -35,6 +35,12 @@ ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse-battery"
 
 
+@pytest.fixture(autouse=True)
+def the_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here it is what is tested; everything else may run with it switched off."""
+    monkeypatch.delenv("PYTHON_DOTENV_DISABLED", raising=False)
+
+
 def refusal(**given: str) -> str:
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment(given)
