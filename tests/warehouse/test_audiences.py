@@ -23,13 +23,12 @@ import pytest
 import yaml
 from scipy import stats
 
-from segmentation_assets.dbt.project import project_dir
-from segmentation_assets.rules.load import Campaign, load_rules
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.rules.load import Campaign
 from tests.support.published_months import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
-RULES = load_rules(project_dir())
-
+RULES = Project.load().rules
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
 AUDIENCES = "path:models/audiences"
 CAMPAIGNS = {campaign.name: campaign for campaign in RULES.campaigns}

@@ -16,16 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from segmentation_assets.assets.exports import export_month
-from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.audience import refuse_unpublished
 from segmentation_assets.exports.store import ExportError, ExportStore
-from segmentation_assets.rules.load import load_rules
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
-RULES = load_rules(project_dir())
-
+RULES = Project.load().rules
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
 CAMPAIGNS = [campaign.name for campaign in RULES.campaigns]
 

@@ -18,15 +18,13 @@ import pytest
 
 from segmentation_assets.dbt import metadata as asset_numbers
 from segmentation_assets.dbt.columns import LINEAGE, SCHEMA
-from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.rules.load import load_rules
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_by_job import MONTHS, NEWEST, Published
 from tests.support.warehouse_fixture import Pipeline
 
-RULES = load_rules(project_dir())
-
+RULES = Project.load().rules
 EXPORTS = [f"activation/export_{campaign.name}" for campaign in RULES.campaigns]
 REPORT = "activation/segment_report"
 # Filled in the transaction that replaces a month of the history, after their own materialisation: observed there.

@@ -13,15 +13,14 @@ import dagster as dg
 import pytest
 from scipy import stats
 
-from segmentation_assets.dbt.project import project_dir
-from segmentation_assets.rules.load import load_rules
+from segmentation_assets.dbt.project import Project
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
-RULES = load_rules(project_dir())
-
+RULES = Project.load().rules
 AUGUST = date(2025, 8, 1)
 START, END = date(2025, 9, 1), date(2025, 9, 1) + timedelta(days=90)
+RULES = Project.load().rules
 OUTCOMES = ["gold/campaign_outcome_groups", "gold/campaign_outcomes"]
 CHECK = "holdout_split_is_as_planned"
 
