@@ -226,8 +226,13 @@ def ui() -> int:
     """Dagster on http://127.0.0.1:3000."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
+    from segmentation_assets.settings import Settings, anchor_paths
 
-    dagster_home()
+    home = dagster_home()
+    # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
+    # environment had holds: Dagster runs where there is none.
+    anchor_paths(Settings.from_environment())
+    os.chdir(home)
     terminal.say("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
     dagster_dev = ["-m", "dagster", "dev", "-m", "segmentation_assets.definitions"]
     os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", "3000"])
