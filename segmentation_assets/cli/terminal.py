@@ -43,7 +43,9 @@ def error(text: str) -> None:
 
 
 def _print(to: Console, what: RenderableType) -> None:
-    to.print(what, width=None if to.is_terminal else UNWRAPPED)
+    if not to.is_terminal:
+        to.width = UNWRAPPED  # a width named in `print` is cut to the console's own
+    to.print(what)
 
 
 @contextmanager
