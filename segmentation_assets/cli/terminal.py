@@ -44,7 +44,7 @@ def error(text: str) -> None:
 
 def _print(to: Console, what: RenderableType) -> None:
     if not to.is_terminal:
-        to.width = UNWRAPPED  # a width named in `print` is cut to the console's own
+        to.width = UNWRAPPED
     to.print(what)
 
 
