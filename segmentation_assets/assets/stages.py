@@ -47,7 +47,7 @@ def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
     def staging(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(warehouse)
+        refuse_broken_source(project, warehouse)
         # The views know no month, but the tests of the facts look at those of the run. Without any, as when the views
         # are materialised alone, there is nothing to look at.
         months = [date.fromisoformat(month) for month in months_of_run(context.run)] or [date(2000, 1, 1)]
@@ -55,14 +55,14 @@ def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
             yield from build(context, dbt, warehouse, translator, (months[0], months[-1]))
         except DagsterDbtCliRuntimeError:
             # A broken contract also fails tests of the facts; say it in words.
-            refuse_broken_source(warehouse, (months[0], months[-1]))
+            refuse_broken_source(project, warehouse, (months[0], months[-1]))
             raise
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
     def candidate(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(warehouse, asked_months(context))
+        refuse_broken_source(project, warehouse, asked_months(context))
         yield from build(context, dbt, warehouse, translator, asked_months(context))
 
     @dbt_assets(select="config.group:segments_published", name="publication", **monthly)
@@ -183,7 +183,7 @@ class MaterializationNumbers:
                     yield dg.AssetObservation(key, partition=str(month), metadata=numbers)
 
 
-def refuse_broken_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
+def refuse_broken_source(project: Project, warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     with as_failure():
-        check_source(warehouse, months)
+        check_source(warehouse, project.rules, months)
