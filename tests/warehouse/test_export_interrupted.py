@@ -8,6 +8,7 @@ remains that stay for ever or stop the next export, and a replaced version that 
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -87,11 +88,14 @@ def cut_off_at(touch: int, root: Path, action: Callable[[], object]) -> bool:
 
 def cuts(path: Path, *before: tuple[str, ...]) -> Iterator[tuple[ExportStore, dict[str, Any] | None, Version]]:
     """The store after each cut, the manifest from before, and the version that was being written."""
+    prepared = ExportStore(str(path / "prepared"))
+    for customers in before:
+        export(prepared, version(prepared, *customers))
     for touch in range(1, 1000):
         root = path / str(touch)
         store = ExportStore(str(root))
-        for customers in before:
-            export(store, version(store, *customers))
+        if before:
+            shutil.copytree(prepared.uri, root)
         old = store.manifest(CAMPAIGN, MONTH)
         new = version(store, "B", "C")
         if not cut_off_at(touch, root, lambda store=store, new=new: export(store, new)):
@@ -117,7 +121,6 @@ def assert_whole(store: ExportStore, manifest: dict[str, Any]) -> None:
     [
         pytest.param((), id="first export"),
         pytest.param((("A", "B"),), id="second"),
-        pytest.param((("A",), ("A", "B")), id="third"),
         pytest.param((("B", "C"), ("A", "B")), id="one that was replaced before"),
     ],
 )
@@ -161,9 +164,11 @@ def three_versions(root: Path) -> tuple[ExportStore, list[str]]:
 
 
 def test_a_sweep_that_is_cut_off_is_completed_by_the_next(tmp_path: Path) -> None:
+    prepared, names = three_versions(tmp_path / "prepared")
     for touch in range(1, 1000):
         root = tmp_path / str(touch)
-        store, names = three_versions(root)
+        store = ExportStore(str(root))
+        shutil.copytree(prepared.uri, root)
         later = MONDAY + KEEP + timedelta(days=2)
         went_on = cut_off_at(touch, root, lambda store=store, later=later: store.sweep(CAMPAIGN, later, KEEP))
         manifest = store.manifest(CAMPAIGN, MONTH)
