@@ -16,9 +16,8 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 from segmentation_assets.assets import stages
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt
-from segmentation_assets.definitions import build_defs
 from segmentation_assets.dbt.translator import SegmentationTranslator
-from segmentation_assets.settings import Settings
+from segmentation_assets.definitions import build_defs
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Warehouse
 

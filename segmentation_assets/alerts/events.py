@@ -1,4 +1,4 @@
-"""What happened that somebody has to hear of, read from Dagster's own records.
+"""Collects alertable events from Dagster's storage: failed checks, runs and ticks, missed and overdue months.
 
 Runs are polled by when they changed, with an overlap, and read once they have finished. Dagster's run-failure sensors
 move on before they know that a message arrived, and never fire for a check that fails in a run that succeeds. The event
@@ -21,8 +21,8 @@ from segmentation_assets.months import FINISHED, months_of_run
 
 # Longer than the clocks of two machines differ, and than a run's last write takes to be seen.
 OVERLAP_SECONDS = 3600
-# On the first look ever, what failed since yesterday is still news; on any later one, all since the look before.
-FIRST_LOOK_SECONDS = 86400
+# At the first tick ever, what failed since yesterday is still news; at any later one, all since the tick before.
+FIRST_TICK_SECONDS = 86400
 # Runs with this tag are nobody's news: whoever started one sits in front of it.
 NO_ALERTS = "segmentation/no_alerts"
 _READ = {
@@ -38,7 +38,7 @@ def collect(outbox: Outbox, partitioned: frozenset[dg.AssetCheckKey] | None = No
     `partitioned` are the checks that are of months: where a range run evaluates one once, it stands for each month.
     """
     instance, now = outbox.instance, time.time() if now is None else now
-    since = now - FIRST_LOOK_SECONDS if outbox.watermark is None else outbox.watermark - OVERLAP_SECONDS
+    since = now - FIRST_TICK_SECONDS if outbox.watermark is None else outbox.watermark - OVERLAP_SECONDS
     added = 0
     records = instance.get_run_records(
         dg.RunsFilter(updated_after=datetime.fromtimestamp(since, tz=UTC), statuses=list(FINISHED))
@@ -52,7 +52,7 @@ def collect(outbox: Outbox, partitioned: frozenset[dg.AssetCheckKey] | None = No
     for alert in [*of_ticks(instance, since), *of_months(outbox)]:
         added += outbox.add(alert)
     outbox.watermark = now
-    # A run that changed before the next look's horizon is not listed again.
+    # A run that changed before the next tick's horizon is not listed again.
     outbox.read_runs = {key: at for key, at in outbox.read_runs.items() if at >= now - 2 * OVERLAP_SECONDS}
     outbox.save()
     return added

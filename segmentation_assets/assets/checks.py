@@ -10,7 +10,7 @@ from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch
 
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.publication import audits
+from segmentation_assets.publication import audits, findings
 from segmentation_assets.report import share_chart
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -68,30 +68,33 @@ def result(
     stops: bool,
 ) -> dg.AssetCheckResult:
     """One result over all months of the run. No audit rows at all is a failure, never a pass."""
-    failures = [row for row in rows if not row["passed"] and row["accepted_by"] is None]
-    accepted = [row for row in rows if not row["passed"] and row["accepted_by"] is not None]
-    passed = bool(rows) and not failures
-    sentences = [audits.failure_sentence(row) for row in failures]
-    description = (
-        audit.meaning if passed else "\n".join([*(sentences or ["There are no audits for this month."]), audit.advice])
-    )
-    if accepted:
-        description += "\n" + "\n".join(
-            f"Accepted by {row['accepted_by']} ({row['reason']}): {audits.failure_sentence(row)}" for row in accepted
-        )
+    failures = findings.failures(rows)
     return dg.AssetCheckResult(
         check_name=audit.name,
         asset_key=CANDIDATE,
-        passed=passed,
+        passed=bool(rows) and not failures,
         severity=dg.AssetCheckSeverity.ERROR if audit.is_blocking and stops else dg.AssetCheckSeverity.WARN,
-        description=description,
+        description=description(audit, rows),
         metadata={
-            "failed_months": ", ".join(sorted({str(row["snapshot_month"]) for row in failures})) or "none",
+            "failed_months": ", ".join(sorted({finding.month for finding in failures})) or "none",
+            **findings.to_metadata(failures),
             "segments": shares_table(shares),
             "shares": picture,
             **measured(rows),
         },
     )
+
+
+def description(audit: audits.Audit, rows: Sequence[dict[str, Any]]) -> str:
+    """What the Dagster UI says of the check: what failed and what to do, else what it means that it passed."""
+    failures = findings.failures(rows)
+    if rows and not failures:
+        lines = [audit.meaning]
+    elif failures:
+        lines = [*(finding.sentence for finding in failures), audit.advice]
+    else:
+        lines = ["There are no audits for this month.", audit.advice]
+    return "\n".join([*lines, *(finding.acceptance for finding in findings.accepted(rows))])
 
 
 def measured(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -113,15 +116,16 @@ def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows:
     """
     evaluations = []
     for month, month_rows in groupby(rows, key=lambda row: str(row["snapshot_month"])):
-        failures = [row for row in month_rows if not row["passed"] and row["accepted_by"] is None]
+        failures = findings.failures(list(month_rows))
         evaluations.append(
             dg.AssetCheckEvaluation(
                 asset_key=CANDIDATE,
                 check_name=audit.name,
                 passed=not failures,
                 severity=dg.AssetCheckSeverity.ERROR if audit.is_blocking else dg.AssetCheckSeverity.WARN,
-                description="\n".join(audits.failure_sentence(row) for row in failures) or audit.meaning,
+                description="\n".join(finding.sentence for finding in failures) or audit.meaning,
                 partition=month,
+                metadata=findings.to_metadata(failures),
             )
         )
     record(context, evaluations)

@@ -1,6 +1,6 @@
 """One asset per campaign: the files marketing picks up.
 
-Whom they name is read in exports/audience.py, what they hold is in files.py there, where they lie in store.py.
+Whom they name is read in exports/audience.py, what they hold is in files.py, where they lie in store.py there.
 Logs, metadata and errors carry counts only, never an address.
 """
 
@@ -88,7 +88,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
             stale = stale_months(exports, campaign.name, months[-1])
         if stale:
             told[months[-1]]["stale_months"] = ", ".join(map(str, stale))
-            context.log.warning(f"added.csv and removed.csv of {stale_words(stale)}")
+            context.log.warning(f"added.csv and removed.csv of {stale_message(stale)}")
         told[months[-1]]["replaced_versions_removed"] = removed
         for month, metadata in told.items():
             context.add_asset_metadata({**metadata, **columns}, asset_key=key, partition_key=str(month))
@@ -165,7 +165,7 @@ def stale_months(store: ExportStore, campaign: str, after: date) -> list[date]:
     ]
 
 
-def stale_words(stale: Sequence[date]) -> str:
+def stale_message(stale: Sequence[date]) -> str:
     months = ", ".join(map(str, stale))
     return (
         f"{months} no longer lead from the list before: export {'it' if len(stale) == 1 else 'them'} again, in order."

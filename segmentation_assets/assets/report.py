@@ -1,6 +1,6 @@
 """The month's report: one HTML file beside the exports.
 
-What it says is in report_data.py, how it looks in report_page.py and report_pictures.py.
+What it says is in report/data.py, how it looks in page.py and charts.py there.
 """
 
 import base64

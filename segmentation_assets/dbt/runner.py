@@ -3,13 +3,14 @@
 The stock DbtCliResource starts dbt in a process of its own, which costs 17-30 s per call. Here `dbtRunner` runs in a
 thread and hands its events, in the JSON that dbt would have printed, to dagster-dbt's own DbtCliInvocation, which turns
 them into materialisations and check results. This is the only module that reaches into private parts of dagster-dbt and
-dbt; the versions are pinned and tests/warehouse/test_dbt_in_process.py compares its events with the stock resource's.
+dbt; the versions are pinned and tests/system/test_dbt_in_process.py compares its events with the stock resource's.
 """
 
 import json
 import queue
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,9 +176,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         # `buildable`: a test runs with the last of the models it reads, not with each of them.
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
         with warehouse.exclusive(), project.environment(), variables_set(selection):
-            from dbt.adapters.factory import reset_adapters
-
-            reset_adapters()
+            close_connections()
             process = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
             invocation = DbtCliInvocation(
                 process=cast("subprocess.Popen[bytes]", process),
@@ -197,7 +196,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             finally:
                 process.stdout.closed = True
                 process.wait()
-                _close_connections()
+                close_connections()
                 _prune(artifacts.parent)
 
 
@@ -214,7 +213,6 @@ def run_models(
     `schema_prefix` is put in front of the schema of every model, never of a source. `variables` replace those of the
     project as far as they are named. Raises DbtRunError.
     """
-    from dbt.adapters.factory import reset_adapters
     from dbt.cli.main import dbtRunner
 
     arguments = [
@@ -222,11 +220,11 @@ def run_models(
         *project.vars_arguments({**variables, "schema_prefix": schema_prefix}), "--select", *select,
     ]  # fmt: skip
     with warehouse.exclusive(), project.environment():
-        reset_adapters()
+        close_connections()
         try:
             result = dbtRunner(manifest=_renamed_manifest(project, schema_prefix)).invoke(arguments)
         finally:
-            _close_connections()
+            close_connections()
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception  # an interrupt, which dbt hands back like an error of its own
     if result.exception is not None:
@@ -250,16 +248,24 @@ def _renamed_manifest(project: Project, schema_prefix: str) -> Any:
     return manifest
 
 
-def _close_connections() -> None:
-    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own."""
+def close_connections() -> None:
+    """Frees the DuckDB file, and lets the next build in this process begin with an adapter of its own.
+
+    dbt-duckdb forgets its connection and leaves the closing to the garbage collector. Until that comes, a cursor that
+    some thread still holds keeps the file open and the last tables in its write-ahead log: a copy of the file lacks
+    them, and nobody opens it under another configuration. Closed, the connection closes its cursors too.
+    """
     from dbt.adapters.factory import FACTORY, reset_adapters
 
     for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
         adapter.cleanup_connections()
-        close = getattr(type(adapter.connections), "close_all_connections", None)
-        if close is not None:
-            close()
     reset_adapters()
+    duckdb_connections = sys.modules.get("dbt.adapters.duckdb.connections")
+    if duckdb_connections is not None:
+        manager = duckdb_connections.DuckDBConnectionManager
+        if manager._ENV is not None:  # `env()` raises where there is none
+            manager._ENV.close()
+        manager.close_all_connections()
 
 
 def stream(

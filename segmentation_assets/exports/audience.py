@@ -1,4 +1,4 @@
-"""Whom a campaign is sent to in a month, as an export reads it from the warehouse. It writes nothing."""
+"""Reads one campaign's audience for one month from the warehouse, for its export. It writes nothing."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date

@@ -1,4 +1,4 @@
-"""Where exports lie: a folder or an object store, any fsspec address. What is in a file is in export_files.py.
+"""Where exports lie: a folder or an object store, any fsspec address. What is in a file is in files.py.
 
     <uri>/<campaign>/<month>/<version>/full.csv ...
     <uri>/<campaign>/<month>/manifest.json

@@ -9,7 +9,7 @@ from datetime import date
 import dagster as dg
 
 from segmentation_assets.months import months_between
-from segmentation_assets.publication import audits, published
+from segmentation_assets.publication import audits, findings, published
 from segmentation_assets.warehouse.session import Warehouse
 
 
@@ -18,7 +18,7 @@ def refuse_blocked(warehouse: Warehouse, months: tuple[date, date]) -> None:
     with warehouse.session() as session:
         rows = audits.month_audits(session, *months)
     if any(audits.is_blocking_failure(row) for row in rows):
-        raise dg.Failure(description=audits.refusal(rows), allow_retries=False)
+        raise dg.Failure(description=findings.refusal(rows), allow_retries=False)
 
 
 def refuse_unpublished(warehouse: Warehouse, months: tuple[date, date]) -> None:

@@ -61,6 +61,17 @@ def newest_version(session: Session, month: date) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
+def newest_versions(session: Session, first: date, last: date) -> dict[date, dict[str, Any]]:
+    """The newest row of segment_publications of every published month from `first` to `last`, both included."""
+    if not table_exists(session, GOLD, LOG):
+        return {}
+    rows = session.rows(
+        f"select * from {GOLD}.{LOG} where snapshot_month between ? and ? order by snapshot_month, version",
+        (first, last),
+    )
+    return {row["snapshot_month"]: row for row in rows}
+
+
 def versions(session: Session) -> dict[date, int]:
     """The number of the newest version of every published month."""
     rows = session.rows(f"select snapshot_month, max(version) as version from {GOLD}.{LOG} group by snapshot_month")

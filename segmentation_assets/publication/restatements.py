@@ -1,4 +1,4 @@
-"""Published months that are no longer what their facts make of them: which they are, and what a new version changed.
+"""Published months that no longer match their facts: which they are, and what a new version changed.
 
 The audit `rollup_equals_the_facts` looks back from a month that is being computed. This looks at all of history, and at
 the published months themselves: a run that was stopped between the rollup and publication, or one of an old month
@@ -37,7 +37,7 @@ class Restatement:
     def rollup_from(self) -> date | None:
         return min(self.changed, default=None)
 
-    def words(self) -> list[str]:
+    def message(self) -> list[str]:
         lines = [
             f"{month}: the facts hold {count:+,} transactions and {spend:+,.2f} of spend against the rollup."
             if count or spend
@@ -91,10 +91,10 @@ def outdated_months(session: Session) -> list[date]:
 def changes(session: Session, before: Mapping[date, int]) -> list[str]:
     """Each month with a newer version than `before` names, in words: how many customers moved, and where."""
     return [line for month, version in sorted(published.versions(session).items()) if version > before.get(month, 0)
-            for line in _words(session, month, version)]  # fmt: skip
+            for line in _message(session, month, version)]  # fmt: skip
 
 
-def _words(session: Session, month: date, version: int) -> Iterator[str]:
+def _message(session: Session, month: date, version: int) -> Iterator[str]:
     rows = session.rows(
         f"select from_segment, to_segment, customers from {GOLD}.segment_restatements"
         " where snapshot_month = ? and version = ? order by customers desc, from_segment, to_segment",

@@ -1,4 +1,4 @@
-"""Published months computed again under changed rules, beside what is published, and the two compared.
+"""Dry run of published months under other rules, and its comparison with what is published.
 
 The SQL is the pipeline's own: the same dbt models with other vars, in schemas of their own that stand only meanwhile
 (the var schema_prefix). No table, view or file that anybody reads is touched. What a person may write as a change is in

@@ -22,7 +22,7 @@ from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.publication import restatements
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
-from tests.support.command_line import segmentation
+from tests.support.command_line import in_process
 from tests.support.published_months import (
     CANDIDATE_AND_PUBLISHED,
     CANDIDATE_ASSETS,
@@ -70,7 +70,7 @@ def copy(file: Path, folder: Path) -> Iterator[Pipeline]:
 
 def restate(folder: Path) -> tuple[int, str, str]:
     """`make restate` on the folder's warehouse."""
-    return segmentation(
+    return in_process(
         folder,
         "restate",
         SEGMENTATION_SOURCE="warehouse",
@@ -277,7 +277,9 @@ def test_a_category_that_was_corrected_differs_too(published: Pipeline) -> None:
     assert found is not None
     ((month, difference),) = found.changed.items()
     assert difference == (0, 0)
-    assert f"{month}: count and spend of the facts are those of the rollup, their categories are not." in found.words()
+    assert (
+        f"{month}: count and spend of the facts are those of the rollup, their categories are not." in found.message()
+    )
 
 
 def test_a_month_and_its_restatement_are_written_together_or_not_at_all(published: Pipeline) -> None:
@@ -294,7 +296,7 @@ def test_a_month_and_its_restatement_are_written_together_or_not_at_all(publishe
 
 
 def test_nothing_published_is_one_line(tmp_path: Path) -> None:
-    code, out, err = segmentation(tmp_path, "restate", SEGMENTATION_SOURCE="warehouse")
+    code, out, err = in_process(tmp_path, "restate", SEGMENTATION_SOURCE="warehouse")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert line.startswith("error: There is no DuckDB file at ")
