@@ -30,16 +30,10 @@ from segmentation_assets.warehouse.session import Warehouse
 Question = Callable[[Warehouse, MonthRange], None]
 
 
-def refuse_broken_source(warehouse: Warehouse, months: MonthRange | None = None) -> None:
+def refuse_broken_source(project: Project, warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     with as_failure():
-        check_source(warehouse, months)
-
-
-def refuse_broken_tables(warehouse: Warehouse, months: MonthRange) -> None:
-    """The source without its facts: dbt's tests of the views look at those of the run."""
-    del months
-    refuse_broken_source(warehouse)
+        check_source(warehouse, project.rules, months)
 
 
 @dataclass(frozen=True)
@@ -55,20 +49,34 @@ class Stage:
     is_monthly: bool = True
 
 
-STAGES = (
-    # A broken contract also fails tests of the facts.
-    Stage("staging", "path:models/staging", refuse_broken_tables, on_failure=refuse_broken_source, is_monthly=False),
-    Stage("candidate", "path:models/metrics config.group:segments_candidate", refuse_broken_source),
-    # What the gate holds back also fails a dbt test.
-    Stage("publication", "config.group:segments_published", on_failure=refuse_blocked, after=refuse_unpublished),
-    Stage("audiences", "path:models/audiences", refuse_empty_audiences),
-    Stage("insights", "path:models/insights"),
-)
+def stages(project: Project) -> tuple[Stage, ...]:
+    def source_is_whole(warehouse: Warehouse, months: MonthRange) -> None:
+        refuse_broken_source(project, warehouse, months)
+
+    def source_is_whole_but_for_its_facts(warehouse: Warehouse, months: MonthRange) -> None:
+        del months  # dbt's tests of the views look at those of the run
+        refuse_broken_source(project, warehouse)
+
+    return (
+        # A broken contract also fails tests of the facts.
+        Stage(
+            "staging",
+            "path:models/staging",
+            before=source_is_whole_but_for_its_facts,
+            on_failure=source_is_whole,
+            is_monthly=False,
+        ),
+        Stage("candidate", "path:models/metrics config.group:segments_candidate", before=source_is_whole),
+        # What the gate holds back also fails a dbt test.
+        Stage("publication", "config.group:segments_published", on_failure=refuse_blocked, after=refuse_unpublished),
+        Stage("audiences", "path:models/audiences", before=refuse_empty_audiences),
+        Stage("insights", "path:models/insights"),
+    )
 
 
 def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
     translator = SegmentationTranslator(project)
-    return [assets_of(stage, translator) for stage in STAGES]
+    return [assets_of(stage, translator) for stage in stages(project)]
 
 
 def assets_of(stage: Stage, translator: SegmentationTranslator) -> dg.AssetsDefinition:

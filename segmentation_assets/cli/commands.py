@@ -98,11 +98,12 @@ def restate() -> int:
     from segmentation_assets.publication import migration, published, restatements
     from segmentation_assets.warehouse.session import warehouse
 
+    project = Project.load()
     with warehouse().session(read_only=True) as session:
         published.required_months(session)
     with terminal.working("Comparing the published months with their facts ..."):
-        check_source(warehouse())
-        migration.bring_up_to_date(warehouse(), Project.load())
+        check_source(warehouse(), project.rules)
+        migration.bring_up_to_date(warehouse(), project)
         with warehouse().session(read_only=True) as session:
             found = restatements.find(session)
             before = published.versions(session)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from segmentation_assets.exports.addresses import GOOGLES_OWN
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.months import MonthRange
@@ -67,6 +68,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
     assert publication is not None  # of which the audience was found to be
     return Audience(
         campaign=campaign.name,
+        audience_code=campaign.audience_code,
         segment=campaign.segment,
         month=month,
         schema=schema,
@@ -77,6 +79,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
         ),
+        closed=closed_addresses(session, campaign, month),
     )
 
 
@@ -135,6 +138,25 @@ def suppression(session: Session) -> str:
                 from {SILVER}.customer_contacts
                 where mailbox is not null and customer_id in ({suppressed})
             )"""
+
+
+def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[str]:
+    """Addresses of who is held out or has objected, of those that Google knows by more than one spelling.
+
+    Any address that they ever had: to leave out one too many is harmless.
+    """
+    ours = " or ".join(f"contains(lower(email), '@{domain}')" for domain in GOOGLES_OWN)
+    query = (
+        f"select email from {GOLD}.audience_{campaign.name}"
+        f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
+    )
+    schema = Settings.from_environment().source_schema
+    if table_exists(session, schema, "marketing_suppressions"):
+        query += (
+            f" union select email from {SILVER}.stg_customers"
+            f" where customer_id in (select customer_id from {schema}.marketing_suppressions) and ({ours})"
+        )
+    return [row["email"] for row in session.rows(query, (month,))]
 
 
 def audits_passed(rows: Sequence[Mapping[str, Any]], verdict: str) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 
 from segmentation_assets.months import MonthRange
 from segmentation_assets.sources import SourceError
+from segmentation_assets.sources.formulas import ids_that_run
 from segmentation_assets.warehouse.session import Session
 
 INTEGER = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "NUMBER", "FIXED")
@@ -62,7 +63,13 @@ NEVER_NULL = {
 UNIQUE = {"dim_customer": "customer_key", "dim_merchant_category": "category_key"}
 
 
-def check(session: Session, schema: str, before: date, months: MonthRange | None = None) -> None:
+def check(
+    session: Session,
+    schema: str,
+    before: date,
+    months: MonthRange | None = None,
+    allow_formula_ids: bool = False,
+) -> None:
     """Raises SourceError with one line per finding: table, column, expected and found.
 
     Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Facts that are
@@ -80,6 +87,7 @@ def check(session: Session, schema: str, before: date, months: MonthRange | None
     ]
     if not problems:
         problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
+        problems += [] if allow_formula_ids else _formula_ids(session, schema)
     if not problems and months:
         problems = list(_repeated_facts(session, schema, months))
     if problems:
@@ -129,6 +137,16 @@ def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
         if row["n"] > row["keys"]:
             found = f"{row['keys']:,} keys in {row['n']:,} rows"
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
+
+
+def _formula_ids(session: Session, schema: str) -> Iterator[str]:
+    """A key goes into the export files as it is, and a spreadsheet would run this one."""
+    if ids := ids_that_run(session, schema, "dim_customer", "customer_id"):
+        yield (
+            f"- dim_customer.customer_id: expected ids that no spreadsheet runs, found {ids:,} that begin with = or @,"
+            " or call something after + or -; give these customers other ids, or set allow_formula_ids: true under"
+            " exports in the rules."
+        )
 
 
 def _repeated_facts(session: Session, schema: str, months: MonthRange) -> Iterator[str]:

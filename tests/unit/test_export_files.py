@@ -59,6 +59,7 @@ def member(rank: int, customer_id: str, **given: Any) -> dict[str, Any]:
 def audience(*rows: dict[str, Any]) -> Audience:
     return Audience(
         campaign="churn_prevention",
+        audience_code="audience-1a2b3c",
         segment="Declining",
         month=NOVEMBER,
         schema=SCHEMA,

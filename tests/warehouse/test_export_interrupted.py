@@ -31,6 +31,7 @@ Version = tuple[dict[str, bytes], dict[str, Any]]
 def audience(*customers: str) -> Audience:
     return Audience(
         campaign=CAMPAIGN,
+        audience_code="audience-1a2b3c",
         segment="High-Value Travelers",
         month=MONTH,
         schema=SCHEMA,
