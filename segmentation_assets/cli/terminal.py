@@ -43,7 +43,9 @@ def error(text: str) -> None:
 
 
 def _print(to: Console, what: RenderableType) -> None:
-    to.print(what, width=None if to.is_terminal else UNWRAPPED)
+    if not to.is_terminal:
+        to.width = UNWRAPPED
+    to.print(what)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ A run that has the warehouse open is left alone: a look that cannot be had is ha
 from datetime import date, timedelta
 
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.months import as_of_date
+from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.publication import audits
 from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.catalog import SILVER, table_exists
@@ -48,7 +48,6 @@ def only_facts_were_missing(session: Session, month: date) -> bool:
         return False
     if not table_exists(session, SILVER, "segment_audit_verdicts"):
         return True  # it ran under an earlier version, and what held it back shows only when it runs again
-    blocking: set[str] = {
-        row["audit"] for row in audits.month_audits(session, month, month) if audits.is_blocking_failure(row)
-    }
+    rows = audits.month_audits(session, MonthRange.single(month))
+    blocking: set[str] = {row["audit"] for row in rows if audits.is_blocking_failure(row)}
     return blocking == {ARRIVAL}

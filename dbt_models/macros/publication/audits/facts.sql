@@ -1,8 +1,8 @@
 {#- Do the facts and the rollup agree? The facts are read once more, apart from the rollup that is proved with them: the
     audit asks it of the window of the months that are computed, the view rollup_differences of all history. -#}
 
-{#- One row per day with approved facts. They are read apart from the rollup, and the categories are looked up afresh, so
-    that a category that changed its group since the rollup shows as a difference. `first_day` limits the bare date
+{#- One row per day with approved facts. They are read apart from the rollup, and the categories are looked up afresh,
+    so that a category that changed its group since the rollup shows as a difference. `first_day` limits the bare date
     column, which is what prunes the facts. -#}
 {% macro facts_by_day(first_day=none) %}
     select
@@ -35,10 +35,10 @@
     group by by_day_and_category.transaction_date
 {% endmacro %}
 
-{#- One row per calendar month in which `facts` (facts_by_day) and `rollup` (customer_period_spend) differ: what the facts
-    hold beyond the rollup, negative where they hold less. One side is taken from the other in a union rather than in a
-    join: a condition on calendar_month then reaches both tables. Whole cents: where sums of money come back as doubles,
-    they differ by the order they were added up in. -#}
+{#- One row per calendar month in which `facts` (facts_by_day) and `rollup` (customer_period_spend) differ: what the
+    facts hold beyond the rollup, negative where they hold less. One side is taken from the other in a union rather than
+    in a join: a condition on calendar_month then reaches both tables. Whole cents: where sums of money come back as
+    doubles, they differ by the order they were added up in. -#}
 {% macro rollup_differences(facts, rollup) %}
     select
         calendar_month,
