@@ -199,7 +199,7 @@ def test_a_start_that_leaves_no_month_is_one_line(start: str, source: str, newes
         for asked in (
             lambda: source_bounds(settings),
             lambda: monthly_partitions(settings),
-            lambda: check_months(MonthRange.single(date(2025, 11, 1)), settings),
+            lambda: check_months(MonthRange(date(2025, 11, 1), date(2025, 11, 1)), settings),
         ):
             with pytest.raises(SettingsError) as refused:
                 asked()
