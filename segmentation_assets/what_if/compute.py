@@ -223,7 +223,7 @@ def category_groups_hash(of: Rules) -> str:
     """
     noted = {
         "category_groups": of.raw["category_groups"],
-        "columns": ["amount_squares", "min_amount", "max_amount"],
+        "columns": ["customer_key", "amount_squares", "min_amount", "max_amount", "facts_hash"],
     }
     return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 

@@ -29,6 +29,12 @@
     {% set asked = asked_month_list() %}
     {% set from = parse_month(var('rollup_from', none) or asked[0], 'rollup_from') %}
     {% set upper = month_after(asked[-1]) %}
+    {% if execute and not batch and existing_in_another_shape() %}
+        {% do log(
+            this.name ~ " was made by an earlier version, in another shape: all facts before "
+            ~ upper ~ " are rolled up anew.", info=true
+        ) %}
+    {% endif %}
     {% set present = months_in_rollup(upper, batch) if execute and is_incremental() else [] %}
     {% if not present %}
         {{ return(column ~ " < " ~ date_literal(upper)) }}
@@ -62,11 +68,16 @@
     {{ return(months) }}
 {% endmacro %}
 
-{#- What a row of the rollup was made under. `columns` names those added since the first rollup: whoever adds another
-    adds it here, and every rollup made before is made anew, in the very next run. -#}
+{#- Columns of the rollup that an earlier one may have had otherwise, or not at all: whoever adds another adds it here, and
+    every rollup made before is made anew, in the very next run. -#}
+{% macro rollup_columns() %}
+    {{ return(['customer_key', 'amount_squares', 'min_amount', 'max_amount', 'facts_hash']) }}
+{% endmacro %}
+
+{#- What a row of the rollup was made under. -#}
 {% macro category_groups_hash() %}
     {{ return(local_md5(tojson(
-        {'category_groups': var('category_groups'), 'columns': ['amount_squares', 'min_amount', 'max_amount']},
+        {'category_groups': var('category_groups'), 'columns': rollup_columns()},
         sort_keys=true
     ))) }}
 {% endmacro %}

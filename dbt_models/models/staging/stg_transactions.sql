@@ -16,6 +16,6 @@ select
     customer_key,
     merchant_category_key as category_key,
     cast(transaction_date as date) as transaction_date,
-    cast(transaction_amount as decimal(18, 2)) as amount
+    cast(transaction_amount as {{ money() }}) as amount
 from transactions
 where transaction_status in ({{ quoted_list(var('approved_statuses')) }})
