@@ -68,5 +68,9 @@ def tags_of_months(first: date, last: date, rollup_from: date | None = None) -> 
     return {**months, **({ROLLUP_FROM: str(rollup_from)} if rollup_from and rollup_from < first else {})}
 
 
+def rollup_from(tags: Mapping[str, str]) -> date | None:
+    return parse_month(tags[ROLLUP_FROM], ROLLUP_FROM) if ROLLUP_FROM in tags else None
+
+
 def rollup_vars(tags: Mapping[str, str]) -> dict[str, str]:
     return {"rollup_from": tags[ROLLUP_FROM]} if ROLLUP_FROM in tags else {}

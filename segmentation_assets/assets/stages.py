@@ -22,10 +22,12 @@ from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt, build_rows, model_of, stream
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import as_failure
-from segmentation_assets.months import months_between, months_of_run
+from segmentation_assets.months import as_of_date, months_between, months_of_run, rollup_from
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.publication import rollup
 from segmentation_assets.publication.gate import refuse_blocked, refuse_empty_audiences, refuse_unpublished
 from segmentation_assets.publication.migration import bring_up_to_date
+from segmentation_assets.sources.contract import Range
 from segmentation_assets.warehouse.session import Warehouse
 
 
@@ -55,15 +57,20 @@ def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
             yield from build(context, dbt, warehouse, translator, (months[0], months[-1]))
         except DagsterDbtCliRuntimeError:
             # A broken contract also fails tests of the facts; say it in words.
-            refuse_broken_source(warehouse, (months[0], months[-1]))
+            refuse_broken_source(warehouse, [(months[0], as_of_date(months[-1]))])
             raise
 
     @dbt_assets(select="path:models/metrics config.group:segments_candidate", name="candidate", **monthly)
     def candidate(
         context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[Any]:
-        refuse_broken_source(warehouse, asked_months(context))
-        yield from build(context, dbt, warehouse, translator, asked_months(context))
+        months = asked_months(context)
+        with warehouse.session() as session:
+            plan = rollup.plan(session, project.rules, *months, rollup_from(context.run.tags))
+        refuse_broken_source(warehouse, plan.ranges)
+        if plan.changed:
+            context.log.info(f"Rolled up anew, as their facts changed: {', '.join(map(str, plan.changed))}.")
+        yield from build(context, dbt, warehouse, translator, months, plan.variables())
 
     @dbt_assets(select="config.group:segments_published", name="publication", **monthly)
     def publication(
@@ -106,12 +113,13 @@ def build(
     warehouse: Warehouse,
     translator: SegmentationTranslator,
     months: tuple[date, date],
+    variables: Mapping[str, Any] | None = None,
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
     started = time.monotonic()
     with as_failure():
         bring_up_to_date(warehouse, translator.project)
-    with dbt.build(context, warehouse, months, translator) as invocation:
+    with dbt.build(context, warehouse, months, translator, variables=variables) as invocation:
         rows_of = build_rows(invocation)
         rules = translator.project.rules
         numbers = MaterializationNumbers(context, rows_of, [campaign.name for campaign in rules.campaigns], months)
@@ -183,7 +191,7 @@ class MaterializationNumbers:
                     yield dg.AssetObservation(key, partition=str(month), metadata=numbers)
 
 
-def refuse_broken_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
+def refuse_broken_source(warehouse: Warehouse, ranges: Sequence[Range] = ()) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     with as_failure():
-        check_source(warehouse, months)
+        check_source(warehouse, ranges)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract
+from segmentation_assets.sources.contract import Range
 from segmentation_assets.warehouse.duckdb import DuckDBSession
 from segmentation_assets.warehouse.session import Session, Warehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeSession
@@ -161,8 +162,8 @@ def _recorded(session: Session, schema: str) -> str | None:
     return rows[0]["comment"] if rows else None
 
 
-def check_source(warehouse: Warehouse, months: tuple[date, date] | None = None) -> None:
-    """Raises SourceError when the star schema breaks the source contract."""
+def check_source(warehouse: Warehouse, ranges: Sequence[Range] = ()) -> None:
+    """Raises SourceError when the star schema breaks the source contract; its facts are looked at in the ranges."""
     schema = Settings.from_environment().source_schema
     with warehouse.session() as session:
-        contract.check(session, schema, before=as_of_date(last_closed_month()), months=months)
+        contract.check(session, schema, before=as_of_date(last_closed_month()), ranges=ranges)

@@ -251,20 +251,26 @@ def restate_months(given: argparse.Namespace) -> int:
     with warehouse().session(read_only=True) as session:
         found = restatements.find(session)
         before = published.versions(session)
+        unowned = restatements.facts_of_nobody(session)
     if found is None:
         console.print(
             "Nothing differs: every published month is what its facts make of it. Nothing was computed.", soft_wrap=True
         )
+        if unowned:
+            errors.print("\n".join(unowned), soft_wrap=True)
         return 0
     console.print("\n".join(found.words()), soft_wrap=True)
     code = compute(found.first, found.last, found.rollup_from)
     with warehouse().session(read_only=True) as session:
         changed = restatements.changes(session, before)
         left = restatements.find(session)
+        unowned = restatements.facts_of_nobody(session)
     console.print()
     console.print("\n".join(changed or ["No published month changed."]), soft_wrap=True)
     if left is not None and left.changed:
         errors.print(f"\nFacts and rollup still differ: {restatements.months(left.changed)}. {restatements.LOST_FACTS}")
+    if unowned:
+        errors.print("\n".join(unowned), soft_wrap=True)
     return 1 if left is not None else code
 
 

@@ -151,8 +151,10 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
+        variables: Mapping[str, Any] | None = None,
     ) -> Iterator[DbtCliInvocation]:
-        """`dbt build` of what the run selected, for the months from the first to the last, both included.
+        """`dbt build` of what the run selected, for the months from the first to the last, both included. `variables`
+        are further ones that models read when they run.
 
         Stream the invocation inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
@@ -167,6 +169,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             "run_id": context.run.run_id,
             "run_date": str(date.today()),
             **rollup_vars(context.run.tags),
+            **(variables or {}),
         }
         arguments = [
             *_EVENTS_ONLY, "build", *project.arguments(artifacts), *project.vars_arguments(month_vars),

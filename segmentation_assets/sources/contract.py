@@ -1,13 +1,14 @@
 """The source contract: the tables and columns that the star schema has to have, of what kind, and what is true of them.
 
 Checked before a run computes, in well under a second: counts, smallest and largest values, which both engines keep per
-block. Facts that are there twice take a look at every key, and are looked for in the months of the run only.
+block. Facts that are there twice take a look at every key, and are looked for in the months that the run rolls up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
-from segmentation_assets.months import as_of_date
+from segmentation_assets.months import month_after
 from segmentation_assets.sources import SourceError
 from segmentation_assets.warehouse.session import Session
 
@@ -62,11 +63,14 @@ NEVER_NULL = {
 UNIQUE = {"dim_customer": "customer_key", "dim_merchant_category": "category_key"}
 
 
-def check(session: Session, schema: str, before: date, months: tuple[date, date] | None = None) -> None:
+Range = tuple[date | None, date]  # first day, and the day after the last; None is the very first fact
+
+
+def check(session: Session, schema: str, before: date, ranges: Sequence[Range] = ()) -> None:
     """Raises SourceError with one line per finding: table, column, expected and found.
 
     Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Facts that are
-    there twice are looked for from the first of `months` to the end of the last, where they are given.
+    there twice are looked for in the `ranges` of dates, all taken together.
     """
     found: dict[str, dict[str, str]] = {}
     for row in session.rows(
@@ -80,8 +84,8 @@ def check(session: Session, schema: str, before: date, months: tuple[date, date]
     ]
     if not problems:
         problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
-    if not problems and months:
-        problems = list(_repeated_facts(session, schema, *months))
+    if not problems and ranges:
+        problems = list(_repeated_facts(session, schema, ranges))
     if problems:
         raise SourceError(
             "\n".join(
@@ -131,24 +135,51 @@ def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
 
 
-def _repeated_facts(session: Session, schema: str, first: date, last: date) -> Iterator[str]:
+def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> Iterator[str]:
     """A file that was loaded twice doubles spend, and the rollup would agree with it."""
-    (row,) = session.rows(
-        "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys"
-        f" from {schema}.fct_transactions"
-        f" where transaction_date >= date '{first}' and transaction_date < date '{as_of_date(last)}'"
+    dates = " or ".join(
+        (f"transaction_date >= date '{first}' and " if first else "") + f"transaction_date < date '{end}'"
+        for first, end in ranges
     )
-    of = f"of {first}" if first == last else f"of {first} to {last}"
+    facts = f"{schema}.fct_transactions where ({dates})"
+    (row,) = session.rows(
+        "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys from " + facts
+    )
+    of = " and ".join(_words_of(*dates) for dates in ranges)
+    month = "cast(date_trunc('month', transaction_date) as date)"
     if missing := row["n"] - row["filled"]:
+        months = session.rows(
+            f"select {month} as found_in, count(*) as n from {facts} and transaction_key is null group by 1 order by 1"
+        )
         yield (
             f"- fct_transactions.transaction_key: expected a value in every row, found NULL in {missing:,} of"
-            f" {row['n']:,} rows {of}; fill them at the source."
+            f" {row['n']:,} rows {of}{_by_month(months)}; fill them at the source."
         )
     if row["filled"] > row["keys"]:
+        months = session.rows(
+            f"select {month} as found_in, count(*) as n from (select transaction_date, count(*) over"
+            f" (partition by transaction_key) as times from {facts}) as facts where times > 1 group by 1 order by 1"
+        )
         yield (
             "- fct_transactions.transaction_key: expected a key of its own in every row, found"
-            f" {row['keys']:,} keys in {row['filled']:,} rows {of}; remove the rows that were loaded twice."
+            f" {row['keys']:,} keys in {row['filled']:,} rows {of}{_by_month(months)}; remove the rows that were loaded"
+            " twice."
         )
+
+
+def _words_of(first: date | None, end: date) -> str:
+    """Of ranges of whole months: `of 2025-11-01`, `of 2025-10-01 to 2025-11-01`, `before 2025-12-01`."""
+    last = month_after(end, -1)
+    if first is None:
+        return f"before {end}"
+    return f"of {first}" if first == last else f"of {first} to {last}"
+
+
+def _by_month(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Where they are: the first three months, with the number of rows in each."""
+    named = ", ".join(f"{row['found_in']}: {row['n']:,}" for row in rows[:3])
+    more = f" and {len(rows) - 3} more months" if len(rows) > 3 else ""
+    return f" ({named}{more})"
 
 
 def _missing_days(session: Session, schema: str, before: date) -> Iterator[str]:

@@ -59,8 +59,10 @@ class Pipeline:
         variables: Mapping[str, object] | None = None,
         arguments: Sequence[str] = (),
         command: str = "build",
+        run_vars: Mapping[str, object] | None = None,
     ) -> tuple[bool, list[str]]:
-        """Plain dbt; whether it succeeded, and what it said at warn level or above."""
+        """Plain dbt; whether it succeeded, and what it said at warn level or above. `variables` may change what the
+        project is, and cost a parse of it; `run_vars` are read when models run."""
         from dbt.adapters.duckdb.connections import DuckDBConnectionManager
         from dbt.adapters.factory import reset_adapters
         from dbt.cli.main import dbtRunner
@@ -85,7 +87,7 @@ class Pipeline:
             ).invoke(
                 [
                     "--log-level", "none", *command.split(), *project.arguments(self.path.parent / "dbt"),
-                    *project.vars_arguments({**months, **(variables or {})}),
+                    *project.vars_arguments({**months, **(variables or {}), **(run_vars or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]
             )  # fmt: skip

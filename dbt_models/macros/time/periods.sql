@@ -22,9 +22,9 @@
 
 {#- The dates a run has to roll up, as plain ranges (pruning needs them plain): the asked months, every month
     before them that the rollup lacks, and everything when it is new. A month rolled up under other category
-    groups, or before a column was added, counts as lacking. The var rollup_from (YYYY-MM-01) names an earlier month
-    from which on all are rolled up anew: `make restate` gives it where facts changed before the first published
-    month. -#}
+    groups, or before a column was added, counts as lacking, and so do those of the var changed_months, whose facts a run
+    has found to be others by now (publication/rollup.py). The var rollup_from (YYYY-MM-01) names an earlier month from
+    which on all are rolled up anew: `make restate` gives it where facts changed before the first published month. -#}
 {% macro in_rollup_months(column, batch=none) %}
     {% set asked = asked_month_list() %}
     {% set from = parse_month(var('rollup_from', none) or asked[0], 'rollup_from') %}
@@ -39,6 +39,11 @@
     {% if not present %}
         {{ return(column ~ " < " ~ date_literal(upper)) }}
     {% endif %}
+    {% set changed = [] %}
+    {% for month in var('changed_months', []) %}
+        {% do changed.append(parse_month(month, 'changed_months')) %}
+    {% endfor %}
+    {% set present = present | reject('in', changed) | list %}
     {#- One range from each month that is kept to the next: as many as the rollup has gaps, however far they reach. -#}
     {% set ranges = [] %}
     {% set gap = namespace(start=none) %}
