@@ -15,7 +15,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(SOURCE)
 endif
 
-.PHONY: help run test test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint clean
+.PHONY: help run test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	@touch $@
 
 SETUP := $(VENV)/.installed
+# A file of tests stays on one worker, and files begin in the order of tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, show the result
 	@$(BIN)/segmentation run
@@ -59,9 +61,16 @@ snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO
 ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run
 	@$(BIN)/segmentation ui
 
-test: $(SETUP) ## Lint, types, unit and integration tests: what CI runs
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
-	@$(MAKE) --no-print-directory lint
+test: $(SETUP) ## Lint, types, and the tests that need DuckDB and Dagster in one process at most: four minutes
+	@# Lint goes on beside the tests; what it says comes after them, whole.
+	@said=$$(mktemp); $(MAKE) --no-print-directory lint >"$$said" 2>&1 & lint=$$!; \
+	$(PYTEST) tests/unit tests/warehouse; tests=$$?; \
+	wait $$lint; linted=$$?; cat "$$said"; rm -f "$$said"; \
+	[ $$linted -eq 0 ] || echo "make lint failed, see above."; \
+	exit $$((tests ? tests : linted))
+
+test-system: $(SETUP) ## Daemons, killed processes, load, emulator, Postgres and nginx, browser, wheel: with `make test`, what CI runs
+	@$(PYTEST) tests/system
 
 test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.support.snowflake_account

@@ -1,22 +1,23 @@
-"""What every test needs: a star schema of its own making (SEGMENTATION_SOURCE=warehouse), no files, no telemetry."""
+"""What holds for every test: surroundings of its own, nothing written below the checkout, no telemetry."""
 
 import os
-from collections import Counter
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
-os.environ["SEGMENTATION_TARGET"] = "duckdb"
-os.environ["SEGMENTATION_SOURCE"] = "warehouse"
-os.environ["SEGMENTATION_EXPORT_URI"] = "memory://exports"  # a test about files names a folder of its own
-os.environ.pop("SEGMENTATION_RULES", None)
-os.environ["DO_NOT_TRACK"] = "1"
-os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+from tests.support import checkout, surroundings
+
+# Before any module of the product is imported; session- and module-wide fixtures live in these.
+OF_THE_PROCESS = surroundings.of_this_process()
 
 pytest_plugins = [
     "tests.support.warehouse_fixture",
     "tests.support.published_months",
     "tests.support.published_by_job",
+    "tests.support.november",
 ]
 
 # CI has to fail for the same examples every time; at a desk, new ones are welcome.
@@ -24,8 +25,38 @@ hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("desk", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
+# A worker takes a whole file. One of these begun last would keep it busy alone: the longest come first.
+BEGIN_FIRST = (
+    # system
+    "test_snowflake", "test_cli", "test_crashes", "test_browser", "test_load", "test_service", "test_dbt_in_process",
+    "test_no_addresses", "test_concurrency", "test_wheel",
+    # warehouse
+    "test_audiences", "test_restatements", "test_months", "test_parity", "test_metadata", "test_alerts", "test_what_if",
+    "test_runbook", "test_bad_input", "test_gate_months", "test_audience_checks", "test_overrides", "test_insights",
+    "test_publication", "test_gate", "test_guide",
+)  # fmt: skip
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of few tests come first. They run whole jobs; begun last, one of them would keep one worker busy alone."""
-    tests_of = Counter(item.path for item in items)
-    items.sort(key=lambda item: (tests_of[item.path], item.path))  # stable: a file's own order stays
+    place = {name: number for number, name in enumerate(BEGIN_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))  # stable: the order within a file stays
+
+
+@pytest.fixture(autouse=True)
+def _places_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a module-wide fixture has named a place, that one holds."""
+    for name, place in surroundings.places(tmp_path).items():
+        if os.environ.get(name) == OF_THE_PROCESS[name]:
+            monkeypatch.setenv(name, place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_written_below_the_checkout(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = checkout.seen()
+    yield
+    written = checkout.written(before, checkout.seen())
+    assert not written, f"While {request.node.nodeid} ran, these were written below the checkout: {written}"
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(Path(OF_THE_PROCESS["DAGSTER_HOME"]).parent, ignore_errors=True)

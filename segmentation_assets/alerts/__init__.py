@@ -1,1 +1,1 @@
-"""Alerts: found in Dagster's storage, worded, kept until delivered."""
+"""Alerts: collected from Dagster's storage, rendered as messages, kept until delivered."""

@@ -1,4 +1,4 @@
-"""What happened that somebody has to hear of, read from Dagster's own records.
+"""Collects alertable events from Dagster's storage: failed checks, runs and ticks, missed and overdue months.
 
 Runs are polled by when they changed, with an overlap, and read once they have finished. Dagster's run-failure sensors
 move on before they know that a message arrived, and never fire for a check that fails in a run that succeeds. The event
@@ -17,12 +17,12 @@ from segmentation_assets.alerts import messages
 from segmentation_assets.alerts.outbox import Alert, Outbox
 from segmentation_assets.assets.checks import SHARED_VERDICT
 from segmentation_assets.automation import catch_up
-from segmentation_assets.months import FINISHED, months_of_run
+from segmentation_assets.months import FINISHED, MonthRange, parse_month
 
 # Longer than the clocks of two machines differ, and than a run's last write takes to be seen.
 OVERLAP_SECONDS = 3600
-# On the first look ever, what failed since yesterday is still news; on any later one, all since the look before.
-FIRST_LOOK_SECONDS = 86400
+# At the first tick ever, what failed since yesterday is still news; at any later one, all since the tick before.
+FIRST_TICK_SECONDS = 86400
 # Runs with this tag are nobody's news: whoever started one sits in front of it.
 NO_ALERTS = "segmentation/no_alerts"
 _READ = {
@@ -38,7 +38,7 @@ def collect(outbox: Outbox, partitioned: frozenset[dg.AssetCheckKey] | None = No
     `partitioned` are the checks that are of months: where a range run evaluates one once, it stands for each month.
     """
     instance, now = outbox.instance, time.time() if now is None else now
-    since = now - FIRST_LOOK_SECONDS if outbox.watermark is None else outbox.watermark - OVERLAP_SECONDS
+    since = now - FIRST_TICK_SECONDS if outbox.watermark is None else outbox.watermark - OVERLAP_SECONDS
     added = 0
     records = instance.get_run_records(
         dg.RunsFilter(updated_after=datetime.fromtimestamp(since, tz=UTC), statuses=list(FINISHED))
@@ -52,7 +52,7 @@ def collect(outbox: Outbox, partitioned: frozenset[dg.AssetCheckKey] | None = No
     for alert in [*of_ticks(instance, since), *of_months(outbox)]:
         added += outbox.add(alert)
     outbox.watermark = now
-    # A run that changed before the next look's horizon is not listed again.
+    # A run that changed before the next tick's horizon is not listed again.
     outbox.read_runs = {key: at for key, at in outbox.read_runs.items() if at >= now - 2 * OVERLAP_SECONDS}
     outbox.save()
     return added
@@ -62,14 +62,15 @@ def of_run(outbox: Outbox, run: dg.DagsterRun, partitioned: frozenset[dg.AssetCh
     events = [
         entry.dagster_event for entry in outbox.instance.all_logs(run.run_id, of_type=_READ) if entry.dagster_event
     ]
-    asked = months_of_run(run)
+    asked = MonthRange.from_run(run)
     for evaluation in evaluations(events):
         of_months = evaluation.asset_check_key in partitioned or evaluation.partition is not None
-        months = [evaluation.partition] if evaluation.partition else asked if of_months else [""]
-        yield from of_check(outbox, run.run_id, evaluation, months or [""], label(asked))
+        months = [evaluation.partition] if evaluation.partition else [*map(str, asked or ())] if of_months else []
+        yield from of_check(outbox, run.run_id, evaluation, months or [""], asked.label if asked else "")
     if run.status == dg.DagsterRunStatus.FAILURE:
         again = run.tags.get("dagster/will_retry", "").lower() == "true"
-        yield messages.failed_run(run.run_id, run.job_name, label(asked), reason(events), tried_again=again)
+        asked_label = asked.label if asked else ""
+        yield messages.failed_run(run.run_id, run.job_name, asked_label, reason(events), tried_again=again)
 
 
 def evaluations(events: Sequence[dg.DagsterEvent]) -> list[dg.AssetCheckEvaluation]:
@@ -156,6 +157,6 @@ def innermost(error: Any) -> str:
 
 
 def label(months: Sequence[str]) -> str:
-    """`2025-11-01`, or `2025-09-01 to 2025-11-01`."""
-    named = sorted(month for month in months if month)
-    return "" if not named else named[0] if len(named) == 1 else f"{named[0]} to {named[-1]}"
+    """Of the months that are named; an evaluation without a month has an empty name for it."""
+    named = MonthRange.around(parse_month(month) for month in months if month)
+    return named.label if named else ""

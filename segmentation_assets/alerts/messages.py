@@ -1,11 +1,10 @@
-"""What an alert says: what failed, which month, measured against its bound, what that blocks, what to do, where to see.
+"""Alert messages: what failed, which month, measured against its bound, what that blocks, what to do, where to see.
 
 Nothing is read here. Every text passes `without_secrets`: a failed test or a driver may quote an address or a password.
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 from urllib.parse import quote
 
 import dagster as dg
@@ -13,6 +12,7 @@ import dagster as dg
 from segmentation_assets.alerts.outbox import Alert
 from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
+from segmentation_assets.publication.findings import failed_rows, from_metadata
 from segmentation_assets.settings import Settings, secret_values
 
 LONGEST_TEXT = 1500
@@ -64,7 +64,6 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
     else:
         # A table of schema gold holds the new month by the time it is tested.
         blocks = f"Whatever the run would have made from {asset.to_user_string()}, which itself is written already."
-    description = evaluation.description or ""
     advice = audit.advice if audit else f"Look at the failed rows of {name}, mend the data, run the month again."
     return alert(
         f"check|{run_id}|{asset.to_user_string()}|{name}|{months}",
@@ -73,7 +72,7 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
         [
             ("What", f"{name} on {asset.to_user_string()}"),
             ("Month", months),
-            ("Measured", "\n".join(line for line in description.splitlines() if line != advice) or counted(evaluation)),
+            ("Measured", measured(evaluation, advice)),
             ("Blocks", blocks),
             ("What to do", advice),
             ("See the check", check_url(asset, name)),
@@ -82,13 +81,17 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
     )
 
 
-def counted(evaluation: dg.AssetCheckEvaluation) -> str:
-    """What a dbt test leaves: the rows that broke it. Values of rows are never quoted."""
-    numbers: Mapping[str, Any] = {name: value.value for name, value in evaluation.metadata.items()}
-    rows = [
-        f"{value:g} failed rows; has to be 0" for name, value in numbers.items() if name.endswith("failed_row_count")
-    ]
-    return "; ".join(rows) or "failed"
+def measured(evaluation: dg.AssetCheckEvaluation, advice: str) -> str:
+    """The check's findings; of a check that keeps none, what it says or counts. Values of rows are never quoted."""
+    found = from_metadata(evaluation.metadata)
+    if found:
+        several = len({finding.month for finding in found}) > 1
+        return "\n".join(
+            f"{finding.month}: {finding.measurement}" if several else finding.measurement for finding in found
+        )
+    # Recorded by a version before findings, the description ends in the advice, which the message says elsewhere.
+    said = "\n".join(line for line in (evaluation.description or "").splitlines() if line != advice)
+    return said or failed_rows(evaluation.metadata) or "failed"
 
 
 def recovered_check(run_id: str, asset: dg.AssetKey, name: str, months: str, severity: Severity, cause: str) -> Alert:

@@ -1,6 +1,6 @@
-"""What has to be told and what was told: kept in Dagster's own storage, marked only after delivery.
+"""Outbox: alerts persisted in Dagster's own storage, marked sent only after delivery.
 
-Everything under way is one JSON document under one key, so that it is written whole or not at all. What was told stands
+Everything under way is one JSON document under one key, so that it is written whole or not at all. What was sent stands
 under a key of its own for good, so that the document stays small and nothing is ever told a second time.
 """
 
@@ -17,7 +17,7 @@ from segmentation_assets.alerts.receivers import AlertAddressError, Receiver, Se
 from segmentation_assets.dagster_home.key_values import get, put
 
 DOCUMENT = "segmentation/alerts"
-TOLD = "segmentation/alerts/told/"
+SENT = "segmentation/alerts/told/"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 30, 1800
 
 
@@ -48,7 +48,7 @@ class Waiting:
 
 @dataclass
 class Outbox:
-    """The document, and the storage it is in. One writer at a time: see `alerts.one_at_a_time`."""
+    """The document, and the storage it is in. One writer at a time: see `sensor.one_at_a_time`."""
 
     instance: dg.DagsterInstance
     pending: list[Alert] = field(default_factory=list)
@@ -84,7 +84,7 @@ class Outbox:
     def add(self, alert: Alert) -> bool:
         """Whether it is news. Not written yet: the caller saves what it read and what it made of it together."""
         if any(alert.identity == other.identity for other in self.pending) or get(
-            self.instance, TOLD + alert.reference
+            self.instance, SENT + alert.reference
         ):
             return False
         self.pending.append(alert)
@@ -160,6 +160,6 @@ class Outbox:
         for alert in list(self.pending):
             wanted = [receiver.key for receiver in receivers if alert.severity in receiver.severities]
             if all(key in alert.delivered for key in wanted):
-                put(self.instance, TOLD + alert.reference, alert.identity)
+                put(self.instance, SENT + alert.reference, alert.identity)
                 self.pending.remove(alert)
         self.save()

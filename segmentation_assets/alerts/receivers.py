@@ -1,4 +1,4 @@
-"""Who is told: the addresses of SEGMENTATION_ALERT_URLS, and handing one message to one of them through Apprise.
+"""Alert destinations: the addresses of SEGMENTATION_ALERT_URLS, and sending one message to one of them by Apprise.
 
 An Apprise address holds passwords and tokens. It is never logged, shown or stored: a receiver is named by its scheme
 and its position, and recognised by a hash.

@@ -1,6 +1,4 @@
-"""The sensor that tells people. What is told is found in alert_events.py, worded in alert_words.py, kept until it has
-arrived in alert_outbox.py, and sent by alert_receivers.py.
-"""
+"""Alert sensor: collects what failed (events.py), renders it (messages.py) and sends it from the outbox (outbox.py)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from segmentation_assets.errors import UserError
 SENDING_SECONDS = 30.0
 
 
-class AnotherLookError(UserError):
+class AnotherTickError(UserError):
     """Another process is sending at this moment."""
 
 
@@ -29,10 +27,12 @@ def one_at_a_time(instance: dg.DagsterInstance) -> Iterator[None]:
         with FileLock(Path(instance.root_directory) / "alerts.lock").acquire(timeout=0):
             yield
     except Timeout as error:
-        raise AnotherLookError from error
+        raise AnotherTickError from error
 
 
-def tell(instance: dg.DagsterInstance, partitioned: frozenset[dg.AssetCheckKey] = frozenset()) -> tuple[str, list[str]]:
+def evaluate(
+    instance: dg.DagsterInstance, partitioned: frozenset[dg.AssetCheckKey] = frozenset()
+) -> tuple[str, list[str]]:
     """Collect what happened and send what is due: a sentence for the tick, and a line per trouble."""
     found, troubles = receivers()
     if not found and not troubles:
@@ -42,8 +42,8 @@ def tell(instance: dg.DagsterInstance, partitioned: frozenset[dg.AssetCheckKey] 
             outbox = Outbox.load(instance)
             news = collect(outbox, partitioned)
             arrived, undelivered = outbox.deliver(found, seconds=SENDING_SECONDS, close=not troubles)
-    except AnotherLookError:
-        return "Another look is under way.", []
+    except AnotherTickError:
+        return "Another tick is under way.", []
     return f"{news} new, {arrived} delivered, {len(outbox.pending)} waiting.", [*troubles, *undelivered]
 
 
@@ -62,7 +62,7 @@ def alert_sensor() -> dg.SensorDefinition:
         description=f"Tells the addresses of {VARIABLE} of failed checks and runs, missed ticks and overdue months.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        said, troubles = tell(context.instance, checks_of_months(context.repository_def))
+        said, troubles = evaluate(context.instance, checks_of_months(context.repository_def))
         for trouble in troubles:
             context.log.error(trouble)
         return dg.SkipReason("\n".join([said, *troubles]))

@@ -1,12 +1,12 @@
 """One asset per campaign: the files marketing picks up.
 
-Whom they name is read in export_audience.py, what they hold is in export_files.py, where they lie in export_store.py.
+Whom they name is read in exports/audience.py, what they hold is in files.py, where they lie in store.py there.
 Logs, metadata and errors carry counts only, never an address.
 """
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -19,10 +19,10 @@ from segmentation_assets.exports import files as export_files
 from segmentation_assets.exports.audience import COLUMNS, read_audience, refuse_unpublished
 from segmentation_assets.exports.files import Baseline
 from segmentation_assets.exports.store import MANIFEST, ExportStore
-from segmentation_assets.months import months_between
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication.migration import bring_up_to_date
-from segmentation_assets.rules.load import Campaign
+from segmentation_assets.rules.load import Campaign, Rules
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -56,6 +56,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
         tags=asset_tags.tags(GROUP, COLUMNS),
         metadata={
             "segment": campaign.segment,
+            "audience_code": campaign.audience_code,
             "objective": campaign.objective,
             "actions": "; ".join(campaign.actions),
             asset_columns.SCHEMA: columns[asset_columns.SCHEMA],
@@ -75,18 +76,19 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
         exports: dg.ResourceParam[ExportStore],
     ) -> Iterator[dg.MaterializeResult]:
-        keys = context.partition_key_range
-        months = months_between(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        months = MonthRange.from_context(context)
         with as_failure():
             bring_up_to_date(warehouse, project)
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)
                 told = {month: export_month(session, exports, campaign, month) for month in months}
-            stale = stale_months(exports, campaign.name, months[-1])
+                removed = sweep(exports, project.rules, campaign.name)
+            stale = stale_months(exports, campaign.name, months.last)
         if stale:
-            told[months[-1]]["stale_months"] = ", ".join(map(str, stale))
-            context.log.warning(f"added.csv and removed.csv of {stale_words(stale)}")
+            told[months.last]["stale_months"] = ", ".join(map(str, stale))
+            context.log.warning(f"added.csv and removed.csv of {stale_message(stale)}")
+        told[months.last]["replaced_versions_removed"] = removed
         for month, metadata in told.items():
             context.add_asset_metadata({**metadata, **columns}, asset_key=key, partition_key=str(month))
         empty = [str(month) for month, metadata in told.items() if not metadata["dagster/row_count"]]
@@ -128,6 +130,7 @@ def export_month(session: Session, store: ExportStore, campaign: Campaign, month
         "removed": files[export_files.REMOVED].rows,
         "suppressed_since": audience.suppressed_since,
         "compared_with": str(baseline.month) if baseline else "nothing, as no month before was exported",
+        "audience_code": campaign.audience_code,
         "version": manifest["version"],
         "publication_version": audience.publication["version"],
         "manifest": f"{store.location(campaign.name, month)}/{MANIFEST}",
@@ -135,14 +138,20 @@ def export_month(session: Session, store: ExportStore, campaign: Campaign, month
     }
 
 
+def sweep(store: ExportStore, rules: Rules, campaign: str) -> int:
+    """Remove what was replaced long enough ago, of any month; also of campaigns that the rules no longer have."""
+    keep, now = timedelta(days=rules.exports.replaced_versions_days), datetime.now(UTC)
+    others = {one.name for one in rules.campaigns} - {campaign}
+    return sum(store.sweep(name, now, keep) for name in store.campaigns() if name not in others)
+
+
 def last_export(store: ExportStore, campaign: str, month: date) -> Baseline | None:
-    earlier = [other for other in store.exported_months(campaign) if other < month]
-    manifest = store.manifest(campaign, earlier[-1]) if earlier else None
-    if manifest is None:
+    earlier = store.last_exported_month(campaign, month)
+    manifest = store.manifest(campaign, earlier) if earlier else None
+    if earlier is None or manifest is None:
         return None
-    return Baseline(
-        earlier[-1], export_files.customers_in(store.file(campaign, earlier[-1], manifest, export_files.FULL_PARQUET))
-    )
+    content = store.file(campaign, earlier, manifest, export_files.FULL_PARQUET)
+    return Baseline(earlier, export_files.customers_in(content))
 
 
 def stale_months(store: ExportStore, campaign: str, after: date) -> list[date]:
@@ -155,7 +164,7 @@ def stale_months(store: ExportStore, campaign: str, after: date) -> list[date]:
     ]
 
 
-def stale_words(stale: Sequence[date]) -> str:
+def stale_message(stale: Sequence[date]) -> str:
     months = ", ".join(map(str, stale))
     return (
         f"{months} no longer lead from the list before: export {'it' if len(stale) == 1 else 'them'} again, in order."

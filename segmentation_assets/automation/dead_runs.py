@@ -1,4 +1,4 @@
-"""Whether the process of a run that Dagster calls STARTED still lives, and ending the run where it does not.
+"""Fails runs whose process is gone, which Dagster would call STARTED for ever.
 
 A run holds a locked file while it executes. The operating system frees the lock however the process ends: by kill -9,
 by a power-off, by a container that goes away. A process id is given to somebody else after a restart, and a heartbeat

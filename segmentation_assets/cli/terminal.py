@@ -1,55 +1,78 @@
-"""What a person sees in the terminal: progress while a run works, and its result as a table. It decides nothing."""
+"""Terminal: what is printed, and how. On a terminal with a bar or a spinner; in a file plain lines, never wrapped."""
 
-import logging
 import sys
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
-from typing import Any
+from typing import IO, Any
 
-import dagster as dg
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-# Not sys.stdout: dbt's own lines go there, and during a run into its log file.
-console = Console(file=sys.__stdout__, highlight=False)
-errors = Console(file=sys.__stderr__, highlight=False)
+from segmentation_assets.text import printable
 
-
-class Progress(logging.Handler):
-    """One line per table and failed check as Dagster records them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._started = time.monotonic()
-        self._told: set[str] = set()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        event = getattr(record, "dagster_meta", {}).get("dagster_event")
-        line = self._line(event) if event is not None else None
-        if line is not None and line not in self._told:
-            self._told.add(line)
-            console.print(f"[dim]{time.monotonic() - self._started:6.1f} s[/dim]  {line}")
-
-    def _line(self, event: dg.DagsterEvent) -> str | None:
-        match event.event_type_value:
-            case "ASSET_MATERIALIZATION":
-                return f"{event.asset_key.path[-1]}" if event.asset_key else None
-            case "ASSET_CHECK_EVALUATION":
-                check: Any = event.event_specific_data
-                if check.passed:
-                    return None
-                color = "red" if check.severity == dg.AssetCheckSeverity.ERROR else "yellow"
-                return f"[{color}]{check.severity.value}[/{color}] {check.check_name}: {check.description or ''}"
-        return None
+# Where there is no terminal there is no width to wrap or cut lines to.
+UNWRAPPED = 10_000
 
 
-@dg.logger({}, description="Progress for a person at a terminal.")
-def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.Logger(f"progress.{context.run_id}", level=logging.DEBUG)
-    logger.addHandler(Progress())
-    return logger
+def _console(file: IO[str] | None) -> Console:
+    """Reads no markup: a segment may be called `[/red]`. Not on sys.stdout, which a run sends into its log."""
+    return Console(file=file, highlight=False, markup=False, emoji=False)
+
+
+console = _console(sys.__stdout__)
+errors = _console(sys.__stderr__)
+
+
+def say(what: RenderableType = "", style: str = "") -> None:
+    """To stdout. A text may hold anything; a table's cells have been made `printable` by whoever filled them."""
+    _print(console, Text(printable(what), style) if isinstance(what, str) else what)
+
+
+def complain(text: str, style: str = "") -> None:
+    """To stderr."""
+    _print(errors, Text(printable(text), style))
+
+
+def error(text: str) -> None:
+    """What a person can put right, in a line."""
+    _print(errors, Text.assemble(("error:", "red"), " ", printable(text)))
+
+
+def _print(to: Console, what: RenderableType) -> None:
+    if not to.is_terminal:
+        to.width = UNWRAPPED
+    to.print(what)
+
+
+@contextmanager
+def working(on: str) -> Iterator[None]:
+    """A spinner while something takes longer than a person likes to look at nothing."""
+    if not console.is_interactive:
+        yield
+        return
+    with console.status(Text(printable(on))):
+        yield
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
+    """`show(what is under way, how much is done)`; what is printed meanwhile appears above the bar."""
+    if not console.is_interactive:
+        yield lambda _what, _done: None
+        return
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False, refresh_per_second=5
+    ) as bar:
+        task = bar.add_task("starting", total=total)
+        yield lambda what, done: bar.update(task, description=printable(what), completed=done)
 
 
 def segments_table(month: date, rows: Sequence[Mapping[str, Any]], bands: Mapping[str, Sequence[float]]) -> Table:
@@ -67,9 +90,9 @@ def segments_table(month: date, rows: Sequence[Mapping[str, Any]], bands: Mappin
         low, high = bands.get(row["customer_segment"], (0.0, 100.0))
         inside = low <= row["share_pct"] <= high
         table.add_row(
-            row["customer_segment"],
+            Text(printable(row["customer_segment"])),
             f"{row['customers']:,}",
-            f"{row['share_pct']:.1f}%" if inside else f"[yellow]{row['share_pct']:.1f}%[/yellow]",
+            Text(f"{row['share_pct']:.1f}%", "" if inside else "yellow"),
             f"{low:g}-{high:g}%",
             f"{row['avg_lifetime_value']:,.0f}",
             f"{row['total_lifetime_value']:,.0f}",

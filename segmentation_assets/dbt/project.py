@@ -98,7 +98,8 @@ class Project:
         return folder / "manifest.json"
 
     def _parse(self, folder: Path) -> None:
-        from dbt.cli.main import dbtRunner
+        with _root_logger_kept():
+            from dbt.cli.main import dbtRunner
 
         # Parsed aside and moved in whole: the webserver, the daemon and a run may all find it missing at once.
         scratch = folder.with_name(f"{folder.name}.{os.getpid()}")
@@ -145,3 +146,15 @@ class Project:
                 yield
             finally:
                 os.chdir(folder)
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """dbt imports snowplow_tracker, which calls logging.basicConfig(): from then on every library's INFO would go to
+    stderr. dagster_dbt takes the handler away again, but only where it is the first to import dbt."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    try:
+        yield
+    finally:
+        root.handlers = before

@@ -1,4 +1,4 @@
-"""The tags of every asset: where in the flow its table lies, and whether it tells of persons.
+"""The tags of every asset: where in the flow its table lies, and whether it holds personal data.
 
 In the UI `tag:personal_data=contact-details` lists what holds somebody's name or address.
 """

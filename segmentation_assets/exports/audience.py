@@ -1,11 +1,13 @@
-"""Whom a campaign is sent to in a month, as an export reads it from the warehouse. It writes nothing."""
+"""Reads one campaign's audience for one month from the warehouse, for its export. It writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from segmentation_assets.exports.addresses import GOOGLES_OWN
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, published
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.settings import Settings
@@ -28,7 +30,7 @@ ARROW_TYPES = {
 }
 
 
-def refuse_unpublished(session: Session, months: Sequence[date]) -> None:
+def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
     """Before anything is written: a range goes out whole or not at all."""
     missing = list(map(str, published.missing(session, months)))
     if missing:
@@ -66,6 +68,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
     assert publication is not None  # of which the audience was found to be
     return Audience(
         campaign=campaign.name,
+        audience_code=campaign.audience_code,
         segment=campaign.segment,
         month=month,
         schema=schema,
@@ -73,7 +76,10 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         waterfall=waterfall,
         suppressed_since=waterfall["sent"] - len(rows),
         publication=publication,
-        audits_passed=audits_passed(audits.month_audits(session, month, month), publication["audits_verdict"]),
+        audits_passed=audits_passed(
+            audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
+        ),
+        closed=closed_addresses(session, campaign, month),
     )
 
 
@@ -132,6 +138,25 @@ def suppression(session: Session) -> str:
                 from {SILVER}.customer_contacts
                 where mailbox is not null and customer_id in ({suppressed})
             )"""
+
+
+def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[str]:
+    """Addresses of who is held out or has objected, of those that Google knows by more than one spelling.
+
+    Any address that they ever had: to leave out one too many is harmless.
+    """
+    ours = " or ".join(f"contains(lower(email), '@{domain}')" for domain in GOOGLES_OWN)
+    query = (
+        f"select email from {GOLD}.audience_{campaign.name}"
+        f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
+    )
+    schema = Settings.from_environment().source_schema
+    if table_exists(session, schema, "marketing_suppressions"):
+        query += (
+            f" union select email from {SILVER}.stg_customers"
+            f" where customer_id in (select customer_id from {schema}.marketing_suppressions) and ({ours})"
+        )
+    return [row["email"] for row in session.rows(query, (month,))]
 
 
 def audits_passed(rows: Sequence[Mapping[str, Any]], verdict: str) -> list[str]:

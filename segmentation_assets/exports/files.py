@@ -1,29 +1,46 @@
 """What an export is made of: its files as bytes, and the manifest that describes them.
 
-No warehouse, no store, no clock: the same audience gives the same bytes. Where they lie is in export_store.py.
+No warehouse, no store, no clock: the same audience gives the same bytes. Where they lie is in store.py.
 """
 
 import csv
 import hashlib
 import io
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from segmentation_assets.exports import addresses
+from segmentation_assets.exports.addresses import PLATFORMS
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.months import as_of_date
+from segmentation_assets.sources.formulas import begins_as_formula
 
 if TYPE_CHECKING:
     import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
 
 FULL, FULL_PARQUET, ADDED, REMOVED, ADS = "full.csv", "full.parquet", "added.csv", "removed.csv", "ads.csv"
-REMOVED_COLUMNS = ("snapshot_month", "campaign", "customer_id")
-ADS_COLUMN = "email_sha256"
-# What a spreadsheet takes for the beginning of a formula, full-width forms included (OWASP, CSV injection).
-FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+ADS_COLUMN, CODE_COLUMN = "email_sha256", "audience_code"
+REMOVED_KINDS = {"snapshot_month": "date", "campaign": "text", "customer_id": "key"}
+MARK = "'"
+# How a column of a CSV file is written, in words for who reads the file by the manifest.
+CSV = {
+    "encoding": "UTF-8",
+    "separator": ",",
+    "end_of_line": "\n",
+    "missing_value": "nothing between the separators",
+    "kinds": {
+        "key": "an identifier exactly as it is in the warehouse, never marked; read it as text",
+        "text": "one apostrophe is put before text that a spreadsheet would run as a formula, and before text that"
+        " begins with an apostrophe; to undo it, remove one apostrophe from the beginning where there is one",
+        "number": "digits with a decimal point, never marked",
+        "date": "YYYY-MM-DD",
+        "boolean": "true or false",
+        "hash": "SHA-256 of the normalised address in UTF-8, 64 lower-case hex digits",
+    },
+}
 
 Row = Mapping[str, Any]
 
@@ -33,6 +50,7 @@ class Audience:
     """The customers a campaign is sent to in a month, and where the list comes from."""
 
     campaign: str
+    audience_code: str  # what an ad platform may know it by
     segment: str
     month: date
     schema: "pa.Schema"
@@ -41,6 +59,9 @@ class Audience:
     suppressed_since: int  # on the list when the month was made, suppressed when it is exported
     publication: Row  # the month's newest row of segment_publications
     audits_passed: Sequence[str]
+    # Addresses of those who must not be reached, and may be on a platform under an address of the list: a@gmail.com
+    # and a.b@gmail.com are one contact there, and two here.
+    closed: Sequence[str] = ()
 
     @property
     def customers(self) -> frozenset[str]:
@@ -59,6 +80,8 @@ class Baseline:
 class ExportFile:
     content: bytes
     rows: int
+    columns: Mapping[str, str]  # name -> kind in a CSV file, name -> type in a Parquet file
+    normalisation: str | None = None  # of the addresses, where they are hashed
 
     @property
     def sha256(self) -> str:
@@ -77,16 +100,46 @@ def files_of(audience: Audience, baseline: Baseline | None) -> dict[str, ExportF
         {"snapshot_month": audience.month, "campaign": audience.campaign, "customer_id": customer_id}
         for customer_id in sorted(before - audience.customers)
     ]
-    # By hash, so that the order tells the advertiser nothing about a customer's rank.
-    addresses = sorted({hashed_email(row["email"]) for row in audience.rows})
-    columns = audience.schema.names
+    columns, kinds = audience.schema.names, kinds_of(audience.schema)
+    types = {field.name: str(field.type) for field in audience.schema}
     return {
-        FULL: ExportFile(csv_bytes(columns, audience.rows), len(audience.rows)),
-        FULL_PARQUET: ExportFile(parquet_bytes(audience.schema, audience.rows), len(audience.rows)),
-        ADDED: ExportFile(csv_bytes(columns, added), len(added)),
-        REMOVED: ExportFile(csv_bytes(REMOVED_COLUMNS, removed), len(removed)),
-        ADS: ExportFile(csv_bytes([ADS_COLUMN], [{ADS_COLUMN: address} for address in addresses]), len(addresses)),
+        FULL: ExportFile(csv_bytes(columns, audience.rows), len(audience.rows), kinds),
+        FULL_PARQUET: ExportFile(parquet_bytes(audience.schema, audience.rows), len(audience.rows), types),
+        ADDED: ExportFile(csv_bytes(columns, added), len(added), kinds),
+        REMOVED: ExportFile(csv_bytes(list(REMOVED_KINDS), removed), len(removed), REMOVED_KINDS),
+        **ads_files(audience),
     }
+
+
+def ads_files(audience: Audience) -> dict[str, ExportFile]:
+    """Hashed addresses: ads.csv, and one file per platform, each address once as the platform counts it.
+
+    By hash, so that the order tells the advertiser nothing about a customer's rank. An address that is the same to the
+    platform as one of somebody who must not be reached is left out of its file.
+    """
+    listed: list[str] = [row["email"] for row in audience.rows]
+    in_order: dict[frozenset[str], list[str]] = {}  # most platforms mean the same by most lists: hash and sort once
+
+    def hashes(names: frozenset[str]) -> list[str]:
+        if names not in in_order:
+            in_order[names] = sorted(map(sha256, names))
+        return in_order[names]
+
+    everybody = hashes(frozenset(map(addresses.generic, listed)))
+    words = "trimmed, lower case, Unicode composed (NFC)"
+    content = "".join(f"{line}\n" for line in (ADS_COLUMN, *everybody)).encode()
+    files = {ADS: ExportFile(content, len(everybody), {ADS_COLUMN: "hash"}, words)}
+    for platform in PLATFORMS:
+        closed = frozenset(map(platform.normalised, audience.closed))
+        found = hashes(frozenset(map(platform.normalised, listed)) - closed)
+        lines = [f"{audience.audience_code},{one}\n" for one in found]
+        files[platform.file] = ExportFile(
+            "".join([f"{CODE_COLUMN},{ADS_COLUMN}\n", *lines]).encode(),
+            len(found),
+            {CODE_COLUMN: "key", ADS_COLUMN: "hash"},
+            platform.words,
+        )
+    return files
 
 
 def manifest_of(
@@ -100,6 +153,7 @@ def manifest_of(
     return {
         "format": 1,
         "campaign": audience.campaign,
+        "audience_code": audience.audience_code,
         "segment": audience.segment,
         "snapshot_month": str(audience.month),
         "as_of_date": str(as_of_date(audience.month)),
@@ -114,8 +168,16 @@ def manifest_of(
         "customers_sha256": customers_digest(audience.customers),
         "compared_with": baseline
         and {"snapshot_month": str(baseline.month), "customers_sha256": customers_digest(baseline.customers)},
+        "csv": CSV,
         "files": {
-            name: {"path": f"{version}/{name}", "rows": file.rows, "bytes": len(file.content), "sha256": file.sha256}
+            name: {
+                "path": f"{version}/{name}",
+                "rows": file.rows,
+                "bytes": len(file.content),
+                "sha256": file.sha256,
+                "columns": dict(file.columns),
+                **({"normalisation": file.normalisation} if file.normalisation else {}),
+            }
             for name, file in files.items()
         },
     }
@@ -139,22 +201,40 @@ def customers_digest(customers: Iterable[str]) -> str:
 
 
 def customers_in(content: bytes) -> frozenset[str]:
-    """The ids in a full.parquet; the CSV file is for people, and marks ids that look like formulas."""
+    """The ids in a full.parquet, the file with types."""
     import pyarrow.parquet as pq
 
     return frozenset(pq.read_table(io.BytesIO(content), columns=["customer_id"]).column("customer_id").to_pylist())
 
 
-def normalised_email(address: str) -> str:
-    """Trimmed, lower case, NFC: what advertisers' platforms hash on their side. Composed before lower case too, as
-    some letters have a small form only when composed."""
-    composed = unicodedata.normalize("NFC", address.strip())
-    return unicodedata.normalize("NFC", composed.lower())
-
-
 def hashed_email(address: str) -> str:
-    """SHA-256 of the normalised address in UTF-8, as lower-case hex."""
-    return hashlib.sha256(normalised_email(address).encode()).hexdigest()
+    """As in ads.csv."""
+    return sha256(addresses.generic(address))
+
+
+def sha256(text: str) -> str:
+    """Of the text in UTF-8, as lower-case hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_key(column: str) -> bool:
+    """Whether a column identifies something: it is joined by, and so comes back as it was."""
+    return column in ("customer_id", CODE_COLUMN) or column.endswith(("_id", "_key"))
+
+
+def kinds_of(schema: "pa.Schema") -> dict[str, str]:
+    import pyarrow as pa
+
+    def kind(field: "pa.Field") -> str:
+        if is_key(field.name):
+            return "key"
+        if pa.types.is_string(field.type):
+            return "text"
+        if pa.types.is_date(field.type):
+            return "date"
+        return "boolean" if pa.types.is_boolean(field.type) else "number"
+
+    return {field.name: kind(field) for field in schema}
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
@@ -164,7 +244,8 @@ def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")
     writer.writerow(columns)
-    writer.writerows([cell(row[column]) for column in columns] for row in rows)
+    written = [(column, key_cell if is_key(column) else cell) for column in columns]
+    writer.writerows([write(row[column]) for column, write in written] for row in rows)
     return "".join(lines.written).encode()
 
 
@@ -178,19 +259,23 @@ class _Lines:
         self.written.append(line.removesuffix("\r\n") + "\n")
 
 
+def key_cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
 def cell(value: object) -> str:
-    """Text that a spreadsheet could run as a formula gets an apostrophe before it; numbers, -3.50 too, stay numbers."""
+    """Text that a spreadsheet could run as a formula gets an apostrophe before it, and so does text that begins with
+    one, so that the mark can be undone; numbers, -3.50 too, stay numbers."""
     match value:
+        case str():
+            return f"{MARK}{value}" if value.startswith(MARK) or begins_as_formula(value) else value
         case None:
             return ""
         case bool():
             return str(value).lower()
         case Decimal():
             return format(value, "f")
-        case int() | float() | date():
-            return str(value)
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA_BEGINNINGS) else text
+    return str(value)
 
 
 def parquet_bytes(schema: "pa.Schema", rows: Sequence[Row]) -> bytes:

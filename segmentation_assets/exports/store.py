@@ -1,4 +1,4 @@
-"""Where exports lie: a folder or an object store, any fsspec address. What is in a file is in export_files.py.
+"""Where exports lie: a folder or an object store, any fsspec address. What is in a file is in files.py.
 
     <uri>/<campaign>/<month>/<version>/full.csv ...
     <uri>/<campaign>/<month>/manifest.json
@@ -6,14 +6,16 @@
 
 A version is named after its content, so a rerun with other content writes beside the files that readers may have open.
 The manifest names the version's files and is put last, in one step: who reads the manifest finds all the files of one
-version. The version it replaces stays for those who have just read the old manifest; older ones are deleted.
+version. The version it replaces stays for those who have just read the old manifest: a note beside its files says since
+when it is replaced, and a sweep removes it once a stated time has passed.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,18 +24,18 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from segmentation_assets.atomic import atomically, flush
-from segmentation_assets.errors import UserError
+from segmentation_assets.exports.place import ExportError, unusable
 
 MANIFEST = "manifest.json"
 REPORTS = "reports"
+# Beside the files of a version that was replaced: since when. Outside the manifest, which no clock may change.
+REPLACED = "replaced.json"
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-01")
 _VERSION = re.compile(r"[0-9a-f]{12}")
 # A write that was cut off leaves such a folder behind; the next export of the month removes it.
 _PARTIAL = re.compile(r"[.].+[.]partial")
-
-
-class ExportError(UserError):
-    """An export that cannot be written or read; one line with the fix, and never an e-mail address."""
+# What a version of an export is made of, in any release. A sweep removes nothing else.
+_EXPORTED = re.compile(r"(full|added|removed|ads(_[a-z0-9]+)?)[.](csv|parquet)")
 
 
 class ExportStore:
@@ -44,15 +46,19 @@ class ExportStore:
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
-        try:
+        with self._told("cannot be used"):
             files, root = fsspec.url_to_fs(self.uri)
-        except (ImportError, ValueError) as error:
-            # The protocol alone: an address may hold a password.
-            protocol = self.uri.partition(":")[0]
-            raise ExportError(
-                f"SEGMENTATION_EXPORT_URI begins with {protocol!r}, which cannot be used: {error}"
-            ) from None
         return files, root.rstrip("/")
+
+    @contextmanager
+    def _told(self, failed: str) -> Iterator[None]:
+        """What a backend raises, as one line."""
+        try:
+            yield
+        except ExportError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each backend raises errors of its own, without a common base
+            raise unusable(self.uri, failed, error) from None
 
     def location(self, campaign: str, month: date) -> str:
         """The address of a month's folder, without credentials."""
@@ -61,28 +67,29 @@ class ExportStore:
 
     def exported_months(self, campaign: str) -> list[date]:
         """Months with a manifest, in order."""
-        folders = sorted(name for name in self._names(campaign) if _MONTH.fullmatch(name))
-        return [date.fromisoformat(name) for name in folders if MANIFEST in self._names(f"{campaign}/{name}")]
+        return [month for month in self._months(campaign) if self._has_manifest(campaign, month)]
+
+    def last_exported_month(self, campaign: str, before: date) -> date | None:
+        earlier = [month for month in self._months(campaign) if month < before]
+        return next((month for month in reversed(earlier) if self._has_manifest(campaign, month)), None)
 
     def manifest(self, campaign: str, month: date) -> dict[str, Any] | None:
         """None where the month was never exported. Raises ExportError for one that is no manifest."""
-        try:
-            return json.loads(self._read(f"{campaign}/{month}/{MANIFEST}"))
-        except FileNotFoundError:
+        content = self._read(f"{campaign}/{month}/{MANIFEST}")
+        if content is None:
             return None
-        except ValueError:
+        manifest = _manifest_in(content, campaign, month)
+        if manifest is None:
             raise ExportError(
                 f"The manifest of {campaign}, {month}, is damaged: remove {self.location(campaign, month)} and export"
                 " it again."
-            ) from None
+            )
+        return manifest
 
     def file(self, campaign: str, month: date, manifest: Mapping[str, Any], name: str) -> bytes:
         """A file the manifest names. Raises ExportError when it is not what the manifest says."""
         entry = manifest["files"][name]
-        try:
-            content = self._read(f"{campaign}/{month}/{entry['path']}")
-        except FileNotFoundError:
-            content = b""
+        content = self._read(f"{campaign}/{month}/{entry['path']}") or b""
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise ExportError(
                 f"{entry['path']} of {campaign}, {month}, is not what its manifest says: export {month} again."
@@ -90,13 +97,77 @@ class ExportStore:
         return content
 
     def write(self, campaign: str, month: date, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
-        """The files of `manifest["version"]`, then the manifest, then away with what neither it nor a reader of the one
-        before names."""
+        """The files of `manifest["version"]`, then the manifest."""
         folder = f"{campaign}/{month}"
+        version = f"{folder}/{manifest['version']}"
+        # It may have been replaced before and come back: first of all it is no more what a sweep may remove.
+        if REPLACED in self._names(version):
+            self._remove(f"{version}/{REPLACED}")
         for name, content in files.items():
-            self._put(f"{folder}/{manifest['version']}/{name}", content)
+            self._put(f"{version}/{name}", content)
         self._put(f"{folder}/{MANIFEST}", (json.dumps(manifest, indent=2) + "\n").encode())
-        self._tidy(folder, keep={manifest["version"], manifest["previous_version"]})
+        for place in (folder, version):
+            for name in self._names(place):
+                if _PARTIAL.fullmatch(name):
+                    self._remove(f"{place}/{name}", recursive=True)
+
+    def campaigns(self) -> list[str]:
+        """Names of the folders that may be a campaign's, today's or an earlier one's."""
+        return [name for name in self._names("") if name != REPORTS]
+
+    def sweep(self, campaign: str, now: datetime, keep: timedelta) -> int:
+        """Remove the campaign's versions that were replaced `keep` before `now` or earlier; how many they were.
+
+        Only beside a manifest of ours that names another version, of which every file is whole. The time of a version
+        begins with the first sweep that finds it replaced.
+        """
+        return sum(self._sweep_month(campaign, month, now, keep) for month in self._months(campaign))
+
+    def _sweep_month(self, campaign: str, month: date, now: datetime, keep: timedelta) -> int:
+        folder = f"{campaign}/{month}"
+        names = self._names(folder)
+        versions = [name for name in names if _VERSION.fullmatch(name)]
+        if MANIFEST not in names or len(versions) < 2:
+            return 0
+        manifest = _manifest_in(self._read(f"{folder}/{MANIFEST}") or b"", campaign, month)
+        if manifest is None or manifest["version"] not in versions:
+            return 0
+        removed, is_whole = 0, None
+        for version in versions:
+            if version == manifest["version"] or self._replaced_at(f"{folder}/{version}", now) + keep > now:
+                continue
+            is_whole = self._is_whole(folder, manifest) if is_whole is None else is_whole
+            removed += is_whole and self._remove_version(f"{folder}/{version}")
+        return removed
+
+    def _replaced_at(self, version: str, now: datetime) -> datetime:
+        content = self._read(f"{version}/{REPLACED}")
+        try:
+            noted = datetime.fromisoformat(json.loads(content or b"")["replaced_at"])
+            if noted <= now:
+                return noted
+        except (ValueError, TypeError, KeyError):
+            pass  # not there yet, or damaged; and a clock that was ahead would keep a version for ever
+        if self._names(version):
+            self._put(f"{version}/{REPLACED}", (json.dumps({"replaced_at": now.isoformat()}) + "\n").encode())
+            return now
+        return datetime.min.replace(tzinfo=now.tzinfo)  # an empty folder that an interrupted sweep left
+
+    def _is_whole(self, folder: str, manifest: Mapping[str, Any]) -> bool:
+        return all(
+            hashlib.sha256(self._read(f"{folder}/{entry['path']}") or b"").hexdigest() == entry["sha256"]
+            for entry in manifest["files"].values()
+        )
+
+    def _remove_version(self, version: str) -> bool:
+        """The note goes last: what an interrupted sweep leaves is due at once the next time."""
+        for name in self._names(version):
+            if _EXPORTED.fullmatch(name) or _PARTIAL.fullmatch(name):
+                self._remove(f"{version}/{name}", recursive=True)
+        is_ours = set(self._names(version)) <= {REPLACED}
+        if is_ours:
+            self._remove(version, recursive=True)
+        return is_ours
 
     def write_report(self, month: date, name: str, content: bytes) -> str:
         """`reports/<month>/<name>`, all of it or nothing; its address, without credentials."""
@@ -105,39 +176,60 @@ class ExportStore:
         self._put(f"{folder}/{name}", content)
         for left in self._names(folder):
             if _PARTIAL.fullmatch(left):
-                files.rm(f"{root}/{folder}/{left}", recursive=True)
+                self._remove(f"{folder}/{left}", recursive=True)
         return files.unstrip_protocol(f"{root}/{folder}/{name}")
 
-    def _tidy(self, folder: str, keep: set[str | None]) -> None:
-        """Remove old versions and remains of interrupted writes, and nothing that is not ours."""
-        files, root = self._place
-        for name in self._names(folder):
-            if _PARTIAL.fullmatch(name) or (_VERSION.fullmatch(name) and name not in keep):
-                files.rm(f"{root}/{folder}/{name}", recursive=True)
-            elif name in keep:
-                for inner in self._names(f"{folder}/{name}"):
-                    if _PARTIAL.fullmatch(inner):
-                        files.rm(f"{root}/{folder}/{name}/{inner}", recursive=True)
+    def _months(self, campaign: str) -> list[date]:
+        """Months with a folder, in order."""
+        return [date.fromisoformat(name) for name in self._names(campaign) if _MONTH.fullmatch(name)]
+
+    def _has_manifest(self, campaign: str, month: date) -> bool:
+        return MANIFEST in self._names(f"{campaign}/{month}")
 
     def _names(self, folder: str) -> list[str]:
         files, root = self._place
-        files.invalidate_cache()
-        try:
-            return sorted(Path(path).name for path in files.ls(f"{root}/{folder}", detail=False))
-        except FileNotFoundError:
-            return []
+        with self._told("cannot be read"):
+            files.invalidate_cache()
+            try:
+                return sorted(Path(path).name for path in files.ls(f"{root}/{folder}".rstrip("/"), detail=False))
+            except FileNotFoundError:
+                return []
 
-    def _read(self, path: str) -> bytes:
+    def _read(self, path: str) -> bytes | None:
+        """None where there is no such file."""
         files, root = self._place
-        return files.cat_file(f"{root}/{path}")
+        with self._told("cannot be read"):
+            try:
+                return files.cat_file(f"{root}/{path}")
+            except FileNotFoundError:
+                return None
 
     def _put(self, path: str, content: bytes) -> None:
         """All of the file or nothing. To an object store a put is that already; a folder needs help."""
         files, root = self._place
-        if isinstance(files, LocalFileSystem):
-            _replace(Path(root), Path(root, path), content)
-        else:
-            files.pipe_file(f"{root}/{path}", content)
+        with self._told("cannot be written"):
+            if isinstance(files, LocalFileSystem):
+                _replace(Path(root), Path(root, path), content)
+            else:
+                files.pipe_file(f"{root}/{path}", content)
+
+    def _remove(self, path: str, recursive: bool = False) -> None:
+        files, root = self._place
+        with self._told("does not let a file be removed"):
+            files.rm(f"{root}/{path}", recursive=recursive)
+
+
+def _manifest_in(content: bytes, campaign: str, month: date) -> dict[str, Any] | None:
+    """A manifest that this pipeline wrote for this campaign and month."""
+    try:
+        manifest = json.loads(content)
+    except ValueError:
+        return None
+    ours = {"campaign": campaign, "snapshot_month": str(month)}
+    needed = {"version", "previous_version", "customers_sha256", "compared_with", "files"}
+    if not isinstance(manifest, dict) or not needed <= manifest.keys() or not ours.items() <= manifest.items():
+        return None
+    return manifest
 
 
 def _replace(root: Path, path: Path, content: bytes) -> None:

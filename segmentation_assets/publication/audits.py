@@ -1,10 +1,10 @@
-"""The audits in words: what each one says, what a failure means and what to do. The SQL of the rules is in dbt."""
+"""The audits: what each one says, its unit and what to do when it fails. SQL: dbt; failures: findings.py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session
 
@@ -16,8 +16,13 @@ class Audit:
     name: str
     is_blocking: bool
     meaning: str
-    unit: str
+    unit: str  # of the measured value
     advice: str
+    one: str = ""  # the unit of exactly 1, where it reads otherwise
+
+    @property
+    def unit_of_one(self) -> str:
+        return self.one or self.unit
 
 
 AUDITS: tuple[Audit, ...] = (
@@ -26,6 +31,7 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=True,
         meaning="Every customer of the month's population has exactly one segment, and nobody else has one.",
         unit="customers not assigned exactly once",
+        one="customer not assigned exactly once",
         advice="Look for a customer_id that is missing or doubled in silver.segment_assignments, and for a customer_key"
         " that stands twice in dim_customer.",
     ),
@@ -34,6 +40,7 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=True,
         meaning="Each segment's members meet its criteria and those of no segment before it.",
         unit="members that do not belong",
+        one="member that does not belong",
         advice="The assignment and the rules disagree: compute the month again, and compare"
         " silver.segment_assignments with the segments of dbt_project.yml.",
     ),
@@ -50,7 +57,8 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=True,
         meaning="customer_period_spend and the facts agree, month by month, over the windows: in count and amount, and"
         " in whose each fact is, of which category, day and amount.",
-        unit="months that differ",
+        unit="months differ",
+        one="month differs",
         advice="Facts arrived, changed, went or moved to another customer after the rollup, or their date is unknown."
         " Recompute the months that differ (`make restate`, or `make backfill FROM=... TO=...`); if they still differ,"
         " look for facts whose date is missing from dim_date.",
@@ -60,6 +68,7 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=True,
         meaning="Every fact before the as-of date has a customer_key that dim_customer knows; lifetimes hold them all.",
         unit="facts that belong to no customer",
+        one="fact that belongs to no customer",
         advice="Load the missing versions into dim_customer, or correct the facts, then run the month again: the facts"
         " need not be rolled up anew for it. If they are nobody's, accept it with `make accept`.",
     ),
@@ -68,6 +77,7 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=True,
         meaning="The facts reach the last day of the month.",
         unit="days without facts before the as-of date",
+        one="day without facts before the as-of date",
         advice="The load of the last days has not arrived. Wait for it, then run the month again.",
     ),
     Audit(
@@ -91,6 +101,7 @@ AUDITS: tuple[Audit, ...] = (
         is_blocking=False,
         meaning="No segment's share moved far from the mean of the published months before.",
         unit="points",
+        one="point",
         advice="Publication goes on. Look at gold.segment_transitions for who moved where.",
     ),
     Audit(
@@ -113,43 +124,15 @@ AUDITS: tuple[Audit, ...] = (
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
 
 
-def month_audits(session: Session, first: date, last: date, silver: str = SILVER) -> list[dict[str, Any]]:
+def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
     """segment_audit_verdicts of the months in the schema `silver`: with who accepted a failure, and what blocks."""
     return session.rows(
         f"select * from {silver}.segment_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, audit, customer_segment",
-        (first, last),
+        (months.first, months.last),
     )
 
 
 def is_blocking_failure(row: Mapping[str, Any]) -> bool:
     """As the view says, which the gate in the warehouse judges by too."""
     return bool(row["is_blocking"])
-
-
-def failure_sentence(row: Mapping[str, Any]) -> str:
-    """Month, rule, segment, measured and bound of one failed audit."""
-    audit = BY_NAME[row["audit"]]
-    bounds = [
-        f"{word} {row[key]:g}"
-        for key, word in (("lower_bound", "at least"), ("upper_bound", "at most"))
-        if row[key] is not None
-    ]
-    about = f", {row['customer_segment']}" if row["customer_segment"] else ""
-    has_to_be = " and ".join(bounds)
-    return f"{row['snapshot_month']}: {audit.name}{about}: {row['measured']:.6g} {audit.unit}; has to be {has_to_be}."
-
-
-def refusal(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What a run says that was asked for a month which may not be published."""
-    failures = [row for row in rows if is_blocking_failure(row)]
-    months = sorted({str(row["snapshot_month"]) for row in failures})
-    advice = list(dict.fromkeys(f"{row['audit']}: {BY_NAME[row['audit']].advice}" for row in failures))
-    return "\n".join(
-        [
-            f"Not published: {', '.join(months)}. Each keeps its last published version, if it has one.",
-            *(f"- {failure_sentence(row)}" for row in failures),
-            "What to do:",
-            *(f"- {line}" for line in advice),
-        ]
-    )

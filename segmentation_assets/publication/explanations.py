@@ -1,4 +1,4 @@
-"""Why a customer is in a segment in a month: read from segment_explanations and the history, told in words."""
+"""Explains a customer's segment in a month, from segment_explanations and the history."""
 
 import math
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from rich.text import Text
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
 from segmentation_assets.publication import published
+from segmentation_assets.text import printable
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session
 
@@ -90,29 +91,31 @@ def render(explanation: Explanation) -> Group:
         table.add_column(heading, justify="right", no_wrap=True)
     for priority, rows in groupby(explanation.criteria, key=lambda row: row["segment_priority"]):
         criteria = list(rows)
-        table.add_row(f"{priority}. {criteria[0]['segment']}", "", "", _verdict(criteria[0]))
+        table.add_row(Text(printable(f"{priority}. {criteria[0]['segment']}")), "", "", _verdict(criteria[0]))
         for row in criteria:
             if row["metric"] is None:
                 table.add_row("   everyone else", "", "", "met")
                 continue
             table.add_row(
-                f"   {row['metric']} {WORDS[row['operator']]} {_bound(row)}",
+                Text(printable(f"   {row['metric']} {WORDS[row['operator']]} {_bound(row)}")),
                 "unknown" if row["value"] is None else f"{row['value']:,.{_places(row)}f}",
                 "" if row["margin"] is None else f"{row['margin']:+,.{_places(row)}f}",
                 "met" if row["passed"] else "not met",
             )
-    headline = f"{explanation.customer_id} in {explanation.month:%B %Y}: [bold]{explanation.segment}[/bold]"
-    lines: list[Text | Table] = [Text.from_markup(headline), table]
+    headline = Text(printable(f"{explanation.customer_id} in {explanation.month:%B %Y}: "))
+    headline.append(printable(explanation.segment), "bold")
+    lines: list[Text | Table] = [headline, table]
     missed = nearest_missed(explanation)
     if missed is not None:
         lines.append(
             Text(
-                f"Nearest segment missed: {missed['segment']}, by {abs(missed['margin']):,.{_places(missed)}f}"
+                f"Nearest segment missed: {printable(missed['segment'])},"
+                f" by {abs(missed['margin']):,.{_places(missed)}f}"
                 f" ({missed['metric']} is {missed['value']:,.{_places(missed)}f},"
                 f" has to be {WORDS[missed['operator']]} {_bound(missed)})."
             )
         )
-    lines.append(Text(_changes(explanation)))
+    lines.append(Text(printable(_changes(explanation))))
     return Group(*lines)
 
 
@@ -126,10 +129,10 @@ def _places(row: dict[str, Any]) -> int:
     return 2 if margin == 0 or margin >= 0.005 else min(9, 1 - math.floor(math.log10(margin)))
 
 
-def _verdict(row: dict[str, Any]) -> str:
+def _verdict(row: dict[str, Any]) -> Text:
     if row["is_winner"]:
-        return "[bold]WINS[/bold]"
-    return "outranked" if row["is_outranked"] else ""
+        return Text("WINS", "bold")
+    return Text("outranked" if row["is_outranked"] else "")
 
 
 def _changes(explanation: Explanation) -> str:

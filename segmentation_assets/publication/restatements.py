@@ -1,4 +1,4 @@
-"""Published months that are no longer what their facts make of them: which they are, and what a new version changed.
+"""Published months that no longer match their facts: which they are, and what a new version changed.
 
 The audit `rollup_equals_the_facts` looks back from a month that is being computed. This looks at all of history, and at
 the published months themselves: a run that was stopped between the rollup and publication, or one of an old month
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from segmentation_assets.months import month_after
+from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.publication import published
 from segmentation_assets.publication.rollup import ROLLUP, is_of_this_version
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
@@ -28,8 +28,7 @@ class Restatement:
     changed: Mapping[date, tuple[int, Any]]
     # Published months whose numbers are not those of the rollup.
     outdated: tuple[date, ...]
-    first: date
-    last: date
+    months: MonthRange
     # Those of `changed` whose categories are others in sum; elsewhere it is single facts, where the totals agree.
     recategorised: frozenset[date] = frozenset()
     rollup_is_older: bool = False  # made by a version before this one, which the views cannot read
@@ -38,16 +37,15 @@ class Restatement:
     def rollup_from(self) -> date | None:
         return min(self.changed, default=None)
 
-    def words(self) -> list[str]:
-        lines = [self._words_of(month, *difference) for month, difference in sorted(self.changed.items())]
+    def message(self) -> list[str]:
         if self.rollup_is_older:
-            lines.append("The rollup was made by an earlier version: it is made anew, and so is every published month.")
-            return lines
+            return ["The rollup was made by an earlier version: it is made anew, and so is every published month."]
+        lines = [self._difference(month, *found) for month, found in sorted(self.changed.items())]
         if self.outdated:
-            lines.append(f"Published from an older rollup: {months(self.outdated)}.")
-        return [*lines, f"Recomputed are all published months these touch: {self.first} to {self.last}."]
+            lines.append(f"Published from an older rollup: {listed(self.outdated)}.")
+        return [*lines, f"Recomputed are all published months these touch: {self.months}."]
 
-    def _words_of(self, month: date, count: int, spend: Any) -> str:
+    def _difference(self, month: date, count: int, spend: Any) -> str:
         if count or spend:
             return f"{month}: the facts hold {count:+,} transactions and {spend:+,.2f} of spend against the rollup."
         same = f"{month}: count and spend of the facts are those of the rollup,"
@@ -56,7 +54,7 @@ class Restatement:
         return f"{same} but single facts are of another customer, category, day or amount."
 
 
-def months(found: Iterable[date]) -> str:
+def listed(found: Iterable[date]) -> str:
     return ", ".join(map(str, sorted(found)))
 
 
@@ -68,8 +66,8 @@ def find(session: Session) -> Restatement | None:
     """
     months_published = published.required_months(session)
     if table_exists(session, SILVER, ROLLUP) and not is_of_this_version(session):
-        outdated = tuple(months_published)
-        return Restatement({}, outdated, outdated[0], outdated[-1], rollup_is_older=True)
+        every = MonthRange(months_published[0], months_published[-1])
+        return Restatement({}, tuple(months_published), every, rollup_is_older=True)
     absent = [f"{SILVER}.{view}" for view in VIEWS if not table_exists(session, SILVER, view)]
     if absent:
         raise published.NotPublishedError(
@@ -87,7 +85,9 @@ def find(session: Session) -> Restatement | None:
     starts = [month for month in months_published if changed and month >= min(changed)] + list(outdated)
     if not starts:
         return None
-    return Restatement(changed, outdated, min(starts), months_published[-1], frozenset(recategorised))
+    return Restatement(
+        changed, outdated, MonthRange(min(starts), months_published[-1]), recategorised=frozenset(recategorised)
+    )
 
 
 def outdated_months(session: Session) -> list[date]:
@@ -117,10 +117,10 @@ def facts_of_nobody(session: Session) -> list[str]:
 def changes(session: Session, before: Mapping[date, int]) -> list[str]:
     """Each month with a newer version than `before` names, in words: how many customers moved, and where."""
     return [line for month, version in sorted(published.versions(session).items()) if version > before.get(month, 0)
-            for line in _words(session, month, version)]  # fmt: skip
+            for line in _message(session, month, version)]  # fmt: skip
 
 
-def _words(session: Session, month: date, version: int) -> Iterator[str]:
+def _message(session: Session, month: date, version: int) -> Iterator[str]:
     rows = session.rows(
         f"select from_segment, to_segment, customers from {GOLD}.segment_restatements"
         " where snapshot_month = ? and version = ? order by customers desc, from_segment, to_segment",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from segmentation_assets.months import as_of_date, month_after
+from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.sources.contract import Range
 from segmentation_assets.warehouse.catalog import SILVER, columns_of, table_exists
@@ -32,13 +32,13 @@ class Plan:
         return {"changed_months": [str(month) for month in self.changed]} if self.changed else {}
 
 
-def plan(session: Session, rules: Rules, first: date, last: date, rollup_from: date | None = None) -> Plan:
-    """The dates that a run of the months from `first` to `last` rolls up.
+def plan(session: Session, rules: Rules, months: MonthRange, rollup_from: date | None = None) -> Plan:
+    """The dates that a run of the months rolls up.
 
-    Reads the facts of the windows before `first` once, by day: a late fact, or one that moved to another customer, is
-    rolled up anew by the next month. What changed before the windows is for `make restate` to find.
+    Reads the facts of the windows before the first month once, by day: a late fact, or one that moved to another
+    customer, is rolled up anew by the next month. What changed before the windows is for `make restate` to find.
     """
-    end = as_of_date(last)
+    first, end = months.first, months.as_of
     kept = months_kept(session, rules, end) if is_of_this_version(session) else []
     if not kept:
         return Plan(((None, end),))

@@ -1,4 +1,4 @@
-"""What the monthly report says, read from the warehouse. How it looks is in report_page.py and report_pictures.py.
+"""What the monthly report says, read from the warehouse. How it looks is in page.py and charts.py.
 
 Counts and sums per segment, campaign and audit only: no row here is about one customer.
 """
@@ -9,9 +9,10 @@ from datetime import date
 from typing import Any
 
 from segmentation_assets.errors import UserError
-from segmentation_assets.months import as_of_date, month_after
+from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
 from segmentation_assets.publication import audits, published
+from segmentation_assets.publication.findings import Finding
 from segmentation_assets.rules.load import Campaign, Rules
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session
@@ -118,7 +119,7 @@ class AuditResult:
     name: str
     meaning: str
     verdict: str  # passed, warned, accepted or failed
-    findings: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     published = {share.month for share in shares}
     first = min(published)
     missing = tuple(shown for shown in months if shown >= first and shown not in published)
-    rows = audits.month_audits(session, month, month)
+    rows = audits.month_audits(session, MonthRange.single(month))
     before = {row.segment: row for row in hero_metrics(session, month_after(month, -1))}
     by_segment = {row.segment: row for row in metrics}
     names = [definition.segment for definition in definitions]
@@ -316,13 +317,8 @@ def audit_results(rows: Sequence[Mapping[str, Any]]) -> tuple[AuditResult, ...]:
             verdict = "accepted"
         else:
             verdict = "warned" if failed else "passed"
-        found.append(AuditResult(audit.name, audit.meaning, verdict, tuple(map(finding, failed))))
+        found.append(AuditResult(audit.name, audit.meaning, verdict, tuple(map(Finding.of_row, failed))))
     return tuple(found)
-
-
-def finding(row: Mapping[str, Any]) -> str:
-    """The audit's own sentence without the month and the name, which stand beside it."""
-    return audits.failure_sentence(row).removeprefix(f"{row['snapshot_month']}: {row['audit']}").lstrip(",: ")
 
 
 def notes(
@@ -381,7 +377,7 @@ def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tupl
     for row in rows:
         criteria.setdefault(row["customer_segment"], [])
         if row["metric"] is not None:
-            criteria[row["customer_segment"]].append(criterion_words(row))
+            criteria[row["customer_segment"]].append(criterion_text(row))
     known = {segment.name: segment for segment in rules.segments}
     return tuple(
         Definition(
@@ -396,7 +392,7 @@ def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tupl
     )
 
 
-def criterion_words(row: Mapping[str, Any]) -> str:
+def criterion_text(row: Mapping[str, Any]) -> str:
     if row["operator"] == "is":
         return f"{row['metric']} is {'true' if row['bound'] else 'false'}"
     return f"{row['metric']} {OPERATORS[row['operator']]} {float(row['bound']):,g}"

@@ -1,4 +1,4 @@
-"""The monthly report as one HTML file. What it says is in report_data.py, its pictures in report_pictures.py."""
+"""The monthly report as one HTML file. What it says is in data.py, its pictures in charts.py."""
 
 from collections.abc import Mapping
 from datetime import date

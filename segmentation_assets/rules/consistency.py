@@ -1,5 +1,6 @@
 """What must hold between rules: names, order, reach, contradictions and shares."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -7,8 +8,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from segmentation_assets.rules.reachability import Span, contradictions, region, takers
-from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Segment
-from segmentation_assets.rules.validators import Number, did_you_mean, spelling
+from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Segment
+from segmentation_assets.rules.validators import Number, did_you_mean, neutral_code, spelling
 
 
 class Problem(NamedTuple):
@@ -25,11 +26,12 @@ class ParsedRules:
     campaigns: list[Campaign | None] = field(default_factory=list)
     category_groups: CategoryGroups | None = None
     audits: Audits | None = None
+    exports: Exports | None = None
 
 
 def check(rules: ParsedRules) -> list[Problem]:
     """Every problem between the rules that could be read."""
-    checks = (_names, _priority, _reach, _shares, _campaign_segments, _category_groups, _minimum_share)
+    checks = (_names, _priority, _reach, _shares, _campaign_segments, _audience_codes, _category_groups, _minimum_share)
     return list(chain.from_iterable(one(rules) for one in checks))
 
 
@@ -104,6 +106,26 @@ def _campaign_segments(rules: ParsedRules) -> Iterator[Problem]:
             segment, earlier = rules.segments[position], _regions(rules.segments[:position])
             if segment and campaign.criteria:
                 yield from _empty_audience(("campaigns", i, "criteria"), campaign, segment, earlier)
+
+
+def _audience_codes(rules: ParsedRules) -> Iterator[Problem]:
+    """One per audience, and none that says what the campaign or its segment is called."""
+    seen: dict[str, int] = {}
+    for i, campaign in enumerate(rules.campaigns):
+        if not campaign:
+            continue
+        where, code = ("campaigns", i, "audience_code"), campaign.audience_code
+        first = seen.setdefault(code, i)
+        if first != i:
+            yield Problem(where, f"{code!r} is the code of campaigns[{first}] too; give each its own")
+        told = {*_words(campaign.name), *_words(campaign.segment)} & _words(code)
+        if told and code != neutral_code(campaign.name):
+            words = f"{code!r} tells an ad platform {', '.join(map(repr, sorted(told)))}, as its campaign or segment is"
+            yield Problem(where, f"{words} called; use words that say nothing of a customer, or leave it out")
+
+
+def _words(name: str) -> set[str]:
+    return {word for word in re.split(r"[^a-z0-9]+", name.lower()) if len(word) > 2}
 
 
 def _empty_audience(

@@ -1,4 +1,4 @@
-"""Loading the rules: the same segments, category groups, campaigns and audit bounds that dbt compiles.
+"""Loading the rules: the same segments, category groups, campaigns and audit bounds that dbt compiles, and exports.
 
 They are the `vars` of dbt_models/dbt_project.yml, each replaced whole by the same key of another YAML file, as the one
 that SEGMENTATION_RULES names. All problems are told at once. The shape of a rule is in schema.py, what must hold
@@ -23,6 +23,7 @@ from segmentation_assets.rules.schema import (
     Campaign,
     CategoryGroups,
     Criterion,
+    Exports,
     RankBy,
     Rule,
     Segment,
@@ -35,6 +36,7 @@ __all__ = [
     "Campaign",
     "CategoryGroups",
     "Criterion",
+    "Exports",
     "RankBy",
     "Rules",
     "RulesError",
@@ -43,13 +45,14 @@ __all__ = [
     "parse_rules",
 ]
 
-KEYS = ("segments", "category_groups", "campaigns", "audits")
+KEYS = ("segments", "category_groups", "campaigns", "audits", "exports")
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
     "category_groups": CategoryGroups,
     "campaigns": Campaign,
     "rank_by": RankBy,
     "audits": Audits,
+    "exports": Exports,
 }
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -63,8 +66,9 @@ class Rules(Rule):
     category_groups: CategoryGroups
     campaigns: tuple[Campaign, ...]
     audits: Audits
+    exports: Exports
     replaced: frozenset[str] = frozenset()
-    raw: dict[str, Any] = Field(repr=False)  # the four keys as YAML gave them, for dbt and the hash
+    raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
     @property
     def segment_names(self) -> tuple[str, ...]:
@@ -130,6 +134,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) ->
         category_groups=parsed.category_groups,
         campaigns=tuple(filter(None, parsed.campaigns)),
         audits=parsed.audits,
+        exports=parsed.exports,
         replaced=frozenset(replaced),
         raw=raw,
     )
@@ -174,6 +179,8 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
         parsed.category_groups = one(CategoryGroups, raw["category_groups"], "category_groups")
     if "audits" in raw:
         parsed.audits = one(Audits, raw["audits"], "audits")
+    if "exports" in raw:
+        parsed.exports = one(Exports, raw["exports"], "exports")
     return parsed, problems
 
 

@@ -29,10 +29,13 @@ from segmentation_assets.rules.validators import (
     between,
     campaign_name,
     distinct,
+    flag,
+    neutral_code,
     not_empty,
     number,
     one_of,
     plain_name,
+    platform_code,
     positive_psi,
     share_band,
     text,
@@ -135,6 +138,14 @@ class Campaign(Rule):
     shows: Annotated[tuple[Shown, ...], BeforeValidator(a_list), AfterValidator(distinct)] = ()
     objective: Text = ""
     actions: Annotated[tuple[Text, ...], BeforeValidator(a_list)] = ()
+    # What an ad platform may know the audience by: it must not tell that somebody is rich, or spends less.
+    audience_code: Annotated[str, PlainValidator(platform_code)] = ""
+
+    @model_validator(mode="after")
+    def _has_a_code(self) -> Self:
+        if not self.audience_code:
+            object.__setattr__(self, "audience_code", neutral_code(self.name))  # frozen for everybody else
+        return self
 
 
 class Audits(Rule):
@@ -147,3 +158,10 @@ class Audits(Rule):
     drift_max_change_points: Percentage
     unknown_category_max_share_pct: Percentage
     future_dated_max_share_pct: Percentage
+
+
+class Exports(Rule):
+    """What may go out in the campaigns' files, and for how long; dbt_project.yml says why."""
+
+    allow_formula_ids: Annotated[bool, PlainValidator(flag)] = False
+    replaced_versions_days: Annotated[int, PlainValidator(whole(0, 365))] = 7

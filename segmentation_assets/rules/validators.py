@@ -5,6 +5,7 @@ they read `'spend' is no known metric; did you mean ...`, and they end with what
 """
 
 import difflib
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -141,6 +142,27 @@ def campaign_name(value: object) -> str:
     if len(name) > LONGEST_CAMPAIGN_NAME:
         raise ValueError(f"has {len(name)} characters; shorten it to {LONGEST_CAMPAIGN_NAME} at most")
     return name
+
+
+def platform_code(value: object) -> str:
+    code = text(value)
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code) or len(code) > LONGEST_CAMPAIGN_NAME:
+        raise ValueError(
+            f"is no code; use up to {LONGEST_CAMPAIGN_NAME} small letters and digits with single dashes between, such"
+            f" as {neutral_code('')!r}, or leave it out"
+        )
+    return code
+
+
+def neutral_code(campaign: str) -> str:
+    """The same for the same campaign everywhere, and nothing that a person could read out of it."""
+    return f"audience-{hashlib.sha256(campaign.encode()).hexdigest()[:6]}"
+
+
+def flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false; write one of them, without quotes")
+    return value
 
 
 def a_list(value: object) -> object:

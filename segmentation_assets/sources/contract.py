@@ -10,6 +10,7 @@ from typing import Any
 
 from segmentation_assets.months import month_after
 from segmentation_assets.sources import SourceError
+from segmentation_assets.sources.formulas import ids_that_run
 from segmentation_assets.warehouse.session import Session
 
 INTEGER = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "NUMBER", "FIXED")
@@ -66,11 +67,17 @@ UNIQUE = {"dim_customer": "customer_key", "dim_merchant_category": "category_key
 Range = tuple[date | None, date]  # first day, and the day after the last; None is the very first fact
 
 
-def check(session: Session, schema: str, before: date, ranges: Sequence[Range] = ()) -> None:
+def check(
+    session: Session,
+    schema: str,
+    before: date,
+    ranges: Sequence[Range] = (),
+    allow_formula_ids: bool = False,
+) -> None:
     """Raises SourceError with one line per finding: table, column, expected and found.
 
-    Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Facts that are
-    there twice are looked for in the `ranges` of dates, all taken together.
+    Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Single facts are
+    looked at in the `ranges` of dates, as by check_facts.
     """
     found: dict[str, dict[str, str]] = {}
     for row in session.rows(
@@ -84,8 +91,20 @@ def check(session: Session, schema: str, before: date, ranges: Sequence[Range] =
     ]
     if not problems:
         problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
-    if not problems and ranges:
-        problems = list(_repeated_facts(session, schema, ranges))
+        problems += [] if allow_formula_ids else _formula_ids(session, schema)
+    _refuse(schema, problems)
+    check_facts(session, schema, ranges)
+
+
+def check_facts(session: Session, schema: str, ranges: Sequence[Range]) -> None:
+    """Raises SourceError for facts in the ranges of dates that are there twice, or have no key.
+
+    They are counted over all ranges together: what is rolled up at once has to be there once.
+    """
+    _refuse(schema, list(_repeated_facts(session, schema, ranges)) if ranges else [])
+
+
+def _refuse(schema: str, problems: Sequence[str]) -> None:
     if problems:
         raise SourceError(
             "\n".join(
@@ -135,6 +154,16 @@ def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
 
 
+def _formula_ids(session: Session, schema: str) -> Iterator[str]:
+    """A key goes into the export files as it is, and a spreadsheet would run this one."""
+    if ids := ids_that_run(session, schema, "dim_customer", "customer_id"):
+        yield (
+            f"- dim_customer.customer_id: expected ids that no spreadsheet runs, found {ids:,} that begin with = or @,"
+            " or call something after + or -; give these customers other ids, or set allow_formula_ids: true under"
+            " exports in the rules."
+        )
+
+
 def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> Iterator[str]:
     """A file that was loaded twice doubles spend, and the rollup would agree with it."""
     dates = " or ".join(
@@ -145,7 +174,7 @@ def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> I
     (row,) = session.rows(
         "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys from " + facts
     )
-    of = " and ".join(_words_of(*dates) for dates in ranges)
+    of = " and ".join(_label(*found) for found in ranges)
     month = "cast(date_trunc('month', transaction_date) as date)"
     if missing := row["n"] - row["filled"]:
         months = session.rows(
@@ -158,7 +187,8 @@ def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> I
     if row["filled"] > row["keys"]:
         months = session.rows(
             f"select {month} as found_in, count(*) as n from (select transaction_date, count(*) over"
-            f" (partition by transaction_key) as times from {facts}) as facts where times > 1 group by 1 order by 1"
+            f" (partition by transaction_key) as times from {facts} and transaction_key is not null) as facts"
+            " where times > 1 group by 1 order by 1"
         )
         yield (
             "- fct_transactions.transaction_key: expected a key of its own in every row, found"
@@ -167,8 +197,8 @@ def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> I
         )
 
 
-def _words_of(first: date | None, end: date) -> str:
-    """Of ranges of whole months: `of 2025-11-01`, `of 2025-10-01 to 2025-11-01`, `before 2025-12-01`."""
+def _label(first: date | None, end: date) -> str:
+    """Of whole months: `of 2025-11-01`, `of 2025-10-01 to 2025-11-01`, `before 2025-12-01`."""
     last = month_after(end, -1)
     if first is None:
         return f"before {end}"
@@ -178,8 +208,7 @@ def _words_of(first: date | None, end: date) -> str:
 def _by_month(rows: Sequence[Mapping[str, Any]]) -> str:
     """Where they are: the first three months, with the number of rows in each."""
     named = ", ".join(f"{row['found_in']}: {row['n']:,}" for row in rows[:3])
-    more = f" and {len(rows) - 3} more months" if len(rows) > 3 else ""
-    return f" ({named}{more})"
+    return f" ({named}{f' and {len(rows) - 3} more months' if len(rows) > 3 else ''})"
 
 
 def _missing_days(session: Session, schema: str, before: date) -> Iterator[str]:

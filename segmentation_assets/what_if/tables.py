@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from segmentation_assets.publication import audits
+from segmentation_assets.publication.findings import Finding
+from segmentation_assets.text import printable
 from segmentation_assets.what_if.compute import Month, Segment
 
 # How many of the segments' and campaigns' columns are text; the others are numbers.
@@ -71,7 +73,7 @@ def notes(month: Month) -> Iterator[str]:
     for row in month.failures:
         blocks = audits.is_blocking_failure(row)
         effect = "blocks" if blocks else "accepted" if row["severity"] == "error" else "warns"
-        yield f"{effect}: {audits.failure_sentence(row)}"
+        yield f"{effect}: {Finding.of_row(row).sentence}"
     if month.other_rules:
         yield (
             f"{month.month} was published under other rules than today's, so the difference holds that change too."
@@ -90,7 +92,7 @@ def render(months: Sequence[Month]) -> Group:
                 parts.append(_table(one))
             else:
                 parts.append(Text(f"{one.title}. {one.if_empty}\n"))
-        parts.extend(Text(note) for note in notes(month))
+        parts.extend(Text(printable(note)) for note in notes(month))
         parts.append(Text(""))
     return Group(*parts)
 
@@ -115,7 +117,7 @@ def _table(one: Shown) -> Table:
     for at, heading in enumerate(one.headings):
         table.add_column(heading, justify="left" if at < WORDS[one.name] else "right", no_wrap=at > 0)
     for row in one.rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from typing import Any
 import duckdb
 
 from segmentation_assets.sources import synthetic
-from tests.support.command_line import CHECKOUT, settings
+from tests.support.command_line import settings
 from tests.support.killed_runs import MARK
 
 FIRST, MONTH = date(2025, 9, 1), date(2025, 11, 1)
@@ -59,7 +60,7 @@ class Runs:
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.support.killed_runs"],
-            cwd=CHECKOUT,
+            cwd=tempfile.gettempdir(),
             env=settings(
                 SEGMENTATION_SOURCE="warehouse", SEGMENTATION_DUCKDB_PATH=f"/{FILE}", DAGSTER_DISABLE_TELEMETRY="1"
             ),

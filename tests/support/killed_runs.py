@@ -55,7 +55,7 @@ def at_statement(matches: str = "", nth: int = 1, milliseconds: float | None = N
     """Before, or so long into, the nth statement that dbt sends and that matches. dbt sends several as one text: they
     are taken apart here, and executed one by one in the same transaction."""
     import duckdb
-    from runner.adapters.duckdb.environments.local import DuckDBCursorWrapper
+    from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper
 
     execute, pattern, countdown = DuckDBCursorWrapper.execute, re.compile(matches, re.S), Countdown(nth, milliseconds)
 
@@ -92,7 +92,7 @@ def at_metadata(nth: int = 1) -> None:
 
 def at_close(nth: int = 1, milliseconds: float = 0) -> None:
     """So long into the nth closing of the DuckDB file, when its log is written into it."""
-    from runner.adapters.duckdb.environments.local import LocalEnvironment
+    from dbt.adapters.duckdb.environments.local import LocalEnvironment
 
     LocalEnvironment.close = _told(LocalEnvironment.close, Countdown(nth, milliseconds))
 
@@ -135,9 +135,9 @@ def run_without_tests(first: date, last: date) -> int:
     import dagster as dg
 
     from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
-    from segmentation_assets.cli import commands
+    from segmentation_assets.cli.home import dagster_home, dagster_instance
     from segmentation_assets.definitions import build_defs
-    from segmentation_assets.months import tags_of_months
+    from segmentation_assets.months import MonthRange
 
     groups = dg.AssetSelection.groups
     part = dg.define_asset_job(
@@ -146,14 +146,14 @@ def run_without_tests(first: date, last: date) -> int:
         executor_def=dg.in_process_executor,
     )
     definitions = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[part]))
-    run_id = str(uuid.uuid4())
-    with commands.dagster_instance(commands.dagster_home()) as instance, held(instance, run_id):
+    run_id, months = str(uuid.uuid4()), MonthRange(first, last)
+    with dagster_instance(dagster_home()) as instance, held(instance, run_id):
         fail_dead_runs(instance)
         result = definitions.resolve_job_def("part").execute_in_process(
             instance=instance,
-            partition_key=str(first) if first == last else None,
+            partition_key=months.partition_key,
             run_id=run_id,
-            tags={MACHINE: machine(), **tags_of_months(first, last, None)},
+            tags={MACHINE: machine(), **months.run_tags()},
             raise_on_error=False,
         )
     return 0 if result.success else 1
@@ -196,10 +196,10 @@ def end_of(child: int, seconds: float | None) -> int:
 
 def main() -> None:
     # What a run would import: loaded once here, and there in every child.
-    import runner.adapters.duckdb
-    import runner.cli.main
-    import runner.contracts.graph.manifest
-    import runner.task.build  # noqa: F401
+    import dbt.adapters.duckdb
+    import dbt.cli.main
+    import dbt.contracts.graph.manifest
+    import dbt.task.build  # noqa: F401
 
     from segmentation_assets.dbt.project import Project
     from segmentation_assets.definitions import build_defs

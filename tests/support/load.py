@@ -25,11 +25,11 @@ import dagster as dg
 import duckdb
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, PartitionBackfill
 
-from segmentation_assets.cli import commands
+from segmentation_assets.cli.home import dagster_home, dagster_instance
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
 from segmentation_assets.sources import synthetic
-from tests.support.command_line import CHECKOUT, settings
+from tests.support.command_line import settings
 from tests.support.crashes import CUSTOMERS, FILE, Damage, Runs, copied, damage, must_succeed, state
 
 COMPUTED = ("metrics", "segments_candidate", "segments_published")
@@ -131,12 +131,12 @@ def daemon(folder: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster daemon with a new home in the folder, and its instance; ended with all that it started."""
     own = environment(folder)
     with mock.patch.dict(os.environ, own):
-        home = commands.dagster_home()
-        with commands.dagster_instance(home) as instance, (folder / "daemon.log").open("w") as log:
+        home = dagster_home()
+        with dagster_instance(home) as instance, (folder / "daemon.log").open("w") as log:
             dagster_daemon = ["-W", "ignore", "-m", "dagster._daemon", "run", "-m", "segmentation_assets.definitions"]
             process: subprocess.Popen[Any] = subprocess.Popen(
                 [sys.executable, *dagster_daemon],
-                cwd=CHECKOUT,
+                cwd=folder,
                 env=settings(**own),
                 stdout=log,
                 stderr=log,

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 
 from segmentation_assets.sources import synthetic
 from tests.support.known_mix import BUDGET, DECLINING, GROWING, STABLE, TRAVELERS, known_mix
+from tests.support.once import once
 from tests.support.warehouse_fixture import Pipeline
 
 SEPTEMBER, OCTOBER, NOVEMBER, DECEMBER = (date(2025, month, 1) for month in (9, 10, 11, 12))
@@ -40,18 +41,25 @@ CANDIDATE_ASSETS = [
 ]  # fmt: skip
 PUBLISHED_ASSETS = [*(f"gold/{table}" for table in (*TABLES, "segment_explanations")), "silver/outdated_months"]
 
+FILE = "segmentation.duckdb"
 ON_THE_FLOOR = {TRAVELERS: 50, DECLINING: 50, GROWING: 50, BUDGET: 50, STABLE: 800}
 
 
 @contextmanager
-def pipeline_at(path: Path, copied_from: Path | None = None) -> Iterator[Pipeline]:
-    """A pipeline on a file. Its name is always the same: the compiled project calls the database after it."""
-    with pytest.MonkeyPatch.context() as patch:
+def pipeline_at(
+    path: Path, copied_from: Path | None = None, instance: dg.DagsterInstance | None = None
+) -> Iterator[Pipeline]:
+    """A pipeline on a file. Its name is always the same: the compiled project calls the database after it.
+
+    What Dagster has recorded is gone with it, unless it was given an instance that goes on.
+    """
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        own = instance or stack.enter_context(dg.DagsterInstance.ephemeral())
         path.parent.mkdir(parents=True, exist_ok=True)
         if copied_from is not None:
             shutil.copy(copied_from, path)
         patch.setenv("SEGMENTATION_DUCKDB_PATH", str(path))
-        yield Pipeline(path)
+        yield Pipeline(path, own)
 
 
 def published_tables(pipeline: Pipeline) -> dict[str, list[tuple[Any, ...]]]:
@@ -114,26 +122,36 @@ def attempt(pipeline: Pipeline, month: date, faults: Sequence[str], *, everythin
 @pytest.fixture(scope="session")
 def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Dagster home whose tables are there: making them takes longer than most tests that want one of their own."""
-    home = tmp_path_factory.mktemp("home")
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        instance.get_runs_count()
-        instance.all_instigator_state()
-    return home
+
+    def make(home: Path) -> None:
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            instance.get_runs_count()
+            instance.all_instigator_state()
+
+    return once(tmp_path_factory, "empty_home", make)
 
 
 @pytest.fixture(scope="session")
 def published_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,000 customers, published September to November 2025 by one plain dbt build; no fact lies in the future."""
-    with pipeline_at(tmp_path_factory.mktemp("published") / "segmentation.duckdb") as pipeline:
-        with pipeline.connection() as connection:
-            synthetic.build(
-                connection, "gold", customers=1000, first_month=date(2025, 1, 1), last_month=NOVEMBER, sized_at=NOVEMBER
-            )
-            connection.execute("delete from gold.fct_transactions where transaction_date >= '2025-12-01'")
-        succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
-        assert succeeded, said
-    return pipeline.path
+
+    def make(folder: Path) -> None:
+        with pipeline_at(folder / FILE) as pipeline:
+            with pipeline.connection() as connection:
+                synthetic.build(
+                    connection,
+                    "gold",
+                    customers=1000,
+                    first_month=date(2025, 1, 1),
+                    last_month=NOVEMBER,
+                    sized_at=NOVEMBER,
+                )
+                connection.execute("delete from gold.fct_transactions where transaction_date >= '2025-12-01'")
+            succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
+            assert succeeded, said
+
+    return once(tmp_path_factory, "published_months", make) / FILE
 
 
 @pytest.fixture
@@ -145,10 +163,13 @@ def published(published_file: Path, tmp_path: Path) -> Iterator[Pipeline]:
 @pytest.fixture(scope="session")
 def audiences_file(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with the audiences of the three months, made as the shipped rules say."""
-    with pipeline_at(tmp_path_factory.mktemp("audiences") / "segmentation.duckdb", published_file) as pipeline:
-        succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)
-        assert succeeded, said
-    return pipeline.path
+
+    def make(folder: Path) -> None:
+        with pipeline_at(folder / FILE, published_file) as pipeline:
+            succeeded, said = pipeline.dbt(SEPTEMBER, NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)
+            assert succeeded, said
+
+    return once(tmp_path_factory, "published_months_with_audiences", make) / FILE
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +195,7 @@ def december(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="session")
 def below_the_floor(
     december: tuple[Path, dg.ExecuteInProcessResult], tmp_path_factory: pytest.TempPathFactory
-) -> Attempt:
+) -> Iterator[Attempt]:
     """December once more: nobody travels, one customer fewer declines, and exactly 5 % still grow."""
     moves = [
         "update gold.fct_transactions set merchant_category_key = 7"
@@ -182,24 +203,30 @@ def below_the_floor(
         "update gold.fct_transactions set transaction_amount = 9000 where transaction_amount = 100 and customer_key ="
         " (select customer_key from gold.dim_customer where customer_id = 'Declining 7')",
     ]
-    with pipeline_at(tmp_path_factory.mktemp("floor") / "segmentation.duckdb", december[0]) as pipeline:
-        return attempt(pipeline, DECEMBER, moves, everything=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pipeline_at(tmp_path_factory.mktemp("floor") / FILE, december[0], instance) as pipeline:
+            found = attempt(pipeline, DECEMBER, moves, everything=False)
+        yield found
 
 
 @pytest.fixture(scope="session")
-def changed_after_the_rollup(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+def changed_after_the_rollup(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
     """November once more, after one cent was added to a fact of September, which the run does not roll up again."""
     cent = (
         "update gold.fct_transactions set transaction_amount = transaction_amount + 0.01 where transaction_key ="
         " (select min(transaction_key) from silver.stg_transactions where transaction_date >= '2025-09-01')"
     )
-    with pipeline_at(tmp_path_factory.mktemp("rollup") / "segmentation.duckdb", published_file) as pipeline:
-        return attempt(pipeline, NOVEMBER, [cent], everything=True)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pipeline_at(tmp_path_factory.mktemp("rollup") / FILE, published_file, instance) as pipeline:
+            found = attempt(pipeline, NOVEMBER, [cent], everything=True)
+        yield found
 
 
 @pytest.fixture(scope="session")
-def without_its_last_days(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Attempt:
+def without_its_last_days(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
     """November once more, without the facts of its last two days."""
     cut = "delete from gold.fct_transactions where transaction_date >= '2025-11-29'"
-    with pipeline_at(tmp_path_factory.mktemp("days") / "segmentation.duckdb", published_file) as pipeline:
-        return attempt(pipeline, NOVEMBER, [cut], everything=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pipeline_at(tmp_path_factory.mktemp("days") / FILE, published_file, instance) as pipeline:
+            found = attempt(pipeline, NOVEMBER, [cut], everything=False)
+        yield found

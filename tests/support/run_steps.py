@@ -18,8 +18,8 @@ import pytest
 
 from segmentation_assets.assets.checks import CANDIDATE
 from segmentation_assets.automation.jobs import monthly_segmentation
-from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import audits

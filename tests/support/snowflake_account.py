@@ -17,11 +17,11 @@ import pytest
 import snowflake.connector
 
 from segmentation_assets.errors import SettingsError
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.snowflake import (
     REQUIRED,
     SETTINGS,
     SnowflakeSession,
-    is_emulator,
     settings,
 )
 

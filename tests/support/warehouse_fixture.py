@@ -14,6 +14,7 @@ import pytest
 
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.dbt.runner import close_connections
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.portfolio import Portfolio
@@ -63,8 +64,6 @@ class Pipeline:
     ) -> tuple[bool, list[str]]:
         """Plain dbt; whether it succeeded, and what it said at warn level or above. `variables` may change what the
         project is, and cost a parse of it; `run_vars` are read when models run."""
-        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-        from dbt.adapters.factory import reset_adapters
         from dbt.cli.main import dbtRunner
         from dbt.contracts.graph.manifest import Manifest
 
@@ -80,19 +79,15 @@ class Pipeline:
             manifest.build_flat_graph()
         months = {"first_month": str(first), "last_month": str(last or first)}
         with project.environment():
-            reset_adapters()
-            result = dbtRunner(
-                manifest=manifest,
-                callbacks=[listen],
-            ).invoke(
+            close_connections()
+            result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke(
                 [
                     "--log-level", "none", *command.split(), *project.arguments(self.path.parent / "dbt"),
                     *project.vars_arguments({**months, **(variables or {}), **(run_vars or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]
             )  # fmt: skip
-            DuckDBConnectionManager.close_all_connections()
-            reset_adapters()
+            close_connections()
         if result.exception:
             said.append(str(result.exception))
         return bool(result.success), said
@@ -118,7 +113,8 @@ class Pipeline:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     path = tmp_path / "segmentation.duckdb"
     monkeypatch.setenv("SEGMENTATION_DUCKDB_PATH", str(path))
-    return Pipeline(path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(path, instance)

@@ -224,5 +224,5 @@ def test_the_gate_is_seen_to_pass_and_to_fail(
     assert not run.success
     page.goto(checks)
     shows(page, "Failed")
-    shows(page, re.compile(rf"{NEWEST}: {audit}: 3 days without facts before the as-of date; has to be at most \d"))
+    shows(page, re.compile(rf"{NEWEST}: {audit}: 3 days without facts before the as-of date \(allowed: \d\)"))
     look("failed")

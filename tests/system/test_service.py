@@ -32,7 +32,7 @@ from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 
 from segmentation_assets.alerts.outbox import Outbox
-from segmentation_assets.alerts.sensor import tell
+from segmentation_assets.alerts.sensor import evaluate
 from tests.support import service
 from tests.support.alert_receiver import Receiver
 from tests.support.command_line import CHECKOUT, settings
@@ -68,7 +68,10 @@ WHAT_IS_RUN = [
     *CANDIDATE_ASSETS,
     *PUBLISHED_ASSETS,
 ]
-ONE_TICK = "import dagster as dg; from segmentation_assets.alerts import tell; print(tell(dg.DagsterInstance.get()))"
+ONE_TICK = (
+    "import dagster as dg; from segmentation_assets.alerts.sensor import evaluate;"
+    " print(evaluate(dg.DagsterInstance.get()))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +121,7 @@ def test_alerts_are_told_once_and_never_lost_on_postgres(configured: pytest.Monk
         with dg.DagsterInstance.get() as instance:
             assert type(instance.run_storage).__name__ == "PostgresRunStorage"
             failed_run(instance)
-            tell(instance)
+            evaluate(instance)
         assert receiver.tried > 0
         assert not receiver.accepted
         receiver.mood = "takes"
@@ -127,8 +130,8 @@ def test_alerts_are_told_once_and_never_lost_on_postgres(configured: pytest.Monk
             for wait in outbox.waiting.values():
                 wait.until = 0.0  # half a minute later
             outbox.save()
-            tell(instance)
-            tell(instance)
+            evaluate(instance)
+            evaluate(instance)
         by_another = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", ONE_TICK],
             cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=120,
@@ -141,8 +144,8 @@ def test_alerts_are_told_once_and_never_lost_on_postgres(configured: pytest.Monk
         ]
         with dg.DagsterInstance.get() as instance:
             failed_run(instance, passes=True)
-            tell(instance)
-            tell(instance)
+            evaluate(instance)
+            evaluate(instance)
         assert len(receiver.titles) == 5, receiver.titles
         assert sum("passes again" in title for title in receiver.titles) == 2
         assert not receiver.sent_twice()

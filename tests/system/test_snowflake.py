@@ -28,6 +28,7 @@ from sqlglot import exp
 
 from segmentation_assets.assets import star_schema
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.settings import Settings
 from segmentation_assets.sources.snowflake_load import copy_tables
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.what_if import compute as what_if

@@ -27,7 +27,8 @@ from segmentation_assets.definitions import defs
 definitions = defs()
 keys = [key.to_user_string() for key in definitions.resolve_asset_graph().get_all_asset_keys()]
 jobs = [job.name for job in definitions.resolve_all_job_defs()]
-print(json.dumps([segmentation_assets.__file__, str(dbt.project_dir()), str(dbt.Project.load().manifest_path), keys, jobs]))
+manifest = dbt.Project.load().manifest_path
+print(json.dumps([segmentation_assets.__file__, str(dbt.project_dir()), str(manifest), keys, jobs]))
 """
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from segmentation_assets.alerts import messages
 from segmentation_assets.assets import checks
-from segmentation_assets.publication import audits
+from segmentation_assets.publication import audits, findings
+from segmentation_assets.publication.findings import Finding
 
 AUDIT_SQL = Path(__file__).parents[2] / "dbt_models" / "models" / "segments" / "segment_audits.sql"
 PICTURE = dg.MetadataValue.md("")
@@ -77,19 +79,18 @@ def test_every_audit_is_a_proposition_with_advice(audit: audits.Audit) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({}, "every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers; has to be at least 5."),
+        ({}, "every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers (allowed: at least 5)."),
         (
             {"measured": 0.0},
-            "every_segment_holds_the_minimum_share, Declining: 0 % of the customers; has to be at least 5.",
+            "every_segment_holds_the_minimum_share, Declining: 0 % of the customers (allowed: at least 5).",
         ),
         (
             {"measured": 4.9999},
-            "every_segment_holds_the_minimum_share, Declining: 4.9999 % of the customers; has to be at least 5.",
+            "every_segment_holds_the_minimum_share, Declining: 4.9999 % of the customers (allowed: at least 5).",
         ),
         (
             {"audit": "share_is_within_the_expected_band", "measured": 12.3456789, "upper_bound": 10},
-            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers;"
-            " has to be at least 5 and at most 10.",
+            "share_is_within_the_expected_band, Declining: 12.3457 % of the customers (allowed: 5 to 10).",
         ),
         (
             {
@@ -99,16 +100,26 @@ def test_every_audit_is_a_proposition_with_advice(audit: audits.Audit) -> None:
                 "lower_bound": None,
                 "upper_bound": 0.0,
             },
-            "rollup_equals_the_facts: 2 months that differ; has to be at most 0.",
+            "rollup_equals_the_facts: 2 months differ (allowed: 0).",
+        ),
+        (
+            {
+                "audit": "rollup_equals_the_facts",
+                "customer_segment": None,
+                "measured": 1.0,
+                "lower_bound": None,
+                "upper_bound": 0.0,
+            },
+            "rollup_equals_the_facts: 1 month differs (allowed: 0).",
         ),
     ],
 )
 def test_a_failure_is_told_with_its_number_and_bounds(given: dict[str, Any], sentence: str) -> None:
-    assert audits.failure_sentence(row(**given)) == f"2025-11-01: {sentence}"
+    assert Finding.of_row(row(**given)).sentence == f"2025-11-01: {sentence}"
 
 
 def test_a_refusal_names_each_month_once_each_failure_and_each_advice_once() -> None:
-    told = audits.refusal(
+    told = findings.refusal(
         [
             row(),
             row(snapshot_month=date(2025, 9, 1)),
@@ -146,7 +157,7 @@ def test_a_check_passes_with_its_meaning_and_fails_with_words_and_months() -> No
 def test_an_accepted_failure_passes_and_stays_visible() -> None:
     found = result(row(accepted_by="Ann", reason="Winter"))
     assert found.passed
-    assert (found.description or "").endswith(f"Accepted by Ann (Winter): {audits.failure_sentence(row())}")
+    assert (found.description or "").endswith(f"Accepted by Ann (Winter): {Finding.of_row(row()).sentence}")
 
 
 @pytest.mark.parametrize(
@@ -169,3 +180,51 @@ def test_dagster_draws_the_newest_month_by_segment() -> None:
     assert checks.measured(rows) == {"measured: Declining": 5.0, "measured: New & Growing": 4.9}
     assert checks.measured([row(customer_segment=None, measured=None)]) == {}
     assert checks.measured([]) == {}
+
+
+def test_the_findings_of_a_check_are_its_metadata_and_read_back_whole() -> None:
+    found = result(row(), good(), row(customer_segment="New & Growing", accepted_by="Ann", reason="Winter"))
+    assert findings.from_metadata(found.metadata) == [Finding.of_row(row())]
+    assert "Ann" not in str(found.metadata["findings"])
+    assert findings.from_metadata(result(good()).metadata) is None
+
+
+def evaluation(description: str, metadata: dict[str, Any]) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=checks.CANDIDATE,
+        check_name="every_segment_holds_the_minimum_share",
+        passed=False,
+        description=description,
+        metadata=metadata,
+    )
+
+
+def test_an_alert_renders_the_findings_and_not_the_description() -> None:
+    kept = dict(findings.to_metadata([Finding.of_row(row()), Finding.of_row(row(snapshot_month=date(2025, 10, 1)))]))
+    body = messages.failed_check("run", "2025-10-01 to 2025-11-01", evaluation("Of another reader.", kept)).body
+    assert (
+        "Measured: 2025-11-01: Declining: 4.9 % of the customers (allowed: at least 5)\n"
+        "2025-10-01: Declining: 4.9 % of the customers (allowed: at least 5)\n"
+    ) in body
+    assert "another reader" not in body
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {},
+        # By a version that kept another set of fields.
+        {
+            "findings": dg.MetadataValue.table(
+                [dg.TableRecord({"audit": "x"})], dg.TableSchema([dg.TableColumn("audit")])
+            )
+        },
+    ],
+)
+def test_a_check_recorded_before_findings_is_told_from_its_description(kept: dict[str, Any]) -> None:
+    """As the package of before wrote it: the sentence, and the advice, which the message says elsewhere."""
+    advice = audits.BY_NAME["every_segment_holds_the_minimum_share"].advice
+    old = "2025-11-01: every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers; has to be at least 5."
+    body = messages.failed_check("run", "2025-11-01", evaluation(f"{old}\n{advice}", kept)).body
+    assert f"Measured: {old}\n" in body
+    assert body.count(advice) == 1

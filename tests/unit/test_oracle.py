@@ -12,7 +12,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pytest
 from hypothesis import given, seed, settings
@@ -568,37 +567,3 @@ def assert_valid(portfolio: Portfolio, as_of: date) -> None:
     assert days.min() <= facts["transaction_date"].min() - pd.Timedelta(days=400)
     assert days.max() >= max(facts["transaction_date"].max(), pd.Timestamp(as_of)) + pd.Timedelta(days=400)
     assert set(portfolio.marketing_suppressions["customer_id"]) <= set(customers["customer_id"])
-
-
-def test_a_portfolio_survives_the_warehouse() -> None:
-    """A cent lost to a float, a NULL turned into a value or a date into a timestamp on the way in or out."""
-    portfolio = threshold_portfolio(NOVEMBER)
-    with duckdb.connect() as connection:
-        portfolio.load(connection, "elsewhere")
-        portfolio.load(connection, "elsewhere")
-        types = connection.execute(
-            "select table_name, column_name, data_type from information_schema.columns"
-        ).fetchall()
-        returned = Portfolio.read(connection, "elsewhere")
-    for table, columns in CONTRACT.items():
-        assert {column: kind for name, column, kind in types if name == table} == columns
-        pd.testing.assert_frame_equal(getattr(portfolio, table), getattr(returned, table))
-
-
-def test_an_empty_portfolio_survives_the_warehouse() -> None:
-    """Column types guessed from rows that are not there."""
-    portfolio = build([Customer("one", (), SINCE_2020)], date(2025, 12, 1))
-    with duckdb.connect() as connection:
-        portfolio.load(connection)
-        returned = Portfolio.read(connection)
-    assert returned.fct_transactions.empty
-    assert list(returned.dim_customer["customer_id"]) == ["one"]
-    assert returned.dim_customer["valid_to"].isna().all()
-
-
-def test_fractions_of_a_cent_are_refused() -> None:
-    """The warehouse rounding what the oracle would cut off."""
-    portfolio = build([Customer("one", (Fact(IN_LAST, 1),), SINCE_2020)], date(2025, 12, 1))
-    portfolio.fct_transactions["transaction_amount"] = [Decimal("0.015")]
-    with duckdb.connect() as connection, pytest.raises(ValueError, match=r"0\.015"):
-        portfolio.load(connection)

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from segmentation_assets.rules.load import RulesError, load_rules, parse_rules
 from segmentation_assets.rules.reachability import contradictions, is_reachable, region, takers
-from segmentation_assets.rules.schema import Criterion
+from segmentation_assets.rules.schema import Criterion, Exports
+from segmentation_assets.rules.validators import neutral_code
 
 SHIPPED = Path(__file__).parents[2] / "dbt_models"
 RULES = """
@@ -59,6 +60,9 @@ audits:
   drift_max_change_points: 5
   unknown_category_max_share_pct: 1
   future_dated_max_share_pct: 0.1
+exports:
+  allow_formula_ids: false
+  replaced_versions_days: 7
 """
 Change = Callable[[dict[str, Any]], Any]
 
@@ -136,6 +140,24 @@ def test_values_keep_their_type_and_defaults_are_filled_in(project: Path) -> Non
         rules.segments[0].name = "Other"
 
 
+def test_a_campaign_has_a_code_that_is_its_own_and_tells_nothing(project: Path) -> None:
+    rules = yaml.safe_load(RULES)
+    rules["campaigns"][1]["audience_code"] = "q3-emea"
+    write_project(project, rules)
+    first, second = load_rules(project).campaigns
+    # By coreutils' sha256sum of "premium_rewards": the same on every machine and in every release.
+    assert (first.audience_code, second.audience_code) == ("audience-fe83e0", "q3-emea")
+    codes = [campaign.audience_code for campaign in load_rules(SHIPPED).campaigns]
+    assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch("audience-[0-9a-f]{6}", code) for code in codes)
+
+
+def test_what_an_override_leaves_out_of_exports_is_as_shipped(project: Path) -> None:
+    assert load_rules(SHIPPED).exports == Exports()
+    rules = load_rules(project, override(project, "exports: {replaced_versions_days: 0}"))
+    assert (rules.exports.replaced_versions_days, rules.exports.allow_formula_ids) == (0, False)
+
+
 def test_the_hash_is_that_of_the_raw_yaml() -> None:
     values = yaml.safe_load((SHIPPED / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
     both = {"category_groups": values["category_groups"], "segments": values["segments"]}
@@ -202,7 +224,7 @@ def test_an_unknown_key_of_an_override_is_refused(project: Path) -> None:
     path = override(project, "campagins: []\nvars: {}\n")
     lines = refusal(project, path).splitlines()
     assert lines[0].startswith(f"{path}: campagins: is no key")
-    assert "did you mean 'campaigns'? known: segments, category_groups, campaigns, audits" in lines[0]
+    assert "did you mean 'campaigns'? known: segments, category_groups, campaigns, audits, exports" in lines[0]
     assert lines[1].startswith(f"{path}: vars: is no key")
 
 
@@ -477,6 +499,41 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         put("campaigns", 0, "cooldown_months", value=-1),
         "campaigns[0].cooldown_months",
         ["-1 is out of range; write a whole number from 0 up"],
+    ),
+    "a code with blanks": (
+        put("campaigns", 0, "audience_code", value="Spring list"),
+        "campaigns[0].audience_code",
+        ["'Spring list' is no code; use up to 50 small letters and digits with single dashes", "or leave it out"],
+    ),
+    "a code that tells of the segment": (
+        put("campaigns", 0, "audience_code", value="eu-travelers-1"),
+        "campaigns[0].audience_code",
+        ["'eu-travelers-1' tells an ad platform 'travelers', as its campaign or segment is called", "leave it out"],
+    ),
+    "a code that tells of the campaign": (
+        put("campaigns", 0, "audience_code", value="premium-q3"),
+        "campaigns[0].audience_code",
+        ["'premium-q3' tells an ad platform 'premium'"],
+    ),
+    "the code of another campaign": (
+        put("campaigns", 1, "audience_code", value=neutral_code("premium_rewards")),
+        "campaigns[1].audience_code",
+        [f"{neutral_code('premium_rewards')!r} is the code of campaigns[0] too; give each its own"],
+    ),
+    "ids that are formulas, maybe": (
+        put("exports", "allow_formula_ids", value="yes"),
+        "exports.allow_formula_ids",
+        ["'yes' is neither true nor false; write one of them, without quotes"],
+    ),
+    "replaced versions for ever": (
+        put("exports", "replaced_versions_days", value=366),
+        "exports.replaced_versions_days",
+        ["366 is out of range; write a whole number from 0 to 365"],
+    ),
+    "unknown key of the exports": (
+        put("exports", "allow_formulas", value=True),
+        "exports.allow_formulas",
+        ["did you mean 'allow_formula_ids'? known: allow_formula_ids, replaced_versions_days"],
     ),
     "unknown column shown": (
         put("campaigns", 0, "shows", value=["lifetime_value", "projected_value"]),

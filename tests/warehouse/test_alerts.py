@@ -46,8 +46,8 @@ ON_BAND = "share_is_within_the_expected_band on segment_assignments"
 PASSWORD = "hunter2-is-not-a-word"
 ONE_TICK = """
 import dagster as dg
-from segmentation_assets.alerts import tell
-print(tell(dg.DagsterInstance.get()))
+from segmentation_assets.alerts.sensor import evaluate
+print(evaluate(dg.DagsterInstance.get()))
 """
 
 
@@ -150,7 +150,7 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         error, failed = f"[error] {ON_FLOOR} failed of 2025-11-01", "[error] The run of 2025-11-01 failed"
         assert receiver.titles.count(error) == receiver.titles.count(failed) == 1
         body = receiver.body(error)
-        assert "High-Value Travelers: 0 % of the customers; has to be at least 5." in body
+        assert "High-Value Travelers: 0 % of the customers (allowed: at least 5)." in body
         assert "Blocks: Publication of 2025-11-01" in body and "make accept" in body
         run_id = service.instance.get_runs()[0].run_id
         assert f"http://127.0.0.1:3000/runs/{run_id}" in body
@@ -164,7 +164,7 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         warned = f"[warn] {ON_BAND} failed of 2025-11-01"
         assert receiver.titles.count(f"[ok] {ON_FLOOR} passes again of 2025-11-01") == 1
         assert receiver.titles.count(warned) == 1
-        assert "6 % of the customers; has to be at least 10" in receiver.body(warned)
+        assert "6 % of the customers (allowed: 10 to 15)" in receiver.body(warned)
         assert "Nothing: publication goes on" in receiver.body(warned)
 
         # A range run: November is mended, October lacks every segment but one. The months are told one by one, and the

@@ -28,6 +28,7 @@ from segmentation_assets.rules.load import Campaign
 from tests.support.published_months import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
 AUDIENCES = "path:models/audiences"
 CAMPAIGNS = {campaign.name: campaign for campaign in RULES.campaigns}

@@ -13,6 +13,7 @@ import pytest
 from segmentation_assets.sources import SourceError, contract
 from segmentation_assets.warehouse.duckdb import DuckDBSession
 from tests.support import portfolios
+from tests.support.formula_ids import HARMLESS, RUN
 
 BEFORE = date(2025, 12, 1)
 
@@ -166,4 +167,28 @@ def test_the_calendar_may_end_with_the_closed_months(source: DuckDBSession) -> N
 
 def test_no_facts_at_all_is_for_the_audits_to_tell(source: DuckDBSession) -> None:
     source.execute("delete from gold.fct_transactions")
+    contract.check(source, "gold", BEFORE)
+
+
+def with_ids(session: DuckDBSession, *ids: str) -> None:
+    """As many customers of the portfolio as there are ids get one each."""
+    customers = session.rows("select distinct customer_id from gold.dim_customer order by 1 limit ?", (len(ids),))
+    assert len(customers) == len(ids)
+    for row, one in zip(customers, ids, strict=True):
+        session.execute("update gold.dim_customer set customer_id = ? where customer_id = ?", (one, row["customer_id"]))
+
+
+def test_ids_that_a_spreadsheet_would_run_are_counted_and_refused(source: DuckDBSession) -> None:
+    with_ids(source, *RUN)
+    (line,) = findings(source)
+    assert line == (
+        f"- dim_customer.customer_id: expected ids that no spreadsheet runs, found {len(RUN)} that begin with = or @,"
+        " or call something after + or -; give these customers other ids, or set allow_formula_ids: true under exports"
+        " in the rules."
+    )
+    contract.check(source, "gold", BEFORE, allow_formula_ids=True)
+
+
+def test_ids_of_every_other_kind_pass(source: DuckDBSession) -> None:
+    with_ids(source, *HARMLESS)
     contract.check(source, "gold", BEFORE)

@@ -23,6 +23,7 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
 CAMPAIGNS = [campaign.name for campaign in RULES.campaigns]
 

@@ -39,8 +39,8 @@ FAULTS = (
         str(DECEMBER),
         FLOOR,
         (
-            f"2025-12-01: {FLOOR}, Declining: 4.9 % of the customers; has to be at least 5.",
-            f"2025-12-01: {FLOOR}, High-Value Travelers: 0 % of the customers; has to be at least 5.",
+            f"2025-12-01: {FLOOR}, Declining: 4.9 % of the customers (allowed: at least 5).",
+            f"2025-12-01: {FLOOR}, High-Value Travelers: 0 % of the customers (allowed: at least 5).",
         ),
         "`make accept`",
     ),
@@ -48,17 +48,14 @@ FAULTS = (
         "changed_after_the_rollup",
         str(NOVEMBER),
         "rollup_equals_the_facts",
-        ("2025-11-01: rollup_equals_the_facts: 1 months that differ; has to be at most 0.",),
+        ("2025-11-01: rollup_equals_the_facts: 1 month differs (allowed: 0).",),
         "make backfill",
     ),
     Fault(
         "without_its_last_days",
         str(NOVEMBER),
         "facts_reach_the_end_of_the_month",
-        (
-            "2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date;"
-            " has to be at most 0.",
-        ),
+        ("2025-11-01: facts_reach_the_end_of_the_month: 2 days without facts before the as-of date (allowed: 0).",),
         "run the month again",
     ),
 )
@@ -146,11 +143,11 @@ def test_exactly_five_percent_is_published(december: tuple[object, dg.ExecuteInP
 
 
 WARNINGS = {
-    "share_is_within_the_expected_band": "Budget-Conscious: 5 % of the customers; has to be at least 20",
-    "segment_mix_is_stable": "PSI; has to be at most 0.25.",
-    "no_segment_moved_far": "points; has to be at most 5.",
-    "unknown_categories_are_few": "% of the spend; has to be at most 1.",
-    "future_dated_facts_are_few": "% of the facts of the last 90 days; has to be at most 0.1.",
+    "share_is_within_the_expected_band": "Budget-Conscious: 5 % of the customers (allowed: 20 to 25).",
+    "segment_mix_is_stable": "PSI (allowed: at most 0.25).",
+    "no_segment_moved_far": "points (allowed: at most 5).",
+    "unknown_categories_are_few": "% of the spend (allowed: at most 1).",
+    "future_dated_facts_are_few": "% of the facts of the last 90 days (allowed: at most 0.1).",
 }
 
 

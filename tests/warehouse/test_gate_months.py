@@ -63,13 +63,13 @@ PLANTED = [
     ),
 ]
 SENTENCES = {
-    SEPTEMBER: {ASSIGNED_ONCE: ["2025-09-01: {}: 1 customers not assigned exactly once; has to be at most 0."]},
-    OCTOBER: {ASSIGNED_ONCE: ["2025-10-01: {}: 2 customers not assigned exactly once; has to be at most 0."]},
+    SEPTEMBER: {ASSIGNED_ONCE: ["2025-09-01: {}: 1 customer not assigned exactly once (allowed: 0)."]},
+    OCTOBER: {ASSIGNED_ONCE: ["2025-10-01: {}: 2 customers not assigned exactly once (allowed: 0)."]},
     NOVEMBER: {
         CRITERIA: [
-            "2025-11-01: {}, Budget-conscious: 1 members that do not belong; has to be at most 0.",
-            "2025-11-01: {}, Declining: 1 members that do not belong; has to be at most 0.",
-            "2025-11-01: {}, Stable Mid-Spenders: 1 members that do not belong; has to be at most 0.",
+            "2025-11-01: {}, Budget-conscious: 1 member that does not belong (allowed: 0).",
+            "2025-11-01: {}, Declining: 1 member that does not belong (allowed: 0).",
+            "2025-11-01: {}, Stable Mid-Spenders: 1 member that does not belong (allowed: 0).",
         ]
     },
 }
@@ -99,7 +99,7 @@ def checks_alone(pipeline: Pipeline, month: date) -> dg.ExecuteInProcessResult:
 
 
 @pytest.fixture(scope="module")
-def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     with pipeline_at(tmp_path_factory.mktemp("planted") / "segmentation.duckdb", published_file) as pipeline:
         before = published_tables(pipeline)
         for fault in PLANTED:
@@ -109,7 +109,7 @@ def planted(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         checks = {month: audit_evaluations(checks_alone(pipeline, month)) for month in SENTENCES}
         alone = pipeline.run(SEPTEMBER, NOVEMBER, select=PUBLISHED_ASSETS[:1])
         plain = pipeline.dbt(SEPTEMBER, NOVEMBER, select=PUBLICATION, arguments=NAMED_TESTS_ONLY)
-        return Planted(pipeline.instance, checks, alone, plain, before, published_tables(pipeline))
+        yield Planted(pipeline.instance, checks, alone, plain, before, published_tables(pipeline))
 
 
 @pytest.mark.parametrize("month", SENTENCES, ids=str)
@@ -181,7 +181,7 @@ def test_the_run_of_a_range_fails_and_names_the_bad_month(backfill: Backfill) ->
     assert not backfill.result.success
     told = refusal(backfill.result)
     assert told.startswith("Not published: 2025-10-01. ")
-    assert f"- 2025-10-01: {DAYS}: 2 days without facts before the as-of date; has to be at most 0." in told
+    assert f"- 2025-10-01: {DAYS}: 2 days without facts before the as-of date (allowed: 0)." in told
     check = audit_evaluations(backfill.result)[DAYS]
     assert not check.passed
     assert check.metadata["failed_months"].value == "2025-10-01"

@@ -5,7 +5,6 @@ Locks out: a guide whose queries have stopped running, find nothing, or name col
 
 import re
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,11 @@ import sqlglot
 import yaml
 
 from segmentation_assets.dbt.project import Project, project_dir
-from segmentation_assets.sources import synthetic
-from tests.support.published_months import NOVEMBER, SEPTEMBER, pipeline_at
+from tests.support.published_by_job import NEWEST, Published
+from tests.support.published_months import pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 GUIDE = Path(__file__).parents[2] / "docs" / "segmentation_guide.md"
 QUERIES = re.findall(r"```sql\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
 # On a healthy portfolio nothing failed, and no campaign is 90 days old yet.
@@ -24,15 +24,9 @@ MAY_BE_EMPTY = ("where not passed", "campaign_outcomes")
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """Three months of a synthetic portfolio, with audiences and outcomes, published by the job."""
-    with pipeline_at(tmp_path_factory.mktemp("guide") / "segmentation.duckdb") as pipeline:
-        with pipeline.connection() as connection:
-            synthetic.build(
-                connection, "gold", customers=1000, first_month=date(2025, 1, 1), last_month=NOVEMBER, sized_at=NOVEMBER
-            )
-        result = pipeline.run(SEPTEMBER, NOVEMBER)
-        assert result.success
+def whole(published_by_job: Published) -> Iterator[Pipeline]:
+    """Months of a synthetic portfolio, with audiences and outcomes, published by the job."""
+    with pipeline_at(published_by_job.database) as pipeline:
         yield pipeline
 
 
@@ -78,6 +72,6 @@ def test_a_changed_comment_is_put_right(whole: Pipeline) -> None:
     comment = "select comment from duckdb_columns() where table_name = 'segment_summary' and column_name = 'customers'"
     before = whole.rows(comment)
     whole.execute("comment on column gold.segment_summary.customers is 'something else'")
-    succeeded, said = whole.dbt(NOVEMBER, select="segment_summary", command="run")
+    succeeded, said = whole.dbt(NEWEST, select="segment_summary", command="run")
     assert succeeded, said
     assert whole.rows(comment) == before != [("something else",)]

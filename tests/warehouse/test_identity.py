@@ -18,6 +18,7 @@ import yaml
 from hypothesis import strategies as st
 
 from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import restatements, rollup
 from segmentation_assets.rules.load import load_rules
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -26,8 +27,8 @@ from tests.support.warehouse_fixture import Pipeline
 
 MODELS = (
     "path:models/staging path:models/metrics segment_audit_overrides segment_assignments segment_audits"
-    " segment_audit_verdicts facts_by_day rollup_differences customer_segment_history segment_publications segment_restatements"
-    " segment_rules outdated_months"
+    " segment_audit_verdicts facts_by_day rollup_differences customer_segment_history segment_publications"
+    " segment_restatements segment_rules outdated_months"
 )
 CUSTOMERS, FACTS = 60, 2400
 
@@ -72,7 +73,7 @@ def star_schema(pipeline: Pipeline) -> None:
 def compute(pipeline: Pipeline, first: date, last: date, rollup_from: date | None = None) -> None:
     """As the job does: what the facts changed in the windows is rolled up anew."""
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
-        plan = rollup.plan(session, Project.load().rules, first, last, rollup_from)
+        plan = rollup.plan(session, Project.load().rules, MonthRange(first, last), rollup_from)
     told = {**plan.variables(), **({"rollup_from": str(rollup_from)} if rollup_from else {})}
     succeeded, said = pipeline.dbt(first, last, select=MODELS, arguments=NO_TESTS, run_vars=told)
     assert succeeded, said
@@ -200,7 +201,7 @@ def test_the_incremental_result_is_the_one_computed_from_nothing(
         pipeline.execute(OPERATIONS[operation](a, b, n))
     compute(pipeline, NOVEMBER, NOVEMBER)
     if found := find(pipeline):
-        compute(pipeline, found.first, found.last, found.rollup_from)
+        compute(pipeline, found.months.first, found.months.last, found.rollup_from)
         left = find(pipeline)
         assert left is None, left
     incremental = everything(pipeline)

@@ -24,6 +24,7 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_by_job import MONTHS, NEWEST, Published
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 EXPORTS = [f"activation/export_{campaign.name}" for campaign in RULES.campaigns]
 REPORT = "activation/segment_report"
 # Filled in the transaction that replaces a month of the history, after their own materialisation: observed there.

@@ -112,7 +112,7 @@ def test_commands_and_sensors_say_what_is_missing_or_make_it(old: Pipeline, empt
     with warehouse_of(old).session() as session:
         assert restatements.find(session) is None
         assert not readiness.only_facts_were_missing(session, NOVEMBER)
-        with pytest.raises(acceptances.OverrideError, match="to be accepted: none"):
+        with pytest.raises(acceptances.AcceptanceError, match="to be accepted: none"):
             acceptances.accept(session, NOVEMBER, "rollup_equals_the_facts", None, "Ann", "Winter")
 
 

@@ -17,6 +17,7 @@ from segmentation_assets.dbt.project import Project
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
+RULES = Project.load().rules
 AUGUST = date(2025, 8, 1)
 START, END = date(2025, 9, 1), date(2025, 9, 1) + timedelta(days=90)
 RULES = Project.load().rules

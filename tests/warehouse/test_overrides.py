@@ -83,7 +83,7 @@ def test_an_acceptance_of_one_segment_leaves_the_other_blocked(blocked: Pipeline
     succeeded, _ = blocked.dbt(DECEMBER, select=PUBLICATION, arguments=NAMED_TESTS_ONLY)
     assert not succeeded
     assert blocked.rows(NEWEST_VERSION)[0][0] == 1
-    with pytest.raises(acceptances.OverrideError, match=r"to be accepted: .*\(High-Value Travelers\)\.$"):
+    with pytest.raises(acceptances.AcceptanceError, match=r"to be accepted: .*\(High-Value Travelers\)\.$"):
         accept(blocked, segment="Declining")
 
 
@@ -102,7 +102,7 @@ def test_an_acceptance_of_one_segment_leaves_the_other_blocked(blocked: Pipeline
     ],
 )
 def test_what_cannot_be_accepted_is_refused(blocked: Pipeline, given: dict[str, str], told: str) -> None:
-    with pytest.raises(acceptances.OverrideError) as refused:
+    with pytest.raises(acceptances.AcceptanceError) as refused:
         accept(blocked, **given)
     assert told in str(refused.value)
     assert blocked.rows("select count(*) from silver.segment_audit_overrides") == [(0,)]
@@ -114,7 +114,7 @@ def test_a_month_without_audits_cannot_be_accepted(blocked: Pipeline) -> None:
     blocked.execute(f"delete from silver.segment_audits where snapshot_month = '{NOVEMBER}'")
     with (
         DuckDBWarehouse(path=str(blocked.path)).session() as session,
-        pytest.raises(acceptances.OverrideError, match=f"no audits of {NOVEMBER}: compute it first"),
+        pytest.raises(acceptances.AcceptanceError, match=f"no audits of {NOVEMBER}: compute it first"),
     ):
         acceptances.accept(session, NOVEMBER, FLOOR, None, "Ann", "Winter")
 
@@ -134,7 +134,7 @@ def test_no_variable_of_the_environment_reaches_the_gate() -> None:
     """What the gate depends on is in the warehouse. Bounds are rules, and a change of theirs is in version control."""
     models = [*(PROJECT / "dbt_models" / "models").rglob("*.sql"), *(PROJECT / "dbt_models" / "macros").rglob("*.sql")]
     assert [path.name for path in models if "env_var(" in path.read_text()] == []
-    for module in ("audits", "checks", "overrides", "assets/segmentation"):
+    for module in ("publication/audits", "assets/checks", "publication/acceptances", "assets/stages"):
         assert "environ" not in (PROJECT / "segmentation_assets" / f"{module}.py").read_text(), module
     gate = PROJECT / "dbt_models"
     sources = [gate / "macros/publication/publication.sql", gate / "models/segments/customer_segment_history.sql"]

@@ -20,9 +20,10 @@ import pytest
 from segmentation_assets.automation import restate as restate_sensor
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import restatements
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
-from tests.support.command_line import segmentation
+from tests.support.command_line import in_process
 from tests.support.published_months import (
     CANDIDATE_AND_PUBLISHED,
     CANDIDATE_ASSETS,
@@ -70,7 +71,7 @@ def copy(file: Path, folder: Path) -> Iterator[Pipeline]:
 
 def restate(folder: Path) -> tuple[int, str, str]:
     """`make restate` on the folder's warehouse."""
-    return segmentation(
+    return in_process(
         folder,
         "restate",
         SEGMENTATION_SOURCE="warehouse",
@@ -84,8 +85,8 @@ def find(pipeline: Pipeline) -> restatements.Restatement | None:
         return restatements.find(session)
 
 
-def look(instance: dg.DagsterInstance, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
-    return restate_sensor.look(instance, DuckDBWarehouse(path=str(pipeline.path)))
+def evaluate(instance: dg.DagsterInstance, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
+    return restate_sensor.evaluate(instance, DuckDBWarehouse(path=str(pipeline.path)))
 
 
 def history(pipeline: Pipeline) -> pd.DataFrame:
@@ -121,7 +122,7 @@ def test_every_month_that_differs_is_found_and_every_published_one_after_it(rest
     assert restated.found.changed[SEPTEMBER] == (40, 800_000)
     assert restated.found.changed[OCTOBER][0] < 0
     # March to August were never published: their facts are rolled up anew, and they stay unpublished.
-    assert (restated.found.first, restated.found.last) == (SEPTEMBER, NOVEMBER)
+    assert restated.found.months == MonthRange(SEPTEMBER, NOVEMBER)
     assert restated.found.rollup_from == MARCH
 
 
@@ -196,14 +197,14 @@ def test_the_sensor_asks_for_the_same_once_and_a_month_that_fails_its_audits_kee
     """The last days of September turn out never to have been loaded: September is blocked, the later months go on."""
     home = shutil.copytree(empty_home, tmp_path / "home")
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        nothing = look(instance, published)
+        nothing = evaluate(instance, published)
         assert isinstance(nothing, dg.SkipReason)
         assert (nothing.skip_message or "").startswith("Nothing differs")
         before = published_tables(published)
         published.execute(
             "delete from gold.fct_transactions where transaction_date between '2025-09-29' and '2025-09-30'"
         )
-        asked, again = look(instance, published), look(instance, published)
+        asked, again = evaluate(instance, published), evaluate(instance, published)
         assert isinstance(asked, dg.RunRequest)
         assert isinstance(again, dg.RunRequest)
         assert asked.run_key == again.run_key
@@ -212,7 +213,7 @@ def test_the_sensor_asks_for_the_same_once_and_a_month_that_fails_its_audits_kee
         instance.add_run(
             dg.DagsterRun("monthly_segmentation", status=dg.DagsterRunStatus.STARTED, tags=dict(asked.tags))
         )
-        waits = look(instance, published)
+        waits = evaluate(instance, published)
         assert isinstance(waits, dg.SkipReason)
         assert (waits.skip_message or "").startswith("A run is under way")
     job = build_defs({"warehouse": DuckDBWarehouse(path=str(published.path))}).resolve_job_def(monthly_segmentation)
@@ -250,7 +251,7 @@ def test_a_restatement_that_was_stopped_halfway_is_found_again(published: Pipeli
     assert found is not None
     assert found.changed == {}
     assert found.outdated == (OCTOBER, NOVEMBER)
-    assert (found.first, found.last) == (OCTOBER, NOVEMBER)
+    assert found.months == MonthRange(OCTOBER, NOVEMBER)
 
 
 def test_a_month_whose_numbers_changed_and_nobody_moved_has_the_diagonal(published: Pipeline) -> None:
@@ -277,7 +278,9 @@ def test_a_category_that_was_corrected_differs_too(published: Pipeline) -> None:
     assert found is not None
     ((month, difference),) = found.changed.items()
     assert difference == (0, 0)
-    assert f"{month}: count and spend of the facts are those of the rollup, their categories are not." in found.words()
+    assert (
+        f"{month}: count and spend of the facts are those of the rollup, their categories are not." in found.message()
+    )
 
 
 def test_a_month_and_its_restatement_are_written_together_or_not_at_all(published: Pipeline) -> None:
@@ -294,7 +297,7 @@ def test_a_month_and_its_restatement_are_written_together_or_not_at_all(publishe
 
 
 def test_nothing_published_is_one_line(tmp_path: Path) -> None:
-    code, out, err = segmentation(tmp_path, "restate", SEGMENTATION_SOURCE="warehouse")
+    code, out, err = in_process(tmp_path, "restate", SEGMENTATION_SOURCE="warehouse")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
     assert line.startswith("error: There is no DuckDB file at ")

@@ -7,7 +7,7 @@ and an entry that calls a check harmless which stops publication, or the other w
 import json
 import re
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -19,8 +19,8 @@ import sqlglot
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.publication import audits
-from segmentation_assets.sources import synthetic
-from tests.support.published_months import NOVEMBER, SEPTEMBER, pipeline_at
+from tests.support.published_by_job import NEWEST, Published
+from tests.support.published_months import pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
@@ -32,14 +32,9 @@ HISTORY = dg.AssetKey(["gold", "customer_segment_history"])
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """Three months of a small portfolio, with everything the job makes."""
-    with pipeline_at(tmp_path_factory.mktemp("runbook") / "segmentation.duckdb") as pipeline:
-        with pipeline.connection() as connection:
-            synthetic.build(
-                connection, "gold", customers=600, first_month=date(2025, 1, 1), last_month=NOVEMBER, sized_at=NOVEMBER
-            )
-        assert pipeline.run(SEPTEMBER, NOVEMBER).success
+def whole(published_by_job: Published) -> Iterator[Pipeline]:
+    """A small portfolio with everything the job makes."""
+    with pipeline_at(published_by_job.database) as pipeline:
         yield pipeline
 
 
@@ -132,18 +127,19 @@ def test_a_query_is_snowflake_sql_too(query: str) -> None:
     assert not re.search(r"\bfilter\s*\(|\border by all\b|\bgroup by all\b", query)
 
 
-NOVEMBER_ONLY = "where snapshot_month = '2025-11-01'"
-ONE_OF_THE_MONTH = f"(select min(customer_id) from silver.segment_assignments {NOVEMBER_ONLY})"
+OF_THE_MONTH = f"where snapshot_month = '{NEWEST}'"
+DAY = NEWEST + timedelta(days=9)
+ONE_OF_THE_MONTH = f"(select min(customer_id) from silver.segment_assignments {OF_THE_MONTH})"
 # A check, and a fault it is there for.
 FAULTS = {
     "every_customer_is_assigned_once": (
-        f"delete from silver.segment_assignments {NOVEMBER_ONLY} and customer_id = {ONE_OF_THE_MONTH}"
+        f"delete from silver.segment_assignments {OF_THE_MONTH} and customer_id = {ONE_OF_THE_MONTH}"
     ),
     "every_fact_is_loaded_once": (
-        "insert into gold.fct_transactions from gold.fct_transactions where transaction_date = '2025-11-10' limit 1"
+        f"insert into gold.fct_transactions from gold.fct_transactions where transaction_date = '{DAY}' limit 1"
     ),
     "every_fact_has_a_date": (
-        "update gold.fct_transactions set transaction_date = null where transaction_date = '2025-11-10'"
+        f"update gold.fct_transactions set transaction_date = null where transaction_date = '{DAY}'"
     ),
     "every_customer_version_has_its_own_key": "insert into gold.dim_customer from gold.dim_customer limit 1",
     "every_customer_version_is_complete": "update gold.dim_customer set valid_from = null",
@@ -164,7 +160,7 @@ FAULTS = {
     "one_row_per_month_and_version": "insert into gold.segment_publications from gold.segment_publications limit 1",
     "published_rows_match_the_log": "update gold.segment_publications set customers = 1",
     "one_published_segment_per_customer_and_month": (
-        f"insert into gold.customer_segment_history from gold.customer_segment_history {NOVEMBER_ONLY} limit 1"
+        f"insert into gold.customer_segment_history from gold.customer_segment_history {OF_THE_MONTH} limit 1"
     ),
     "published_numbers_agree_with_each_other": "update gold.customer_segment_history set avg_monthly_spend = -1",
     "every_published_customer_is_in_dim_customer": "delete from gold.dim_customer",
@@ -179,7 +175,7 @@ FAULTS = {
         "insert into gold.customer_360_profile from gold.customer_360_profile limit 1"
     ),
     "unique_combination_of_columns_audience_candidates_snapshot_month__campaign__customer_id": (
-        f"insert into silver.audience_candidates from silver.audience_candidates {NOVEMBER_ONLY} limit 1"
+        f"insert into silver.audience_candidates from silver.audience_candidates {OF_THE_MONTH} limit 1"
     ),
     "audience_ranks_run_from_one_audience_churn_prevention_": (
         "update gold.audience_churn_prevention set audience_rank = audience_rank + 1"
@@ -197,10 +193,25 @@ FAULTS = {
 }
 
 
+def of_the_newest(query: str) -> str:
+    """With a month of ours put for the runbook's, as it says, and its other days as far from it."""
+    printed, ours = month_number(date(2025, 11, 1)), month_number(NEWEST)
+
+    def moved(day: re.Match[str]) -> str:
+        year, month = divmod(month_number(date.fromisoformat(day[1])) - printed + ours, 12)
+        return f"'{year}-{month + 1:02d}-{day[1][-2:]}'"
+
+    return re.sub(r"'(\d{4}-\d\d-\d\d)'", moved, query)
+
+
+def month_number(day: date) -> int:
+    return day.year * 12 + day.month - 1
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_query_finds_the_fault_and_nothing_before_it(whole: Pipeline, name: str) -> None:
     (heading,) = entries_of(name)
-    (query,) = re.findall(r"```sql\n(.*?)```", ENTRIES[heading], re.DOTALL)
+    (query,) = re.findall(r"```sql\n(.*?)```", of_the_newest(ENTRIES[heading]), re.DOTALL)
     with whole.connection() as connection:
         connection.execute("begin transaction")
         assert connection.execute(query).fetchall() == []

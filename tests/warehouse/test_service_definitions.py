@@ -5,7 +5,6 @@ published on time stale; a check whose name alone has to say what it looks for.
 """
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 

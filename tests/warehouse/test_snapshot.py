@@ -15,7 +15,7 @@ import pytest
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.publication import reader_copy
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
-from tests.support.command_line import segmentation
+from tests.support.command_line import in_process
 from tests.support.published_months import pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
@@ -37,7 +37,7 @@ def read(path: Path) -> str:
 
 def test_a_snapshot_is_read_while_a_run_writes(published: Pipeline, tmp_path: Path) -> None:
     to = tmp_path / "shared" / "segments.duckdb"
-    code, out, err = segmentation(
+    code, out, err = in_process(
         tmp_path, "snapshot", "shared/segments.duckdb", SEGMENTATION_DUCKDB_PATH=str(published.path)
     )
     assert code == 0, err

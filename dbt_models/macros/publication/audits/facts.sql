@@ -8,8 +8,8 @@
     hash({{ relation }}.customer_key, {{ relation }}.category_key, {{ relation }}.transaction_date, {{ relation }}.amount)
 {%- endmacro %}
 
-{#- One row per day with approved facts. They are read apart from the rollup, and the categories are looked up afresh, so
-    that a category that changed its group since the rollup shows as a difference. `first_day` limits the bare date
+{#- One row per day with approved facts. They are read apart from the rollup, and the categories are looked up afresh,
+    so that a category that changed its group since the rollup shows as a difference. `first_day` limits the bare date
     column, which is what prunes the facts. -#}
 {% macro facts_by_day(first_day=none) %}
     select
@@ -44,9 +44,9 @@
     group by by_day_and_category.transaction_date
 {% endmacro %}
 
-{#- One row per calendar month in which `facts` (facts_by_day) and `rollup` (customer_period_spend) differ: what the facts
-    hold beyond the rollup, negative where they hold less. One side is taken from the other in a union rather than in a
-    join: a condition on calendar_month then reaches both tables. Decimals to the end: where sums of money come back as
+{#- One row per calendar month in which `facts` (facts_by_day) and `rollup` (customer_period_spend) differ: what the
+    facts hold beyond the rollup, negative where they hold less. One side is taken from the other in a union rather than
+    in a join: a condition on calendar_month then reaches both tables. Decimals to the end: where sums of money come back as
     doubles, they differ by the order they were added up in. -#}
 {% macro rollup_differences(facts, rollup) %}
     {%- set sums = ['spend', 'travel_spend', 'necessities_spend'] %}

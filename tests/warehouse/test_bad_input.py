@@ -1,65 +1,26 @@
-"""What a person sees when the database, the facts, the month or the disk is not as it should be: `segmentation month`.
+"""What a person sees when the database, the facts or the month is not as it should be: `segmentation month`.
 
 Locks out: a traceback or a page of dbt's in place of one line that says what is wrong, found where, and what to do; bad
 input that is published in silence, such as facts loaded twice; and published tables that a refused run has touched.
-Settings that are mistyped, and files that are no database, are in test_cli.py.
+Settings that are mistyped, and files that are no database, are in test_cli_mistakes.py; disks in test_disks.py.
 """
 
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
-from tests.support.command_line import SECONDS, segmentation, settings
-from tests.support.known_mix import BUDGET, DECLINING, GROWING, STABLE, TRAVELERS, known_mix
+from tests.support.command_line import in_process
+from tests.support.november import SETTINGS, database, published
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, pipeline_at
 
-SETTINGS = {
-    "SEGMENTATION_SOURCE": "warehouse",
-    "SEGMENTATION_DUCKDB_PATH": "data/segmentation.duckdb",
-    "SEGMENTATION_EXPORT_URI": "memory://exports",
-}
 REFUSED = "The star schema in schema 'gold' breaks the source contract; nothing was computed."
+# What stands around the reason of a failure: where it failed, what is published, what to do next.
+AROUND = ("The run failed", "Published before", "Next: ")
 OTHER_VERSION = "error: The database was made by another version of this pipeline: "
-
-
-@pytest.fixture(scope="module")
-def november(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """330 customers, November 2025 published by plain dbt."""
-    with pipeline_at(tmp_path_factory.mktemp("november") / "segmentation.duckdb") as pipeline:
-        pipeline.load(known_mix(NOVEMBER, {TRAVELERS: 40, DECLINING: 25, GROWING: 40, BUDGET: 75, STABLE: 150}))
-        succeeded, said = pipeline.dbt(NOVEMBER, select=CANDIDATE_AND_PUBLISHED, arguments=NO_TESTS)
-        assert succeeded, said
-    return pipeline.path
-
-
-@pytest.fixture
-def folder(november: Path, tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    shutil.copy(november, tmp_path / "data" / "segmentation.duckdb")
-    return tmp_path
-
-
-def published(file: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table that is published."""
-    with duckdb.connect(str(file), read_only=True) as connection:
-        names = connection.execute(
-            "select table_name from duckdb_tables() where schema_name = 'gold' and regexp_matches(table_name,"
-            " '^(segment|customer)_') order by 1"
-        ).fetchall()
-        return {name: connection.execute(f"from gold.{name} order by all").fetchall() for (name,) in names}
-
-
-def database(folder: Path) -> Path:
-    return folder / "data" / "segmentation.duckdb"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +100,7 @@ def test_what_is_seen_before_a_run_is_one_line_and_no_run(
         with duckdb.connect(str(database(folder))) as connection:
             connection.execute(breakage)
     before = published(database(folder))
-    code, out, err = segmentation(folder, "month", month, **SETTINGS, **given)
+    code, out, err = in_process(folder, "month", month, **SETTINGS, **given)
     assert (code, out) == (2, ""), out + err
     (line,) = err.splitlines()
     assert line.startswith(told)
@@ -180,9 +141,9 @@ def test_facts_that_break_the_contract_are_named_in_one_line(folder: Path, break
     with duckdb.connect(str(database(folder))) as connection:
         connection.execute(breakage)
     before = published(database(folder))
-    code, out, err = segmentation(folder, "month", "2025-11-01", **SETTINGS)
+    code, out, err = in_process(folder, "month", "2025-11-01", **SETTINGS)
     assert code == 1, out + err
-    said = [line for line in err.splitlines() if line and not line.startswith(("The run failed", "The published"))]
+    said = [line for line in err.splitlines() if line and not line.startswith(AROUND)]
     assert said == [REFUSED, told]
     assert published(database(folder)) == before
 
@@ -191,13 +152,12 @@ def test_a_month_without_facts_keeps_its_version_and_is_told_in_words(folder: Pa
     with duckdb.connect(str(database(folder))) as connection:
         connection.execute("delete from gold.fct_transactions where transaction_date >= '2025-11-01'")
     before = published(database(folder))
-    code, out, err = segmentation(folder, "month", str(date(2025, 11, 1)), **SETTINGS)
+    code, out, err = in_process(folder, "month", str(date(2025, 11, 1)), **SETTINGS)
     assert code == 1, out + err
     assert "Not published: 2025-11-01. Each keeps its last published version, if it has one." in err
     # Declining customers bought last on 24 August: 100 days before the as-of date.
     assert (
-        "- 2025-11-01: facts_reach_the_end_of_the_month: 99 days without facts before the as-of date;"
-        " has to be at most 0.\n"
+        "- 2025-11-01: facts_reach_the_end_of_the_month: 99 days without facts before the as-of date (allowed: 0).\n"
     ) in err
     assert "The load of the last days has not arrived. Wait for it, then run the month again." in err
     for noise in ("Traceback", "DagsterAssetCheckFailedError"):
@@ -205,59 +165,21 @@ def test_a_month_without_facts_keeps_its_version_and_is_told_in_words(folder: Pa
     assert published(database(folder)) == before
 
 
-def mounted(folder: Path, mount: str, after: str = "true", **given: str) -> tuple[int, str, str]:
-    """`segmentation month` in a mount namespace of its own, where a read-only file system stops root too."""
-    command = shlex.join([sys.executable, "-m", "segmentation_assets.cli", "month", "2025-11-01"])
-    environment = settings(**{**SETTINGS, "SEGMENTATION_TARGET": "duckdb", **given})
-    done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", f"{mount} || exit 99; {command}; code=$?; {after}"
-         " || exit 98; exit $code"],
-        cwd=folder, env={**environment, "PATH": os.environ["PATH"]}, text=True, capture_output=True, timeout=SECONDS,
-    )  # fmt: skip
-    assert done.returncode not in (98, 99), f"no file system could be mounted: {done.stderr}"
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_a_read_only_disk_is_one_line(folder: Path) -> None:
+def test_exports_that_cannot_be_written_leave_the_month_published_and_say_what_did_not_follow(folder: Path) -> None:
+    """A failure behind publication is none of publication: the month's version stands, and its files are missing."""
     before = published(database(folder))
-    code, out, err = mounted(folder, "mount --bind data data && mount -o remount,bind,ro data")
-    assert (code, out) == (2, ""), out + err
-    assert err == (
-        f"error: SEGMENTATION_DUCKDB_PATH is {database(folder)}, whose folder cannot be written: Read-only file system."
-        " Name one that can.\n"
-    )
-    assert published(database(folder)) == before
-    assert [path.name for path in (folder / "data").iterdir()] == ["segmentation.duckdb"]
-
-
-def test_a_read_only_dagster_home_is_one_line(folder: Path) -> None:
-    before = published(database(folder))
-    (folder / "home").mkdir()
-    read_only = "mount --bind home home && mount -o remount,bind,ro home"
-    code, out, err = mounted(folder, read_only, DAGSTER_HOME=str(folder / "home"))
-    assert (code, out) == (2, ""), out + err
-    assert err == (
-        f"error: DAGSTER_HOME is {folder / 'home'}, which cannot be written: Read-only file system."
-        " Name a folder that can.\n"
-    )
-    assert published(database(folder)) == before
-
-
-def test_a_full_disk_is_one_line(folder: Path) -> None:
-    before = published(database(folder))
-    kilobytes = database(folder).stat().st_size // 1024 + 256
-    (folder / "full").mkdir()
-    code, out, err = mounted(
-        folder,
-        f"mount -t tmpfs -o size={kilobytes}k tmpfs full && cp data/segmentation.duckdb full/"
-        " && { cat /dev/zero > full/filler 2>/dev/null; true; }",
-        after="rm full/filler && cp full/segmentation.duckdb* data/",
-        SEGMENTATION_DUCKDB_PATH="full/segmentation.duckdb",
-    )
+    (folder / "no-folder").write_text("")
+    nowhere = {**SETTINGS, "SEGMENTATION_EXPORT_URI": str(folder / "no-folder" / "exports")}
+    code, out, err = in_process(folder, "month", "2025-11-01", **nowhere)
     assert code == 1, out + err
-    said = [line for line in err.splitlines() if line and not line.startswith(("The run failed", "The published"))]
-    assert len(said) == 1, err
-    assert said[0].startswith("The disk is full: ")
-    assert "No space left on device" in said[0]
-    assert said[0].endswith("Free space and run the same again.")
-    assert published(database(folder)) == before
+    assert "exports: 0 of 5 campaigns" in out
+    assert "The published tables are as they were" not in err
+    first = err.strip().splitlines()[0]
+    assert re.fullmatch(r"The run failed in export_\w+ and 5 steps more after \d+ s\.", first), err
+    assert len(re.findall("Not a directory", err)) == 1, "told once"
+    *_, standing, missing, following = err.splitlines()
+    assert re.fullmatch(r"Published before and unchanged: 2025-11-01 \(version \d\)\.", standing), err
+    assert missing.startswith("Did not follow: export_churn_prevention, ") and missing.endswith(", segment_report.")
+    assert following == "Next: mend the cause, then make month MONTH=2025-11-01. Details: make ui"
+    after = published(database(folder))
+    assert {name: after[name] for name in before} == before

@@ -1,0 +1,92 @@
+"""What people read: values that a terminal shows and does not obey, and numbers that agree with their noun.
+
+Locks out: a segment's name that rich reads as markup and dies of, a customer id that moves the cursor, "1 months".
+"""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from segmentation_assets.cli import terminal
+from segmentation_assets.text import counted, listed, printable
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("Stable Mid-Spenders", "Stable Mid-Spenders"),
+        ("O'Brien [/red]", "O'Brien [/red]"),
+        ("Zażółć 日本 🙂", "Zażółć 日本 🙂"),
+        ("a\nb", "a\nb"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("over\rwritten\x08\x07", "over\\rwritten\\x08\\x07"),
+        ("\x9b2J", "\\x9b2J"),
+        ("gpj.\u202eexe", "gpj.\\u202eexe"),
+        (7, "7"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(value: object, shown: str) -> None:
+    assert printable(value) == shown
+
+
+def test_numbers_agree_with_their_noun() -> None:
+    assert [counted(number, "table") for number in (0, 1, 2, 1200)] == [
+        "0 tables",
+        "1 table",
+        "2 tables",
+        "1,200 tables",
+    ]
+    assert listed(["a", "b", "c"], most=2) == "a, b and 1 more"
+    assert listed(["a", "b"], most=2) == "a, b"
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Both consoles as they are where there is no terminal."""
+    file = io.StringIO()
+    monkeypatch.setattr(terminal, "console", terminal._console(file))
+    monkeypatch.setattr(terminal, "errors", terminal._console(file))
+    return file
+
+
+NAMES = ("O'Brien [/red]", "[bold]Growing :smile:", "\x1b[2J\x1b]0;title\x07")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_a_segment_is_called_is_printed_and_not_read(written: io.StringIO, name: str) -> None:
+    terminal.say(f"share_is_within_the_expected_band: {name}: 3 %")
+    terminal.complain(name, "red")
+    terminal.error(name)
+    from datetime import date
+
+    row = {
+        "customer_segment": name,
+        "share_pct": 50.0,
+        "customers": 1,
+        "avg_lifetime_value": 1,
+        "total_lifetime_value": 1,
+    }
+    terminal.say(terminal.segments_table(date(2025, 11, 1), [row], {name: (1, 2)}))
+    assert written.getvalue().count(printable(name)) == 4
+    assert "\x1b" not in written.getvalue()
+
+
+def test_in_a_file_nothing_is_wrapped_or_drawn_over(written: io.StringIO) -> None:
+    line = "The full log is " + "/a/folder" * 60
+    terminal.say(line)
+    terminal.complain(line)
+    with terminal.working("Waiting ..."), terminal.progress_bar(3) as show:
+        show("audiences", 1)
+    assert written.getvalue() == f"{line}\n{line}\n"
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=file, force_terminal=True, width=100, markup=False))
+    with terminal.progress_bar(9) as show:
+        show("audiences: 3 of 9 tables", 3)
+        terminal.say(Text("a line above it"))
+    assert "audiences: 3 of 9 tables" in file.getvalue()
+    assert "3/9" in file.getvalue()
