@@ -55,6 +55,14 @@ WORDS = {
 }
 
 
+# What a period's sum of amounts has room for, a thousand times over (macros/numbers/money.sql).
+LARGEST_AMOUNT, FINEST_AMOUNT = 100_000_000_000, 4
+# Published as BIGINT.
+LARGEST_KEY = 2**63 - 1
+CUSTOMER_KEYS = ("fct_transactions.customer_key", "dim_customer.customer_key")
+# Compared with each other, so of one kind on both sides.
+JOINED = (("fct_transactions.merchant_category_key", "dim_merchant_category.category_key"),)
+
 # A NULL here would leave the row out of every sum, or the customer out of every month, without a word.
 NEVER_NULL = {
     "fct_transactions": ("transaction_date", "customer_key", "transaction_amount"),
@@ -80,17 +88,22 @@ def check(
     looked at in the `ranges` of dates, as by check_facts.
     """
     found: dict[str, dict[str, str]] = {}
+    scales: dict[str, int] = {}
     for row in session.rows(
-        "select lower(table_name) as table_name, lower(column_name) as column_name, data_type"
+        "select lower(table_name) as table_name, lower(column_name) as column_name, data_type, numeric_scale"
         " from information_schema.columns where lower(table_schema) = lower(?)",
         (schema,),
     ):
         found.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
+        scales[f"{row['table_name']}.{row['column_name']}"] = int(row["numeric_scale"] or 0)
     problems = [
         problem for table, columns in CONTRACT.items() for problem in _problems(table, columns, found.get(table))
     ]
     if not problems:
-        problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
+        problems = [*_unlike_keys(found), *_fractions(scales)]
+    if not problems:
+        problems = [*_numbers_too_large(session, schema, scales["fct_transactions.transaction_amount"])]
+        problems += [_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
         problems += [] if allow_formula_ids else _formula_ids(session, schema)
     _refuse(schema, problems)
     check_facts(session, schema, ranges)
@@ -134,6 +147,51 @@ def _problems(table: str, columns: dict[str, tuple[str, ...]], found: dict[str, 
 
 def _is_one_of(data_type: str, kinds: tuple[str, ...]) -> bool:
     return data_type.upper().split("(")[0].strip() in kinds
+
+
+def _unlike_keys(found: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Text and a whole number are never equal, or their comparison fails in the middle of a run."""
+    for sides in JOINED:
+        kinds = [found[table][column] for table, column in (side.split(".") for side in sides)]
+        if len({_is_one_of(kind, TEXT) for kind in kinds}) > 1:
+            yield (
+                f"- {sides[0]} and {sides[1]}: expected both text or both whole numbers, as one is looked up in the"
+                f" other, found {kinds[0]} and {kinds[1]}; cast one of them at the source."
+            )
+
+
+def _fractions(scales: Mapping[str, int]) -> Iterator[str]:
+    for column in CUSTOMER_KEYS:
+        if scales[column]:
+            yield f"- {column}: expected a whole number, found one with {scales[column]} decimals."
+
+
+def _numbers_too_large(session: Session, schema: str, scale: int) -> Iterator[str]:
+    """What the types let in and no sum or published column has room for."""
+    for column in CUSTOMER_KEYS:
+        table, name = column.split(".")
+        (row,) = session.rows(f"select max({name}) as largest, min({name}) as smallest from {schema}.{table}")
+        beyond = [row[side] for side in ("smallest", "largest") if row[side] and abs(int(row[side])) > LARGEST_KEY]
+        if beyond:
+            yield (
+                f"- {column}: expected whole numbers that a BIGINT holds, found {beyond[-1]}; as a hash gives"
+                " them, they fit when halved on both sides (hash(...) >> 1)."
+            )
+    table, name = "fct_transactions", "transaction_amount"
+    (row,) = session.rows(f"select max({name}) as largest, min({name}) as smallest from {schema}.{table}")
+    beyond = [row[side] for side in ("smallest", "largest") if row[side] and abs(row[side]) >= LARGEST_AMOUNT]
+    if beyond:
+        yield f"- {table}.{name}: expected amounts below {LARGEST_AMOUNT:,} either way, found {beyond[-1]:,}."
+    if scale > FINEST_AMOUNT:
+        (row,) = session.rows(
+            f"select count(*) as n, min({name}) as example from {schema}.{table}"
+            f" where {name} <> round({name}, {FINEST_AMOUNT})"
+        )
+        if row["n"]:
+            yield (
+                f"- {table}.{name}: expected at most {FINEST_AMOUNT} decimals, found more in {row['n']:,} rows, such as"
+                f" {row['example']}; round them at the source."
+            )
 
 
 def _nulls(session: Session, schema: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ with transactions as (
 
 select
     transaction_key,
-    customer_key,
+    cast(customer_key as bigint) as customer_key,
     merchant_category_key as category_key,
     cast(transaction_date as date) as transaction_date,
     cast(transaction_amount as {{ money() }}) as amount
