@@ -107,20 +107,26 @@ def restate() -> int:
         with warehouse().session(read_only=True) as session:
             found = restatements.find(session)
             before = published.versions(session)
+            unowned = restatements.facts_of_nobody(session)
     if found is None:
         terminal.say("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
+        if unowned:
+            terminal.complain("\n".join(unowned))
         return 0
     terminal.say("\n".join(found.message()))
     code = compute(found.months, found.rollup_from, again="make restate")
     with warehouse().session(read_only=True) as session:
         changed = restatements.changes(session, before)
         left = restatements.find(session)
+        unowned = restatements.facts_of_nobody(session)
     terminal.say()
     terminal.say("\n".join(changed or ["No published month changed."]))
     if left is not None and left.changed:
         terminal.complain(
             f"\nFacts and rollup still differ: {restatements.listed(left.changed)}. {restatements.LOST_FACTS}"
         )
+    if unowned:
+        terminal.complain("\n".join(unowned))
     return 1 if left is not None else code
 
 
