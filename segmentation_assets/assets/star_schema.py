@@ -12,7 +12,7 @@ import dagster as dg
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.months import as_of_date, last_closed_month, month_after
+from segmentation_assets.months import MonthRange, as_of_date, last_closed_month, month_after
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract
@@ -162,7 +162,7 @@ def _recorded(session: Session, schema: str) -> str | None:
     return rows[0]["comment"] if rows else None
 
 
-def check_source(warehouse: Warehouse, rules: Rules, months: tuple[date, date] | None = None) -> None:
+def check_source(warehouse: Warehouse, rules: Rules, months: MonthRange | None = None) -> None:
     """Raises SourceError when the star schema breaks the source contract."""
     schema = Settings.from_environment().source_schema
     with warehouse.session() as session:

@@ -52,12 +52,13 @@ def run() -> int:
     On the demo source the portfolio is made first.
     """
     from segmentation_assets.cli.run import compute
-    from segmentation_assets.months import last_closed_month, month_after
+    from segmentation_assets.months import MonthRange, last_closed_month, month_after
     from segmentation_assets.partitions import source_bounds
 
     first, last = source_bounds()
     last = last or last_closed_month()
-    return compute(max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN)), last, again="make run")
+    first = max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN))
+    return compute(MonthRange(first, last), again="make run")
 
 
 @segmentation.command()
@@ -65,10 +66,9 @@ def run() -> int:
 def month(month: str) -> int:
     """Compute and publish one MONTH."""
     from segmentation_assets.cli.run import compute
-    from segmentation_assets.months import parse_month
+    from segmentation_assets.months import MonthRange, parse_month
 
-    asked = parse_month(month, "MONTH")
-    return compute(asked, asked)
+    return compute(MonthRange.single(parse_month(month, "MONTH")))
 
 
 @segmentation.command()
@@ -80,9 +80,9 @@ def backfill(first: str, last: str) -> int:
     Both are included. Each fact is read once, not once per month.
     """
     from segmentation_assets.cli.run import compute
-    from segmentation_assets.months import parse_month
+    from segmentation_assets.months import MonthRange, parse_month
 
-    return compute(parse_month(first, "FROM"), parse_month(last, "TO"))
+    return compute(MonthRange(parse_month(first, "FROM"), parse_month(last, "TO")))
 
 
 @segmentation.command()
@@ -111,7 +111,7 @@ def restate() -> int:
         terminal.say("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
         return 0
     terminal.say("\n".join(found.message()))
-    code = compute(found.first, found.last, found.rollup_from, again="make restate")
+    code = compute(found.months, found.rollup_from, again="make restate")
     with warehouse().session(read_only=True) as session:
         changed = restatements.changes(session, before)
         left = restatements.find(session)
@@ -119,7 +119,7 @@ def restate() -> int:
     terminal.say("\n".join(changed or ["No published month changed."]))
     if left is not None and left.changed:
         terminal.complain(
-            f"\nFacts and rollup still differ: {restatements.months(left.changed)}. {restatements.LOST_FACTS}"
+            f"\nFacts and rollup still differ: {restatements.listed(left.changed)}. {restatements.LOST_FACTS}"
         )
     return 1 if left is not None else code
 
@@ -226,8 +226,13 @@ def ui() -> int:
     """Dagster on http://127.0.0.1:3000."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
+    from segmentation_assets.settings import Settings, anchor_paths
 
-    dagster_home()
+    home = dagster_home()
+    # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
+    # environment had holds: Dagster runs where there is none.
+    anchor_paths(Settings.from_environment())
+    os.chdir(home)
     terminal.say("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
     dagster_dev = ["-m", "dagster", "dev", "-m", "segmentation_assets.definitions"]
     os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", "3000"])

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 
 from segmentation_assets.errors import UserError
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
 from segmentation_assets.warehouse.catalog import SILVER
@@ -19,7 +20,7 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
         raise AcceptanceError(
             "WHO and WHY must both say something: they are shown on the check and kept with the month."
         )
-    rows = audits.month_audits(session, month, month)
+    rows = audits.month_audits(session, MonthRange.single(month))
     if not rows:
         raise AcceptanceError(f"There are no audits of {month}: compute it first (make month MONTH={month}).")
     blocking = [row for row in rows if audits.is_blocking_failure(row)]

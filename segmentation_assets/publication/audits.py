@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session
 
@@ -114,12 +114,12 @@ AUDITS: tuple[Audit, ...] = (
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
 
 
-def month_audits(session: Session, first: date, last: date, silver: str = SILVER) -> list[dict[str, Any]]:
+def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
     """segment_audit_verdicts of the months in the schema `silver`: with who accepted a failure, and what blocks."""
     return session.rows(
         f"select * from {silver}.segment_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, audit, customer_segment",
-        (first, last),
+        (months.first, months.last),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from segmentation_assets.months import month_after
+from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.publication import published
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
@@ -30,8 +30,7 @@ class Restatement:
     changed: Mapping[date, tuple[int, Any]]
     # Published months whose numbers are not those of the rollup.
     outdated: tuple[date, ...]
-    first: date
-    last: date
+    months: MonthRange
 
     @property
     def rollup_from(self) -> date | None:
@@ -45,11 +44,11 @@ class Restatement:
             for month, (count, spend) in sorted(self.changed.items())
         ]
         if self.outdated:
-            lines.append(f"Published from an older rollup: {months(self.outdated)}.")
-        return [*lines, f"Recomputed are all published months these touch: {self.first} to {self.last}."]
+            lines.append(f"Published from an older rollup: {listed(self.outdated)}.")
+        return [*lines, f"Recomputed are all published months these touch: {self.months}."]
 
 
-def months(found: Iterable[date]) -> str:
+def listed(found: Iterable[date]) -> str:
     return ", ".join(map(str, sorted(found)))
 
 
@@ -69,7 +68,7 @@ def find(session: Session) -> Restatement | None:
     changed = changed_months(session, month_after(months_published[-1]))
     outdated = tuple(outdated_months(session))
     starts = [month for month in months_published if changed and month >= min(changed)] + list(outdated)
-    return Restatement(changed, outdated, min(starts), months_published[-1]) if starts else None
+    return Restatement(changed, outdated, MonthRange(min(starts), months_published[-1])) if starts else None
 
 
 def changed_months(session: Session, before: date) -> dict[date, tuple[int, Any]]:

@@ -7,7 +7,7 @@ block. Facts that are there twice take a look at every key, and are looked for i
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from segmentation_assets.months import as_of_date
+from segmentation_assets.months import MonthRange
 from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
 from segmentation_assets.warehouse.session import Session
@@ -67,13 +67,13 @@ def check(
     session: Session,
     schema: str,
     before: date,
-    months: tuple[date, date] | None = None,
+    months: MonthRange | None = None,
     allow_formula_ids: bool = False,
 ) -> None:
     """Raises SourceError with one line per finding: table, column, expected and found.
 
     Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Facts that are
-    there twice are looked for from the first of `months` to the end of the last, where they are given.
+    there twice are looked for in `months`, where they are given.
     """
     found: dict[str, dict[str, str]] = {}
     for row in session.rows(
@@ -89,7 +89,7 @@ def check(
         problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
         problems += [] if allow_formula_ids else _formula_ids(session, schema)
     if not problems and months:
-        problems = list(_repeated_facts(session, schema, *months))
+        problems = list(_repeated_facts(session, schema, months))
     if problems:
         raise SourceError(
             "\n".join(
@@ -149,23 +149,22 @@ def _formula_ids(session: Session, schema: str) -> Iterator[str]:
         )
 
 
-def _repeated_facts(session: Session, schema: str, first: date, last: date) -> Iterator[str]:
+def _repeated_facts(session: Session, schema: str, months: MonthRange) -> Iterator[str]:
     """A file that was loaded twice doubles spend, and the rollup would agree with it."""
     (row,) = session.rows(
         "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys"
         f" from {schema}.fct_transactions"
-        f" where transaction_date >= date '{first}' and transaction_date < date '{as_of_date(last)}'"
+        f" where transaction_date >= date '{months.first}' and transaction_date < date '{months.as_of}'"
     )
-    of = f"of {first}" if first == last else f"of {first} to {last}"
     if missing := row["n"] - row["filled"]:
         yield (
             f"- fct_transactions.transaction_key: expected a value in every row, found NULL in {missing:,} of"
-            f" {row['n']:,} rows {of}; fill them at the source."
+            f" {row['n']:,} rows of {months}; fill them at the source."
         )
     if row["filled"] > row["keys"]:
         yield (
             "- fct_transactions.transaction_key: expected a key of its own in every row, found"
-            f" {row['keys']:,} keys in {row['filled']:,} rows {of}; remove the rows that were loaded twice."
+            f" {row['keys']:,} keys in {row['filled']:,} rows of {months}; remove the rows that were loaded twice."
         )
 
 

@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 
 from segmentation_assets.dbt.project import project_dir
-from segmentation_assets.months import as_of_date, month_after, months_between
+from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.rules.load import load_rules
 from segmentation_assets.sources import synthetic
 from tests.support.published_months import NO_TESTS, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
-MONTHS = months_between(date(2026, 3, 1), date(2026, 10, 1))
+MONTHS = list(MonthRange(date(2026, 3, 1), date(2026, 10, 1)))
 NEVER_PUBLISHED = date(2026, 7, 1)
 SEED = 20261101
 RULES = load_rules(project_dir())

@@ -161,7 +161,8 @@ def test_every_metric_leads_back_to_the_star_schema(shown: Shown) -> None:
 def test_rows_are_those_of_the_month(shown: Shown) -> None:
     monthly = [name for name, months in shown.materialized.items() if set(months) != {None} and name not in WHOLE]
     assert len(monthly) > 25
-    elsewhere = [*EXPORTS, REPORT, "gold/campaign_outcomes", *FILLED_LATER]
+    # Each look at rollup_differences reads the facts, so its rows are not counted.
+    elsewhere = [*EXPORTS, REPORT, "gold/campaign_outcomes", "silver/rollup_differences", *FILLED_LATER]
     counted = [name for name in monthly if name not in elsewhere]
     for name in counted:
         assert set(shown.materialized[name]) == {str(month) for month in MONTHS}, name

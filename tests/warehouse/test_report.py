@@ -22,7 +22,7 @@ import pytest
 from jsonschema import ValidationError
 
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.months import as_of_date, months_between
+from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
 from segmentation_assets.report.data import Flow, ReportError, read_report
@@ -32,7 +32,7 @@ from tests.support.published_months import NO_TESTS, pipeline_at, refusal
 from tests.support.warehouse_fixture import Pipeline
 
 RULES = Project.load().rules
-MONTHS = months_between(date(2026, 5, 1), date(2026, 10, 1))
+MONTHS = list(MonthRange(date(2026, 5, 1), date(2026, 10, 1)))
 NEWEST = MONTHS[-1]
 REPORT = "activation/segment_report"
 SECTIONS = [
