@@ -75,7 +75,8 @@ def test_whatever_a_segment_is_called_is_printed_and_not_read(written: io.String
 
 def test_a_customer_cannot_drive_the_terminal_of_who_explains_them(written: io.StringIO) -> None:
     row = {"segment_priority": 1, "segment": "O'Brien [/red]", "metric": "tenure_months", "operator": "at_most",
-           "bound": 6, "value": 7, "margin": -1, "passed": False, "is_winner": False, "is_outranked": False}  # fmt: skip
+           "bound": 6, "value": 7,
+           "margin": -1, "passed": False, "is_winner": False, "is_outranked": False}  # fmt: skip
     customer = "\x1b]0;owned\x07CUST [bold]1"
     explanation = Explanation(customer, date(2025, 11, 1), "[/red]", [row], {}, None)
     terminal.say(render(explanation))
