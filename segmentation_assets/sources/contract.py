@@ -11,6 +11,7 @@ from typing import Any
 from segmentation_assets.months import month_after
 from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
+from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.session import Session
 
 INTEGER = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "NUMBER", "FIXED")

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 class DuckDBSession:
     edit_distance = "levenshtein"
+    folds_names = False
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
