@@ -127,5 +127,9 @@ class MonthRange:
         return {**months, **({ROLLUP_FROM: str(rollup_from)} if rollup_from and rollup_from < self.first else {})}
 
 
+def rollup_from(run: dg.DagsterRun) -> date | None:
+    return parse_month(run.tags[ROLLUP_FROM], ROLLUP_FROM) if ROLLUP_FROM in run.tags else None
+
+
 def rollup_vars(run: dg.DagsterRun) -> dict[str, str]:
     return {"rollup_from": run.tags[ROLLUP_FROM]} if ROLLUP_FROM in run.tags else {}

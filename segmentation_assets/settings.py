@@ -197,6 +197,22 @@ class Settings(_Variables):
         }
 
 
+def anchor_paths(settings: Settings) -> None:
+    """Writes the places that the settings name into the environment, so that a child finds them from any folder."""
+    places = {
+        "SEGMENTATION_DUCKDB_PATH": settings.duckdb_path,
+        "SEGMENTATION_EXPORT_URI": settings.export_uri,
+        "SEGMENTATION_RULES": settings.rules and settings.rules.absolute(),
+        "DBT_TARGET_PATH": settings.dbt_target_path,
+        "SNOWFLAKE_PRIVATE_KEY_PATH": settings.snowflake.private_key_path
+        and settings.snowflake.private_key_path.absolute(),
+        "XDG_CACHE_HOME": settings.cache_home,
+    }
+    for name, place in places.items():
+        if place:
+            set_variable(name, str(place))
+
+
 def _problem(detail: Any, given: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
     words = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else f" cannot be used: {detail['msg']}."
@@ -214,7 +230,7 @@ def load_env_file(folder: Path | None = None) -> None:
     from dotenv.parser import parse_stream
 
     path = (folder or Path.cwd()) / ENV_FILE
-    if not path.is_file():
+    if not path.is_file() or variable("PYTHON_DOTENV_DISABLED").lower() in ("1", "true", "t", "yes", "y"):
         return
     try:
         with path.open(encoding="utf-8") as file:

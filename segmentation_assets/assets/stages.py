@@ -4,9 +4,10 @@ Several builds, because the checks of the candidate stand between it and publica
 what each build selects and what is asked before and after it. The gate itself is in the warehouse.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -15,25 +16,44 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from segmentation_assets.assets import checks
 from segmentation_assets.assets.materializations import MaterializationNumbers
-from segmentation_assets.assets.star_schema import check_source
+from segmentation_assets.assets.star_schema import check_facts, check_source
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import as_failure
-from segmentation_assets.months import MonthRange
+from segmentation_assets.months import MonthRange, rollup_from
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.publication import rollup
 from segmentation_assets.publication.gate import refuse_blocked, refuse_empty_audiences, refuse_unpublished
 from segmentation_assets.publication.migration import bring_up_to_date
+from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.session import Warehouse
 
 # Asks the warehouse something about the months, and raises dg.Failure where the build has to end.
 Question = Callable[[Warehouse, MonthRange], None]
 
 
+# Decides what else dbt is told, by looking; raises dg.Failure where the build has to end.
+Planner = Callable[[dg.AssetExecutionContext, Warehouse, MonthRange], Mapping[str, Any]]
+
+
 def refuse_broken_source(project: Project, warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     with as_failure():
-        check_source(warehouse, project.rules, months)
+        check_source(warehouse, project.rules, [(months.first, months.as_of)] if months else [])
+
+
+def plan_rollup(
+    rules: Rules, context: dg.AssetExecutionContext, warehouse: Warehouse, months: MonthRange
+) -> Mapping[str, Any]:
+    """Which months beside the asked ones are rolled up anew; the facts of all of them are checked."""
+    with warehouse.session() as session:
+        plan = rollup.plan(session, rules, months, rollup_from(context.run))
+    with as_failure():
+        check_facts(warehouse, plan.ranges)
+    if plan.changed:
+        context.log.info(f"Rolled up anew, as their facts changed: {', '.join(map(str, plan.changed))}.")
+    return plan.variables()
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,7 @@ class Stage:
     name: str
     select: str
     before: Question | None = None
+    plan: Planner | None = None
     # What failed dbt may be a refusal that can be said in words; where it is not, dbt's own error speaks for itself.
     on_failure: Question | None = None
     after: Question | None = None
@@ -66,7 +87,12 @@ def stages(project: Project) -> tuple[Stage, ...]:
             on_failure=source_is_whole,
             is_monthly=False,
         ),
-        Stage("candidate", "path:models/metrics config.group:segments_candidate", before=source_is_whole),
+        Stage(
+            "candidate",
+            "path:models/metrics config.group:segments_candidate",
+            before=source_is_whole_but_for_its_facts,
+            plan=partial(plan_rollup, project.rules),
+        ),
         # What the gate holds back also fails a dbt test.
         Stage("publication", "config.group:segments_published", on_failure=refuse_blocked, after=refuse_unpublished),
         Stage("audiences", "path:models/audiences", before=refuse_empty_audiences),
@@ -110,8 +136,9 @@ def run(
     months = months_of(stage, context)
     if stage.before:
         stage.before(warehouse, months)
+    variables = stage.plan(context, warehouse, months) if stage.plan else {}
     try:
-        yield from build(context, dbt, warehouse, translator, months)
+        yield from build(context, dbt, warehouse, translator, months, variables)
     except DagsterDbtCliRuntimeError:
         if stage.on_failure:
             stage.on_failure(warehouse, months)
@@ -134,11 +161,12 @@ def build(
     warehouse: Warehouse,
     translator: SegmentationTranslator,
     months: MonthRange,
+    variables: Mapping[str, Any],
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
     with as_failure():
         bring_up_to_date(warehouse, translator.project)
-    with dbt.build(context, warehouse, months, translator) as built:
+    with dbt.build(context, warehouse, months, translator, variables=variables) as built:
         numbers = MaterializationNumbers(context, built.rows, translator.project.rules, months)
         for event in built.stream():
             if isinstance(event, dg.Output):

@@ -107,20 +107,26 @@ def restate() -> int:
         with warehouse().session(read_only=True) as session:
             found = restatements.find(session)
             before = published.versions(session)
+            unowned = restatements.facts_of_nobody(session)
     if found is None:
         terminal.say("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
+        if unowned:
+            terminal.complain("\n".join(unowned))
         return 0
     terminal.say("\n".join(found.message()))
     code = compute(found.months, found.rollup_from, again="make restate")
     with warehouse().session(read_only=True) as session:
         changed = restatements.changes(session, before)
         left = restatements.find(session)
+        unowned = restatements.facts_of_nobody(session)
     terminal.say()
     terminal.say("\n".join(changed or ["No published month changed."]))
     if left is not None and left.changed:
         terminal.complain(
             f"\nFacts and rollup still differ: {restatements.listed(left.changed)}. {restatements.LOST_FACTS}"
         )
+    if unowned:
+        terminal.complain("\n".join(unowned))
     return 1 if left is not None else code
 
 
@@ -226,8 +232,13 @@ def ui() -> int:
     """Dagster on http://127.0.0.1:3000."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
+    from segmentation_assets.settings import Settings, anchor_paths
 
-    dagster_home()
+    home = dagster_home()
+    # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
+    # environment had holds: Dagster runs where there is none.
+    anchor_paths(Settings.from_environment())
+    os.chdir(home)
     terminal.say("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
     dagster_dev = ["-m", "dagster", "dev", "-m", "segmentation_assets.definitions"]
     os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", "3000"])

@@ -254,8 +254,10 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
+        variables: Mapping[str, Any] | None = None,
     ) -> Iterator[DbtBuild]:
-        """`dbt build` of what the run selected, for the months.
+        """`dbt build` of what the run selected, for the months. `variables` are further ones that models read when they
+        run.
 
         Stream the build inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
@@ -269,6 +271,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             "run_id": context.run.run_id,
             "run_date": str(date.today()),
             **rollup_vars(context.run),
+            **(variables or {}),
         }
         arguments = [
             *_EVENTS_ONLY, "build", *project.arguments(artifacts), *project.vars_arguments(month_vars),

@@ -55,12 +55,22 @@ AUDITS: tuple[Audit, ...] = (
     Audit(
         "rollup_equals_the_facts",
         is_blocking=True,
-        meaning="customer_period_spend and the facts agree, month by month, in count and amount, over the windows.",
+        meaning="customer_period_spend and the facts agree, month by month, over the windows: in count and amount, and"
+        " in whose each fact is, of which category, day and amount.",
         unit="months differ",
         one="month differs",
-        advice="Facts arrived or changed after the rollup, or their customer_key or date is unknown. Recompute the"
-        " months that differ (`make restate`, or `make backfill FROM=... TO=...`); if they still differ, look for facts"
-        " whose customer_key is missing from dim_customer or whose date is missing from dim_date.",
+        advice="Facts arrived, changed, went or moved to another customer after the rollup, or their date is unknown."
+        " Recompute the months that differ (`make restate`, or `make backfill FROM=... TO=...`); if they still differ,"
+        " look for facts whose date is missing from dim_date.",
+    ),
+    Audit(
+        "every_fact_belongs_to_a_customer",
+        is_blocking=True,
+        meaning="Every fact before the as-of date has a customer_key that dim_customer knows; lifetimes hold them all.",
+        unit="facts that belong to no customer",
+        one="fact that belongs to no customer",
+        advice="Load the missing versions into dim_customer, or correct the facts, then run the month again: the facts"
+        " need not be rolled up anew for it. If they are nobody's, accept it with `make accept`.",
     ),
     Audit(
         "facts_reach_the_end_of_the_month",

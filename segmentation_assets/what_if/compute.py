@@ -5,8 +5,6 @@ The SQL is the pipeline's own: the same dbt models with other vars, in schemas o
 rules/edits.py, how the result looks in tables.py.
 """
 
-import hashlib
-import json
 import re
 import secrets
 import tempfile
@@ -21,6 +19,7 @@ from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import DbtRunError, run_models
 from segmentation_assets.months import MonthRange, parse_month
 from segmentation_assets.publication import audits, migration, published
+from segmentation_assets.publication.rollup import category_groups_hash
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
@@ -214,17 +213,6 @@ def _rollup_serves(session: Session, changed: Rules, months: MonthRange) -> bool
         (months.as_of,),
     )
     return [row["made_under"] for row in found] == [category_groups_hash(changed)]
-
-
-def category_groups_hash(of: Rules) -> str:
-    """What the macro of the same name gives. A column added there and not here costs time, as the facts are then read
-    anew; it makes nothing wrong.
-    """
-    noted = {
-        "category_groups": of.raw["category_groups"],
-        "columns": ["amount_squares", "min_amount", "max_amount"],
-    }
-    return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
 def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month: date) -> Month:

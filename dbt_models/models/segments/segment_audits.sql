@@ -8,6 +8,7 @@
     {'audit': 'every_segment_holds_the_minimum_share', 'severity': 'error',
      'at_least': limits.minimum_segment_share_pct},
     {'audit': 'rollup_equals_the_facts', 'severity': 'error', 'at_most': 0},
+    {'audit': 'every_fact_belongs_to_a_customer', 'severity': 'error', 'at_most': 0},
     {'audit': 'facts_reach_the_end_of_the_month', 'severity': 'error', 'at_most': limits.facts_may_end_days_early},
     {'audit': 'unknown_categories_are_few', 'severity': 'warn', 'at_most': limits.unknown_category_max_share_pct},
     {'audit': 'future_dated_facts_are_few', 'severity': 'warn', 'at_most': limits.future_dated_max_share_pct},
@@ -213,6 +214,32 @@ reconciled as (
 
 ),
 
+-- Of all history, as lifetimes are: nobody's sums hold the facts of a key that is no customer's version.
+facts_of_nobody as (
+
+    select
+        rollup.period_start,
+        sum(rollup.transaction_count) as transaction_count
+    from {{ ref('customer_period_spend') }} as rollup
+    left join {{ ref('stg_customers') }} as customers on rollup.customer_key = customers.customer_key
+    where
+        rollup.period_start < {{ last_as_of_date() }}
+        and customers.customer_key is null
+    group by rollup.period_start
+
+),
+
+unowned as (
+
+    select
+        months.snapshot_month,
+        coalesce(sum(facts_of_nobody.transaction_count), 0) as transaction_count
+    from months
+    left join facts_of_nobody on months.as_of_date > facts_of_nobody.period_start
+    group by months.snapshot_month
+
+),
+
 -- Days of the window's end without any approved fact; a source that stops early leaves a run of them.
 arrived as (
 
@@ -290,6 +317,14 @@ findings as (
         months_that_differ as measured,
         greatest(transaction_count, 1) as affected_rows
     from reconciled
+    union all
+    select
+        snapshot_month,
+        'every_fact_belongs_to_a_customer' as audit,
+        cast(null as varchar) as customer_segment,
+        transaction_count as measured,
+        transaction_count as affected_rows
+    from unowned
     union all
     select
         snapshot_month,

@@ -14,7 +14,7 @@ with customers as (
 )
 
 select
-    customer_key,
+    cast(customer_key as bigint) as customer_key,
     customer_id,
     first_name,
     last_name,

@@ -13,9 +13,9 @@ with transactions as (
 
 select
     transaction_key,
-    customer_key,
+    cast(customer_key as bigint) as customer_key,
     merchant_category_key as category_key,
     cast(transaction_date as date) as transaction_date,
-    cast(transaction_amount as decimal(18, 2)) as amount
+    cast(transaction_amount as {{ money() }}) as amount
 from transactions
 where transaction_status in ({{ quoted_list(var('approved_statuses')) }})
