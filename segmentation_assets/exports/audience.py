@@ -11,7 +11,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, published
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.catalog import GOLD, SILVER, quoted, table_exists
 from segmentation_assets.warehouse.session import Session
 
 if TYPE_CHECKING:
@@ -130,7 +130,9 @@ def suppression(session: Session) -> str:
     schema = Settings.from_environment().source_schema
     if not table_exists(session, schema, "marketing_suppressions"):
         return ""
-    suppressed = f"select customer_id from {schema}.marketing_suppressions where customer_id is not null"
+    suppressed = (
+        f"select customer_id from {quoted(session, schema)}.marketing_suppressions where customer_id is not null"
+    )
     return f"""
             and customer_id not in ({suppressed})
             and lower(email) not in (
@@ -154,7 +156,8 @@ def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[
     if table_exists(session, schema, "marketing_suppressions"):
         query += (
             f" union select email from {SILVER}.stg_customers"
-            f" where customer_id in (select customer_id from {schema}.marketing_suppressions) and ({ours})"
+            f" where customer_id in (select customer_id from {quoted(session, schema)}.marketing_suppressions)"
+            f" and ({ours})"
         )
     return [row["email"] for row in session.rows(query, (month,))]
 

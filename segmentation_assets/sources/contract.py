@@ -103,13 +103,14 @@ def check(
     if not problems:
         problems = [*_unlike_keys(found), *_fractions(scales)]
     if not problems:
-        problems = [*_numbers_too_large(session, schema, scales["fct_transactions.transaction_amount"])]
+        place = quoted(session, schema)
+        problems = [*_numbers_too_large(session, place, scales["fct_transactions.transaction_amount"])]
         problems += [
-            *_nulls(session, schema),
-            *_repeated_keys(session, schema),
-            *_missing_days(session, schema, before),
+            *_nulls(session, place),
+            *_repeated_keys(session, place),
+            *_missing_days(session, place, before),
         ]
-        problems += [] if allow_formula_ids else _formula_ids(session, schema)
+        problems += [] if allow_formula_ids else _formula_ids(session, place)
     _refuse(schema, problems)
     check_facts(session, schema, ranges)
 
@@ -119,7 +120,7 @@ def check_facts(session: Session, schema: str, ranges: Sequence[Range]) -> None:
 
     They are counted over all ranges together: what is rolled up at once has to be there once.
     """
-    _refuse(schema, list(_repeated_facts(session, schema, ranges)) if ranges else [])
+    _refuse(schema, list(_repeated_facts(session, quoted(session, schema), ranges)) if ranges else [])
 
 
 def _refuse(schema: str, problems: Sequence[str]) -> None:
