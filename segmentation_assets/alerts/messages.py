@@ -14,6 +14,7 @@ from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import failed_rows, from_metadata
 from segmentation_assets.settings import Settings, secret_values
+from segmentation_assets.text import message
 
 LONGEST_TEXT = 1500
 _EMAIL = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:]+")
@@ -33,7 +34,7 @@ def without_secrets(text: str) -> str:
     secrets = {word for word in secret_values() if len(word) >= SHORTEST_SECRET}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
-    text = _EMAIL.sub("[e-mail address]", _URL_LOGIN.sub("", text)).strip()
+    text = message(_EMAIL.sub("[e-mail address]", _URL_LOGIN.sub("", text)).strip())
     return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT].rstrip()} ..."
 
 

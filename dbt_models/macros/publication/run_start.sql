@@ -2,20 +2,18 @@
     or a rule means? Each of these would empty or cut a published table with exit code 0. -#}
 {% macro refuse_what_changes_a_ref() %}
     {% if not execute %}{{ return('') }}{% endif %}
-    {% set refused = {
-        '--empty': flags.EMPTY,
-        '--sample': flags.SAMPLE,
-        '--defer': flags.DEFER,
-        '--favor-state': flags.FAVOR_STATE,
-        '--event-time-start': flags.EVENT_TIME_START,
-        '--event-time-end': flags.EVENT_TIME_END,
-        '--full-refresh': flags.FULL_REFRESH,
-    } %}
+    {#- `flags` knows half of them. This has them all, whether typed, or set by a DBT_ variable or in dbt_project.yml. -#}
     {% set given = [] %}
-    {% for flag, value in refused.items() if value %}{% do given.append(flag) %}{% endfor %}
+    {% for name, value in invocation_args_dict.items() %}
+        {% if value and name | lower in [
+            'empty', 'sample', 'defer', 'favor_state', 'event_time_start', 'event_time_end', 'full_refresh'
+        ] %}
+            {% do given.append('--' ~ name | lower | replace('_', '-')) %}
+        {% endif %}
+    {% endfor %}
     {% if given %}
         {% do exceptions.raise_compiler_error(
-            given | join(', ') ~ " would change what the published months are made from, so nothing was run. Leave it"
+            given | unique | sort | join(', ') ~ " would change what the published months are made from, so nothing was run. Leave it"
             ~ " out: the months of first_month and last_month are made anew by every run, and no others."
         ) %}
     {% endif %}
