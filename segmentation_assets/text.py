@@ -3,11 +3,17 @@
     printable   a terminal, a log, the HTML report (whose templates escape markup besides)
     markdown    Markdown in Dagster
     message     an alert to a chat or a mailbox
+    drawable    a picture
 
 The other door is sources/formulas.py, which knows what a spreadsheet runs: the CSV files of the exports mark it.
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+# Beyond it a label is no label; what comes behind it is left out of the picture.
+LONGEST_LABEL = 1_000
 
 # C0 and C1 controls (escape sequences begin with one) but the newline, what reverses the reading direction or has no
 # place of its own, and halves of a pair, which no UTF-8 holds.
@@ -38,6 +44,16 @@ def markdown(value: object) -> str:
 def message(text: str) -> str:
     """`text` as a chat shows it without calling anybody; there is no escape that every one of them knows."""
     return _CALLING.sub(lambda found: found[0] + _NOTHING, printable(text))
+
+
+def drawable(chart: Any) -> Any:
+    """A chart's specification with every text in it as a picture may hold it: the library that draws ends the whole
+    process at a control character."""
+    if isinstance(chart, Mapping):
+        return {key: drawable(value) for key, value in cast("Mapping[str, Any]", chart).items()}
+    if isinstance(chart, list | tuple):
+        return [drawable(value) for value in cast("Sequence[Any]", chart)]
+    return printable(chart)[:LONGEST_LABEL] if isinstance(chart, str) else chart
 
 
 def counted(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from segmentation_assets.report.data import Flow, Metrics, Report
-from segmentation_assets.text import printable
+from segmentation_assets.text import drawable, printable
 
 PALETTE = ("#3f7fbf", "#d9772b", "#459a55", "#a867b0", "#8a7a1f", "#c94f5d", "#2a97a0", "#8d6e5a")
 OUTSIDE = "#7d8590"  # those who come from nowhere or leave
@@ -166,7 +166,7 @@ def styled(chart: Mapping[str, Any], ink: str) -> dict[str, Any]:
         "title": {"color": ink},
         "view": {"stroke": None},
     }
-    return {**chart, "config": config}
+    return {**drawable(chart), "config": config}
 
 
 # The flow picture: two columns of nodes as high as their customers, and a ribbon for each pair.
