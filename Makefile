@@ -44,25 +44,25 @@ run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, sho
 	@$(BIN)/segmentation run
 
 month: $(SETUP) ## Compute and publish one month: MONTH=2025-11-01
-	@$(BIN)/segmentation month "$$MONTH"
+	@$(BIN)/segmentation month -- "$$MONTH"
 
 backfill: $(SETUP) ## Compute a range of months in one run: FROM=2025-01-01 TO=2025-06-01
-	@$(BIN)/segmentation backfill "$$FROM" "$$TO"
+	@$(BIN)/segmentation backfill -- "$$FROM" "$$TO"
 
 restate: $(SETUP) ## Recompute every published month whose facts changed since, and all published after it
 	@$(BIN)/segmentation restate
 
 why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 MONTH=2025-11-01
-	@$(BIN)/segmentation why "$$CUSTOMER" "$$MONTH"
+	@$(BIN)/segmentation why -- "$$CUSTOMER" "$$MONTH"
 
 what-if: $(SETUP) ## Months with changed rules, nothing published: SET="Declining.spend_change_pct=-25" [MONTH= | FROM= TO=] [RULES=]
 	@$(BIN)/segmentation what-if --set "$$SET" --rules "$$RULES" --month "$$MONTH" --first "$$FROM" --last "$$TO"
 
 accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [SEGMENT=]
-	@$(BIN)/segmentation accept "$$MONTH" "$$AUDIT" --segment "$$SEGMENT" --who "$$WHO" --why "$$WHY"
+	@$(BIN)/segmentation accept --segment "$$SEGMENT" --who "$$WHO" --why "$$WHY" -- "$$MONTH" "$$AUDIT"
 
 snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO=/shared/segments.duckdb
-	@$(BIN)/segmentation snapshot "$$TO"
+	@$(BIN)/segmentation snapshot -- "$$TO"
 
 ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run
 	@$(BIN)/segmentation ui
