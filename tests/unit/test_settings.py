@@ -106,23 +106,8 @@ def test_values_are_typed() -> None:
         ("SEGMENTATION_START_MONTH", "0001-01-01", "is '0001-01-01'; it has to be the first day of a month of 1900"),
         ("SEGMENTATION_START_MONTH", "9999-12-01", "is '9999-12-01'; it has to be the first day of a month of 1900"),
         *(
-            (
-                "SEGMENTATION_SOURCE_SCHEMA",
-                name,
-                f"is {name!r}; the name of a schema has letters, digits and _, and blanks",
-            )
-            for name in (
-                "a;drop",
-                "it's",
-                'a"b',
-                "a.b",
-                "-a",
-                "a\x00b",
-                "a\nb",
-                "{{ x }}",
-                "information_schema",
-                "Temp",
-            )
+            ("SEGMENTATION_SOURCE_SCHEMA", name, f"is {name!r}; the name of a schema has letters, digits and _")
+            for name in ("a;drop", "it's", 'a"b', "a.b", "-a", "a\x00b", "a\nb", "{{ x }}", "pg_catalog", "Temp")
         ),
         *(
             ("SEGMENTATION_DUCKDB_PATH", f"data/{name}", f"is {f'data/{name}'!r}, and ")
@@ -164,7 +149,7 @@ def test_a_value_that_cannot_be_used_is_one_line_with_the_variable_and_the_fix(
 
 @pytest.mark.parametrize("name", ["select", "a b-ü", "x.y", "1x", "GOLDEN", "data.2025-11"])
 def test_a_database_may_have_any_name_that_quotes_hold(name: str) -> None:
-    for schema in ("gold", "select", "My schema-ü", "Größe 2", "DWH"):
+    for schema in ("gold", "table", "My schema-ü", "Größe 2", "DWH"):
         found = Settings.from_environment(
             {"SEGMENTATION_DUCKDB_PATH": f"/srv/{name}.duckdb", "SEGMENTATION_SOURCE_SCHEMA": schema}
         )
