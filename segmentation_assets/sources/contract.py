@@ -102,8 +102,8 @@ def check(
     if not problems:
         problems = [*_unlike_keys(found), *_fractions(scales)]
     if not problems:
-        problems = [*_numbers_too_large(session, schema, scales["fct_transactions.transaction_amount"])]
-        problems += [_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
+        problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
+        problems += _numbers_too_large(session, schema, scales["fct_transactions.transaction_amount"])
         problems += [] if allow_formula_ids else _formula_ids(session, schema)
     _refuse(schema, problems)
     check_facts(session, schema, ranges)
