@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from segmentation_assets.dbt.project import Project, rules_file
 from segmentation_assets.errors import SettingsError
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import check_months, monthly_partitions, source_bounds
 from segmentation_assets.settings import (
     Settings,
@@ -198,7 +199,7 @@ def test_a_start_that_leaves_no_month_is_one_line(start: str, source: str, newes
         for asked in (
             lambda: source_bounds(settings),
             lambda: monthly_partitions(settings),
-            lambda: check_months(date(2025, 11, 1), date(2025, 11, 1), settings),
+            lambda: check_months(MonthRange(date(2025, 11, 1), date(2025, 11, 1)), settings),
         ):
             with pytest.raises(SettingsError) as refused:
                 asked()

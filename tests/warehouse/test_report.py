@@ -309,7 +309,7 @@ def test_a_failed_audit_is_told_and_who_accepted_it_is_not(pipeline: Pipeline) -
     )
     held_back = parsed(rendered(pipeline))
     row = next(cells for cells in table_rows(section(held_back, "audits")) if "minimum_share" in cells[0])
-    assert row[1] == "failed" and "Declining: 4.5 % of the customers (allowed: at least 5)." in row[0]
+    assert row[1] == "failed" and "Declining: 4.5 % of the customers (allowed: at least 5)" in row[0]
     assert "held back by an audit" in words(section(held_back, "quality"))
     pipeline.execute(
         "insert into silver.segment_audit_overrides by name select snapshot_month, audit, customer_segment, measured,"
