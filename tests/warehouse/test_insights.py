@@ -296,7 +296,8 @@ def test_both_sides_of_every_bound(built: Pipeline) -> None:
 
 
 def test_amounts_of_a_rollup_made_anew_since_are_not_shown(built: Pipeline) -> None:
-    last = "(select max(customer_id) from silver.customer_period_spend inner join silver.stg_customers using (customer_key))"
+    rolled_up = "silver.customer_period_spend inner join silver.stg_customers using (customer_key)"
+    last = f"(select max(customer_id) from {rolled_up})"
     built.execute(
         "update silver.customer_period_spend set spend = spend + 1, amount_squares = amount_squares + 1"
         f" where customer_key in (select customer_key from silver.stg_customers where customer_id = {last})"
