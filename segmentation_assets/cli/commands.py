@@ -112,7 +112,7 @@ def restate() -> int:
         terminal.say("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
         if unowned:
             terminal.complain("\n".join(unowned))
-        return 0
+        return 1 if unowned else 0
     terminal.say("\n".join(found.message()))
     code = compute(found.months, found.rollup_from, again="make restate")
     with warehouse().session(read_only=True) as session:
@@ -127,7 +127,7 @@ def restate() -> int:
         )
     if unowned:
         terminal.complain("\n".join(unowned))
-    return 1 if left is not None else code
+    return 1 if left is not None or unowned else code
 
 
 @segmentation.command()

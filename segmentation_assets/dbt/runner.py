@@ -22,6 +22,7 @@ from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_contex
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
+from segmentation_assets.dbt import failed_tests
 from segmentation_assets.dbt.lineage import LINEAGE, known_lineage
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.translator import SegmentationTranslator
@@ -133,12 +134,13 @@ class DbtBuild:
         project: DbtProject | None,
         context: dg.AssetExecutionContext,
         artifacts: Path,
+        months: MonthRange,
         *,
         column_lineage: bool,
     ) -> None:
         self._thread, self._manifest, self._translator = thread, manifest, translator
         self._project, self._context, self._artifacts = project, context, artifacts
-        self._column_lineage = column_lineage
+        self._months, self._column_lineage = months, column_lineage
         self._columns: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def stream(self) -> Iterator[DagsterEvent]:
@@ -152,10 +154,18 @@ class DbtBuild:
             said = event["info"]["msg"]
             sys.stdout.write(f"{said}\n")
             sys.stdout.flush()
+            found = self._failed_test(event)
+            if found:
+                sys.stdout.write(f"{found}\n")
             if event["info"]["level"] == "error":
-                errors.append(said)
+                errors.append(found or said)
             for converted in self._converted(event, {}):
-                yield self._with_columns(event, converted) if isinstance(converted, dg.Output) else converted
+                if isinstance(converted, dg.Output):
+                    yield self._with_columns(event, converted)
+                elif isinstance(converted, dg.AssetCheckResult) and found:
+                    yield converted._replace(description=found)
+                else:
+                    yield converted
         if errors or not self._thread.succeeded:
             command = " ".join(["dbt", *self._thread.arguments])
             told = (
@@ -172,6 +182,20 @@ class DbtBuild:
             table = adapter.execute(sql, fetch=True)[1]
         names = [name.lower() for name in table.column_names]
         return [dict(zip(names, row.values(), strict=True)) for row in table.rows]
+
+    def _failed_test(self, event: dict[str, Any]) -> str:
+        """What a test that has just failed, or warned, found; nothing of any other event."""
+        from dbt_common.exceptions import DbtRuntimeError
+
+        data = event["data"]
+        test = self._manifest["nodes"].get(data.get("node_info", {}).get("unique_id"), {})
+        if event["info"]["name"] != "LogTestResult" or data.get("status") not in ("fail", "warn") or not test:
+            return ""
+        try:
+            return failed_tests.message(test, self._manifest, self._months, self.rows)
+        except DbtRuntimeError as error:
+            logger.warning("%s is told without its rows: %s", test["name"], error)
+            return ""
 
     def _converted(self, event: dict[str, Any], columns: dict[str, Any]) -> Iterator[DagsterEvent]:
         yield from DbtCoreCliEventMessage(event, columns).to_default_asset_events(
@@ -289,6 +313,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
                 selected.dbt_project,
                 context,
                 artifacts,
+                months,
                 column_lineage=self.column_lineage,
             )
             thread.start()
