@@ -63,7 +63,8 @@
         {%- for column in sums %}
         cast(sum({{ column }}) as decimal(38, 4)) as {{ column }},
         {%- endfor %}
-        cast(sum(facts_hash) as decimal(38, 0)) <> cast(sum(rollup_hash) as decimal(38, 0)) as has_other_facts
+        cast(sum(facts_hash) as decimal(38, 0)) <> cast(sum(rollup_hash) as decimal(38, 0)) as has_other_facts,
+        cast(sum(facts_hash) as decimal(38, 0)) - cast(sum(rollup_hash) as decimal(38, 0)) as facts_hash
     from (
         select
             {{ month_start('transaction_date') }} as calendar_month,
