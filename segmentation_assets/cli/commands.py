@@ -26,7 +26,10 @@ class Command(click.Command):
         from segmentation_assets.settings import load_env_file
 
         load_env_file()
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None  # as click says it, less an empty line
 
 
 class InOrder(click.Group):
@@ -258,17 +261,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from segmentation_assets.cli.interrupts import interrupts
     from segmentation_assets.private import keep_to_owner
 
-    keep_to_owner()
-    with interrupts.heard():
-        try:
+    try:
+        with interrupts.heard():
+            keep_to_owner()
             code = _main(None)
-        except BaseException:
-            # Whatever was raised on the way out of an interrupted command, the signal is why.
-            if not interrupts.code:
-                raise
-            code = interrupts.code
-        if interrupts.code:
-            interrupts.end()
+    except BaseException:
+        # Whatever was raised on the way out of an interrupted command, the signal is why.
+        if not interrupts.code:
+            raise
+        code = interrupts.code
+    if interrupts.code:
+        interrupts.end()
     if code:
         # Nothing is waited for, and no thread is left inside of DuckDB, which would abort the process.
         sys.stdout.flush()

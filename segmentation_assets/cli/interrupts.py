@@ -1,11 +1,12 @@
 """Ctrl-C and SIGTERM: statements under way are cancelled, a line says so, and the process ends within seconds.
 
-Python tells its main thread of a signal when that is next at Python code, and Dagster keeps some until a step allows them.
-A statement, a lock or a library may hold that up for minutes, and a thread that is inside DuckDB when Python ends aborts
+Python tells its main thread of a signal when that is next at Python code, and Dagster keeps some until a step allows
+them. A statement, a lock or a library may hold that up for minutes, and a thread inside DuckDB when Python ends aborts
 the process. So a thread of its own hears of signals, and ends the process when the rest has not done so by then. What a
 database and its log hold at any such moment is whole: a run that is killed loses nothing that it had committed.
 """
 
+import multiprocessing.util
 import os
 import signal
 import socket
@@ -39,10 +40,10 @@ class Interrupts:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._handle) for number in NAMES}
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
         self._wakes.setblocking(False)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
-        threading.Thread(target=self._listen, name="signals", daemon=True).start()
+        before = {number: signal.signal(number, self._handle) for number in NAMES}
         try:
             yield
         finally:
@@ -61,7 +62,12 @@ class Interrupts:
         """Without Python's own end, which would wait for threads or abort in one."""
         with suppress(OSError, ValueError):
             sys.stdout.flush()
-            os.write(2, f"{self.line()}\n".encode())
+            # On a terminal ^C stands in the line, and a spinner may have hidden the cursor.
+            begin, end = ("\n", "\x1b[?25h") if os.isatty(2) else ("", "")
+            os.write(2, f"{begin}{self.line()}\n{end}".encode())
+        with suppress(Exception):
+            # The semaphores of dbt's locks, of which a process that outlives this one would complain.
+            multiprocessing.util._run_finalizers(0)  # pyright: ignore[reportAttributeAccessIssue]
         os._exit(self.code)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""Dagster's UI for one person at their own machine, behind a guard that no web page and no other host name gets past."""
+"""Dagster's UI for one person at their own machine, behind a guard against web pages and other host names."""

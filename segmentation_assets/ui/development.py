@@ -1,7 +1,8 @@
 """`dagster dev` with the guarded web server: `python -m segmentation_assets.ui.development`, same options.
 
-`dagster dev` starts code server, daemon and web server, restarts and ends them. It has no option for another web server,
-so the one command line that it would start is replaced on the way. tests/system/test_ui_guard.py asks what it starts.
+`dagster dev` starts code server, daemon and web server, restarts and ends them. It has no option for another web
+server, so the one command line that it would start is replaced on the way. tests/system/test_ui_guard.py asks what it
+starts.
 """
 
 import signal
@@ -29,7 +30,8 @@ def guarded(start: Callable[..., Any]) -> Callable[..., Any]:
 
 def main() -> None:
     keep_to_owner()
-    dagster_dev.open_ipc_subprocess = guarded(dagster_dev.open_ipc_subprocess)
+    stock: Any = dagster_dev  # what is replaced there is not exported
+    stock.open_ipc_subprocess = guarded(stock.open_ipc_subprocess)
     ended_by: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """Guard in front of Dagster's web server: who asks by its own name and from its own pages, and by JSON POST.
 
 The web server has no login, runs GraphQL mutations that come by GET, as plain text or from any web page, and believes
-whoever reports a check as passed. A page that is open in the browser of whoever runs `make ui` could so launch runs, and
+whoever reports a check as passed. A page that is open in the browser of whoever runs `make ui` could launch runs, and
 one whose host name is pointed at 127.0.0.1 could read them.
 """
 

@@ -1,4 +1,4 @@
-"""The service as `make ui` runs it: code server, guarded webserver and daemon, each a process of its own on a free port of loopback."""
+"""The service as `make ui` runs it: code server, guarded web server and daemon, on free ports of loopback."""
 
 import json
 import socket

@@ -205,7 +205,7 @@ def test_it_listens_to_this_machine_alone(port: int) -> None:
     }
     assert listening == {"0100007F"}
     refused = subprocess.run(
-        [sys.executable, "-m", "segmentation_assets.ui.server", "-h", "0.0.0.0", "-p", str(free_port()), "--empty-workspace"],
+        [sys.executable, "-m", "segmentation_assets.ui.server", "-h", "0.0.0.0", "-p", "1", "--empty-workspace"],
         cwd=CHECKOUT, env=settings(), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert refused.returncode == 1
