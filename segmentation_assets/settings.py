@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -19,6 +20,8 @@ SOURCES: tuple[Source, ...] = ("synthetic", "completejourney", "warehouse")
 
 ENV_FILE = ".env"
 _SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
+# scheme://user:password@host; the password may hold / and @.
+_LOGIN = re.compile(r"://[^\s:/@]*:(?P<password>\S+)@")
 # A name and a colon with no // or : behind it: an address with a slash forgotten, not a folder.
 _HALF_AN_ADDRESS = re.compile(r"(?P<beginning>[A-Za-z][A-Za-z0-9+.-]+:/?)(?![/:])")
 # A partition per month: before it no card was issued, after it the arithmetic of windows leaves the calendar.
@@ -320,5 +323,8 @@ def variables_set(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def secret_values() -> set[str]:
-    """The words of every variable whose name says that it is secret, ours or not: never to be shown."""
-    return {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}
+    """What is never to be shown: the words of every variable whose name says that it is secret, ours or not, and the
+    passwords in the addresses that any other holds, such as DATABASE_URL."""
+    named = {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}
+    logins = [found["password"] for value in os.environ.values() for found in _LOGIN.finditer(value)]
+    return named | {form for password in logins for form in (password, unquote(password)) if form}

@@ -22,11 +22,13 @@ from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_contex
 from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
+from segmentation_assets.dbt import failed_tests
 from segmentation_assets.dbt.lineage import LINEAGE, known_lineage
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, rollup_vars
+from segmentation_assets.private import make_folder, tighten
 from segmentation_assets.settings import variables_set
 from segmentation_assets.warehouse.session import Warehouse
 
@@ -73,7 +75,7 @@ class _DbtThread:
     def close(self) -> None:
         """Ends it. Where events are left, as after an interrupt, the statements under way are cancelled."""
         while not self._has_ended:
-            self._cancel()
+            cancel_statements()
             self.next_event()
         self._thread.join()
 
@@ -114,13 +116,6 @@ class _DbtThread:
         info = {"level": "error", "msg": text, "name": "MainEncounteredError", "invocation_id": ""}
         self._events.put({"info": info, "data": {}})
 
-    def _cancel(self) -> None:
-        """Cancels the statements under way."""
-        from dbt.adapters.factory import FACTORY
-
-        for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
-            adapter.cancel_open_connections()
-
 
 class DbtBuild:
     """One `dbt build` under way: its events, and the connection that alone may have the DuckDB file open."""
@@ -133,12 +128,13 @@ class DbtBuild:
         project: DbtProject | None,
         context: dg.AssetExecutionContext,
         artifacts: Path,
+        months: MonthRange,
         *,
         column_lineage: bool,
     ) -> None:
         self._thread, self._manifest, self._translator = thread, manifest, translator
         self._project, self._context, self._artifacts = project, context, artifacts
-        self._column_lineage = column_lineage
+        self._months, self._column_lineage = months, column_lineage
         self._columns: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def stream(self) -> Iterator[DagsterEvent]:
@@ -152,10 +148,18 @@ class DbtBuild:
             said = event["info"]["msg"]
             sys.stdout.write(f"{said}\n")
             sys.stdout.flush()
+            found = self._failed_test(event)
+            if found:
+                sys.stdout.write(f"{found}\n")
             if event["info"]["level"] == "error":
-                errors.append(said)
+                errors.append(found or said)
             for converted in self._converted(event, {}):
-                yield self._with_columns(event, converted) if isinstance(converted, dg.Output) else converted
+                if isinstance(converted, dg.Output):
+                    yield self._with_columns(event, converted)
+                elif isinstance(converted, dg.AssetCheckResult) and found:
+                    yield converted._replace(description=found)
+                else:
+                    yield converted
         if errors or not self._thread.succeeded:
             command = " ".join(["dbt", *self._thread.arguments])
             told = (
@@ -172,6 +176,20 @@ class DbtBuild:
             table = adapter.execute(sql, fetch=True)[1]
         names = [name.lower() for name in table.column_names]
         return [dict(zip(names, row.values(), strict=True)) for row in table.rows]
+
+    def _failed_test(self, event: dict[str, Any]) -> str:
+        """What a test that has just failed, or warned, found; nothing of any other event."""
+        from dbt_common.exceptions import DbtRuntimeError
+
+        data = event["data"]
+        test = self._manifest["nodes"].get(data.get("node_info", {}).get("unique_id"), {})
+        if event["info"]["name"] != "LogTestResult" or data.get("status") not in ("fail", "warn") or not test:
+            return ""
+        try:
+            return failed_tests.message(test, self._manifest, self._months, self.rows)
+        except DbtRuntimeError as error:
+            logger.warning("%s is told without its rows: %s", test["name"], error)
+            return ""
 
     def _converted(self, event: dict[str, Any], columns: dict[str, Any]) -> Iterator[DagsterEvent]:
         yield from DbtCoreCliEventMessage(event, columns).to_default_asset_events(
@@ -281,6 +299,9 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
         with warehouse.exclusive(), project.environment(), variables_set(selection):
             close_connections()
+            # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
+            make_folder(artifacts.parent)
+            tighten([artifacts.parent])
             thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
             build = DbtBuild(
                 thread,
@@ -289,6 +310,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
                 selected.dbt_project,
                 context,
                 artifacts,
+                months,
                 column_lineage=self.column_lineage,
             )
             thread.start()
@@ -366,6 +388,14 @@ def close_connections() -> None:
         if manager._ENV is not None:  # `env()` raises where there is none
             manager._ENV.close()
         manager.close_all_connections()
+
+
+def cancel_statements() -> None:
+    """Those that dbt has under way, in whatever thread."""
+    from dbt.adapters.factory import FACTORY
+
+    for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
+        adapter.cancel_open_connections()
 
 
 def _prune(runs: Path, keep: int = 20) -> None:

@@ -61,8 +61,6 @@ LARGEST_AMOUNT, FINEST_AMOUNT = 100_000_000_000, 4
 # Published as BIGINT.
 LARGEST_KEY = 2**63 - 1
 CUSTOMER_KEYS = ("fct_transactions.customer_key", "dim_customer.customer_key")
-# Compared with each other, so of one kind on both sides.
-JOINED = (("fct_transactions.merchant_category_key", "dim_merchant_category.category_key"),)
 
 # A NULL here would leave the row out of every sum, or the customer out of every month, without a word.
 NEVER_NULL = {
@@ -101,15 +99,11 @@ def check(
         problem for table, columns in CONTRACT.items() for problem in _problems(table, columns, found.get(table))
     ]
     if not problems:
-        problems = [*_unlike_keys(found), *_fractions(scales)]
+        problems = [*_fractions(scales)]
     if not problems:
         place = quoted(session, schema)
-        problems = [*_numbers_too_large(session, place, scales["fct_transactions.transaction_amount"])]
-        problems += [
-            *_nulls(session, place),
-            *_repeated_keys(session, place),
-            *_missing_days(session, place, before),
-        ]
+        problems = [*_nulls(session, place), *_repeated_keys(session, place), *_missing_days(session, place, before)]
+        problems += _numbers_too_large(session, place, scales["fct_transactions.transaction_amount"])
         problems += [] if allow_formula_ids else _formula_ids(session, place)
     _refuse(schema, problems)
     check_facts(session, schema, ranges)
@@ -153,17 +147,6 @@ def _problems(table: str, columns: dict[str, tuple[str, ...]], found: dict[str, 
 
 def _is_one_of(data_type: str, kinds: tuple[str, ...]) -> bool:
     return data_type.upper().split("(")[0].strip() in kinds
-
-
-def _unlike_keys(found: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
-    """Text and a whole number are never equal, or their comparison fails in the middle of a run."""
-    for sides in JOINED:
-        kinds = [found[table][column] for table, column in (side.split(".") for side in sides)]
-        if len({_is_one_of(kind, TEXT) for kind in kinds}) > 1:
-            yield (
-                f"- {sides[0]} and {sides[1]}: expected both text or both whole numbers, as one is looked up in the"
-                f" other, found {kinds[0]} and {kinds[1]}; cast one of them at the source."
-            )
 
 
 def _fractions(scales: Mapping[str, int]) -> Iterator[str]:

@@ -33,8 +33,17 @@ def dump(path: Path) -> list[tuple[object, ...]]:
         ]
 
 
-@pytest.mark.parametrize("source", ["", "synthetic", "completejourney"])
-@pytest.mark.parametrize("command", [("month", "2025-11-01"), ("run",)])
+@pytest.mark.parametrize(
+    ("command", "source"),
+    [
+        (("month", "2025-11-01"), ""),
+        (("month", "2025-11-01"), "synthetic"),
+        (("month", "2017-11-01"), "completejourney"),
+        (("backfill", "2025-10-01", "2025-11-01"), ""),
+        (("run",), ""),
+        (("run",), "completejourney"),
+    ],
+)
 def test_a_star_schema_of_a_persons_own_is_refused_in_a_line_and_nothing_is_touched(
     pipeline: Pipeline, tmp_path: Path, command: tuple[str, ...], source: str
 ) -> None:
