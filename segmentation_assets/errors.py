@@ -3,6 +3,7 @@
 UserError
 ├── SettingsError          a variable of the environment, or .env
 ├── RulesError             rules/load.py: a rules file
+├── UndecidedError         rules/reachability.py: rules whose reach takes too long to find out
 ├── MonthError             months.py: a month that cannot be asked for
 ├── SourceError            sources/: the star schema
 ├── WarehouseError         the database cannot be used as configured

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from segmentation_assets.rules.reachability import (
-    MOST_LOOKS,
     Span,
     UndecidedError,
     Work,
@@ -89,12 +88,8 @@ def _who_is_left(rules: ParsedRules) -> Iterator[Problem]:
     try:
         yield from _reach(rules, work)
         yield from _campaign_segments(rules, work)
-    except UndecidedError:
-        words = (
-            f"their criteria overlap in so many ways that {MOST_LOOKS:,} looks did not tell whether somebody is left"
-            " for each; use fewer segments, or fewer metrics in those whose bounds overlap"
-        )
-        yield Problem(("segments",), words)
+    except UndecidedError as error:
+        yield Problem(("segments",), str(error))
 
 
 def _reach(rules: ParsedRules, work: Work) -> Iterator[Problem]:

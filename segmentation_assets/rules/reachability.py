@@ -11,6 +11,7 @@ from decimal import Decimal
 from functools import cache
 from typing import NamedTuple
 
+from segmentation_assets.errors import UserError
 from segmentation_assets.rules.schema import Criterion
 from segmentation_assets.rules.validators import METRICS
 
@@ -102,8 +103,14 @@ def overlap(one: Region, other: Mapping[str, Span]) -> bool:
     return True
 
 
-class UndecidedError(Exception):
+class UndecidedError(UserError):
     """Whether anybody is left takes more looks than there may be."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"their criteria overlap in so many ways that {MOST_LOOKS:,} looks did not tell whether somebody is left"
+            " for each; use fewer segments, or fewer metrics in those whose bounds overlap"
+        )
 
 
 class Work:
