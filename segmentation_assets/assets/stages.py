@@ -24,7 +24,12 @@ from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import months_between, months_of_run
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.publication.gate import refuse_blocked, refuse_empty_audiences, refuse_unpublished
+from segmentation_assets.publication.gate import (
+    refuse_blocked,
+    refuse_blocked_audiences,
+    refuse_empty_audiences,
+    refuse_unpublished,
+)
 from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.warehouse.session import Warehouse
 
@@ -84,7 +89,12 @@ def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
     ) -> Iterator[Any]:
         months = asked_months(context)
         refuse_empty_audiences(warehouse, months)
-        yield from build(context, dbt, warehouse, translator, months)
+        try:
+            yield from build(context, dbt, warehouse, translator, months)
+        except DagsterDbtCliRuntimeError:
+            # The same refusal also fails a dbt test; say it in words. Any other failure speaks for itself.
+            refuse_blocked_audiences(warehouse, months)
+            raise
 
     @dbt_assets(select="path:models/insights", name="insights", **monthly)
     def insights(

@@ -27,6 +27,8 @@ from segmentation_assets.rules.schema import (
     RankBy,
     Rule,
     Segment,
+    Source,
+    UnknownCustomers,
 )
 from segmentation_assets.rules.strict_yaml import read_keys
 from segmentation_assets.rules.validators import OPERATORS, did_you_mean
@@ -45,7 +47,8 @@ __all__ = [
     "parse_rules",
 ]
 
-KEYS = ("segments", "category_groups", "campaigns", "audits", "exports")
+SOURCE_KEYS = tuple(Source.model_fields)
+KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *SOURCE_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
     "category_groups": CategoryGroups,
@@ -53,6 +56,7 @@ _MODELS: dict[str, type[Rule]] = {
     "rank_by": RankBy,
     "audits": Audits,
     "exports": Exports,
+    "unknown_customers": UnknownCustomers,
 }
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -67,6 +71,7 @@ class Rules(Rule):
     campaigns: tuple[Campaign, ...]
     audits: Audits
     exports: Exports
+    source: Source
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
@@ -135,6 +140,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) ->
         campaigns=tuple(filter(None, parsed.campaigns)),
         audits=parsed.audits,
         exports=parsed.exports,
+        source=parsed.source,
         replaced=frozenset(replaced),
         raw=raw,
     )
@@ -151,10 +157,10 @@ def _missing_keys(raw: Mapping[str, Any], project_vars: Mapping[Any, Any]) -> It
     """The project may hold other vars of dbt's, so a misspelt key shows as a missing one."""
     others = [other for other in project_vars if isinstance(other, str) and other not in KEYS]
     for key in KEYS:
-        if key not in raw:
+        if key not in raw and key not in SOURCE_KEYS:
             nearest = difflib.get_close_matches(key, others, n=1)
             guess = f" (was it meant by {nearest[0]!r}?)" if nearest else ""
-            yield Problem(("vars", key), f"is missing{guess}; the rules need {', '.join(KEYS)}")
+            yield Problem(("vars", key), f"is missing{guess}; the rules need {', '.join(key for key in KEYS if key not in SOURCE_KEYS)}")
 
 
 def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
@@ -181,6 +187,7 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
         parsed.audits = one(Audits, raw["audits"], "audits")
     if "exports" in raw:
         parsed.exports = one(Exports, raw["exports"], "exports")
+    parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
     return parsed, problems
 
 

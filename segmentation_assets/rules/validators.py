@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
+from segmentation_assets.spelling import code
+
 Number = int | float
 
 
@@ -176,6 +178,21 @@ def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
         raise ValueError(f"names {twice[0]!r} twice; remove one")
+    return names
+
+
+def distinct_codes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """By what the warehouse compares: case and blanks around a name do not count."""
+    codes = [code(name) for name in names]
+    twice = [name for i, name in enumerate(names) if codes[i] in codes[:i]]
+    if twice:
+        raise ValueError(f"names {twice[0]!r} twice (case and blanks do not count); remove one")
+    return names
+
+
+def not_empty_statuses(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("is empty; name at least one status")
     return names
 
 
