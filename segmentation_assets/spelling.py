@@ -1,6 +1,6 @@
-"""Spellings of one value: which text of the source is the same id, and which the same code. SQL: macros/text/spelling.sql.
+"""Spellings of one value: which text of the source is the same id, and which the same code.
 
-An id is trimmed and nothing else: C1 and c1 may be two customers. A code (status, category) is folded too. The macros
+The SQL is in macros/text/spelling.sql. An id is trimmed and nothing else: C1 and c1 may be two customers. A code (status, category) is folded too. The macros
 and these functions hold the same two tables, and give the same on both engines.
 """
 

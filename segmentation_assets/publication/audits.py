@@ -145,8 +145,8 @@ AUDITS: tuple[Audit, ...] = (
         " source.",
     ),
 )
-# Of what the lists of a month are made of besides the month itself. They keep it from having lists and files, never from
-# being published.
+# Of what the lists of a month are made of besides the month itself. They keep it from having lists and files, never
+# from being published.
 AUDIENCE_AUDITS: tuple[Audit, ...] = (
     Audit(
         "suppressions_are_there",
@@ -161,7 +161,8 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
         is_blocking=True,
         meaning="There are about as many objections as when the last lists were made (gold.audience_log).",
         unit="% of the objections lost since the last lists",
-        advice="The load stopped half-way, or the list was cleaned. Load it whole; if so many were withdrawn, accept it.",
+        advice="The load stopped half-way, or the list was cleaned. Load it whole; if so many were withdrawn, accept"
+        " it.",
     ),
     Audit(
         "suppressions_match_customers",
@@ -203,7 +204,7 @@ def month_audits(session: Session, first: date, last: date, silver: str = SILVER
 
 
 def audience_audits(session: Session, first: date, last: date) -> list[dict[str, Any]]:
-    """audience_audit_verdicts of the months, as they were when lists were last asked for; none before they ever were."""
+    """audience_audit_verdicts of the months, of the day that lists were last asked for; none before they ever were."""
     if not table_exists(session, SILVER, "audience_audit_verdicts"):
         return []
     return session.rows(

@@ -115,8 +115,8 @@ def audience_refusal(rows: Sequence[Mapping[str, Any]]) -> str:
     audits = list(dict.fromkeys(finding.audit for finding in blocking))
     return "\n".join(
         [
-            f"The segments of {', '.join(months)} are published. The audiences and their files did not follow; lists made"
-            " before are as they were.",
+            f"The segments of {', '.join(months)} are published. The audiences and their files did not follow; lists"
+            " made before are as they were.",
             *(f"- {finding.sentence}{_ids(finding)}" for finding in blocking),
             "What to do, then `make month` once more:",
             *(f"- {audit}: {BY_NAME[audit].advice}" for audit in audits),

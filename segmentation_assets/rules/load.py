@@ -160,7 +160,10 @@ def _missing_keys(raw: Mapping[str, Any], project_vars: Mapping[Any, Any]) -> It
         if key not in raw and key not in SOURCE_KEYS:
             nearest = difflib.get_close_matches(key, others, n=1)
             guess = f" (was it meant by {nearest[0]!r}?)" if nearest else ""
-            yield Problem(("vars", key), f"is missing{guess}; the rules need {', '.join(key for key in KEYS if key not in SOURCE_KEYS)}")
+            yield Problem(
+                ("vars", key),
+                f"is missing{guess}; the rules need {', '.join(key for key in KEYS if key not in SOURCE_KEYS)}",
+            )
 
 
 def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:

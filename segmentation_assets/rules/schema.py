@@ -49,7 +49,9 @@ Text = Annotated[str, PlainValidator(text)]
 Name = Annotated[str, PlainValidator(plain_name)]
 Percentage = Annotated[Number, PlainValidator(between(0, 100))]
 Shown = Annotated[str, PlainValidator(one_of(SHOWN_COLUMNS, "column"))]
-Categories = Annotated[tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct_codes)]
+Categories = Annotated[
+    tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct_codes)
+]
 
 
 class Rule(BaseModel):

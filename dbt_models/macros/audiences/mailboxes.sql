@@ -33,9 +33,9 @@
       2. the one that its earliest list with a customer of this mailbox used: who moves to another address stays;
       3. the same of the other mailboxes that its customers had, which somebody else may have been listed at;
       4. the smallest id among the customers of this mailbox and of their other mailboxes.
-    A customer alone at one mailbox is their own. `wanted` has campaign, mailbox and customer; `known` the customers and
-    mailboxes known together; `listed` is listed_mailboxes. -#}
-{% macro holdout_units(wanted, known, listed) %}
+    A customer alone at one mailbox is their own. `wanted` has campaign and mailbox; `contacts` each customer's mailbox
+    now; `known` the customers and mailboxes known together; `listed` is listed_mailboxes. -#}
+{% macro holdout_units(wanted, contacts, known, listed) %}
     select
         reached.campaign,
         reached.mailbox,
@@ -75,11 +75,17 @@
             wanted.campaign,
             wanted.mailbox,
             min(units.holdout_unit) as holdout_unit
-        from {{ wanted }} as wanted
+        from (
+            select distinct
+                campaign,
+                mailbox
+            from {{ wanted }}
+        ) as wanted
+        inner join {{ contacts }} as contacts on wanted.mailbox = contacts.mailbox
         inner join ({{ earliest_units(listed, 'customer_id') }}) as units
             on
                 wanted.campaign = units.campaign
-                and wanted.customer_id = units.customer_id
+                and contacts.customer_id = units.customer_id
         group by wanted.campaign, wanted.mailbox
     ) as of_customers
         on

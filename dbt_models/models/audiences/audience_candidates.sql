@@ -152,7 +152,7 @@ reachable as (
 
 units as (
 
-    {{ holdout_units('reachable', 'known_mailboxes', 'listed') }}
+    {{ holdout_units('reachable', 'contacts', 'known_mailboxes', 'listed') }}
 
 ),
 

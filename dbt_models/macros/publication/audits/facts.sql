@@ -71,28 +71,17 @@
         or cast(sum(necessities_spend) as decimal(38, 2)) <> 0
 {% endmacro %}
 
-{#- One row per day with spend that counts for nobody: of a status that no rule names, and of unknown members. Whole
-    amounts without their sign, as refunds of the one would hide purchases of the other. A fact of neither kind is
-    dropped where it is read. -#}
+{#- One row per day with spend that counts for nobody (uncounted_transactions). Amounts without their sign, as refunds of
+    the one would hide purchases of the other. -#}
 {% macro uncounted_facts_by_day(first_day) %}
     select
-        cast(facts.transaction_date as date) as transaction_date,
+        transaction_date,
         count(*) as transaction_count,
-        sum(
-            case when {{ is_unknown_status('facts.transaction_status') }} then abs(facts.transaction_amount) else 0 end
-        ) as unknown_status_spend,
-        sum(
-            case
-                when unknown_members.customer_key is not null and {{ is_approved('facts.transaction_status') }}
-                    then abs(facts.transaction_amount)
-                else 0
-            end
-        ) as unknown_member_spend
-    from {{ source('star_schema', 'fct_transactions') }} as facts
-    left join {{ ref('unknown_members') }} as unknown_members on facts.customer_key = unknown_members.customer_key
+        sum(case when reason = 'unknown_status' then abs(amount) else 0 end) as unknown_status_spend,
+        sum(case when reason = 'unknown_member' then abs(amount) else 0 end) as unknown_member_spend
+    from {{ ref('uncounted_transactions') }}
     where
-        facts.transaction_date >= {{ first_day }}
-        and facts.transaction_date < {{ last_as_of_date() }}
-        and (unknown_members.customer_key is not null or {{ is_unknown_status('facts.transaction_status') }})
-    group by 1
+        transaction_date >= {{ first_day }}
+        and transaction_date < {{ last_as_of_date() }}
+    group by transaction_date
 {% endmacro %}
