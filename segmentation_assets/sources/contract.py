@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from segmentation_assets.months import as_of_date
 from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
+from segmentation_assets.spelling import trimmed_sql
 from segmentation_assets.warehouse.session import Session
 
 INTEGER = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "NUMBER", "FIXED")
@@ -87,6 +88,7 @@ def check(
     ]
     if not problems:
         problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
+        problems += [*_spellings_of_ids(session, schema)]
         problems += [] if allow_formula_ids else _formula_ids(session, schema)
     if not problems and months:
         problems = list(_repeated_facts(session, schema, *months))
@@ -137,6 +139,19 @@ def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
         if row["n"] > row["keys"]:
             found = f"{row['keys']:,} keys in {row['n']:,} rows"
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
+
+
+def _spellings_of_ids(session: Session, schema: str) -> Iterator[str]:
+    """Nobody can say whether C1 and C1 with a blank after it are one customer; they would be published as one."""
+    (row,) = session.rows(
+        f"select count(distinct customer_id) as spellings, count(distinct {trimmed_sql('customer_id')}) as ids"
+        f" from {schema}.dim_customer"
+    )
+    if row["spellings"] > row["ids"]:
+        yield (
+            "- dim_customer.customer_id: expected ids that differ in more than blanks and unseen characters, found"
+            f" {row['spellings'] - row['ids']:,} that do not; write every version's id alike."
+        )
 
 
 def _formula_ids(session: Session, schema: str) -> Iterator[str]:

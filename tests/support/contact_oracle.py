@@ -109,14 +109,16 @@ def list_of(
     month: date,
     contacts: Contacts,
     memory: Sequence[Listed],
+    known: Sequence[Listed] = (),
 ) -> tuple[list[Listed], dict[str, str]]:
     """The list in its order, and the reason of everybody else of `ranked`: (customer, meets the criteria), best first.
 
-    `rules` has cap, holdout_pct and cooldown_months; `memory` is what was listed by this campaign until now.
+    `rules` has cap, holdout_pct and cooldown_months; `memory` is what was listed by this campaign until now,
+    `known` what was listed by the others.
     """
     as_of = month_before(month, -1)
     ever = {customer: set(mailboxes) for customer, mailboxes in contacts.ever.items()}
-    for row in memory:
+    for row in (*memory, *known):
         ever.setdefault(row.customer, set()).add(row.mailbox)
     closed = {mailbox for one in contacts.objectors for mailbox in ever.get(one, ())}
     recent = [row for row in memory if month_before(month, rules["cooldown_months"]) <= row.month < month]

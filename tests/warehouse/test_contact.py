@@ -1,9 +1,10 @@
 """Whom a campaign may write to: the mailbox as the unit of contact, and objections that cannot be believed.
 
-Locks out: somebody mailed who objected because the list of objections was missing, cut short or spelt otherwise; a couple
+Locks out: somebody mailed who objected, as the list of objections was missing, cut short or spelt otherwise; a couple
 mailed twice within a cooldown; a held-out mailbox mailed under another customer; a closed account mailed.
 """
 
+import itertools
 import random
 from collections.abc import Iterator
 from datetime import date
@@ -18,7 +19,15 @@ from segmentation_assets.publication import acceptances
 from segmentation_assets.publication.objections import ObjectionsError
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.contact_oracle import Contacts, Listed, Version, list_of, mailbox_of
-from tests.support.published_months import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at, refusal
+from tests.support.published_months import (
+    NAMED_TESTS_ONLY,
+    NO_TESTS,
+    NOVEMBER,
+    OCTOBER,
+    SEPTEMBER,
+    pipeline_at,
+    refusal,
+)
 from tests.support.warehouse_fixture import Pipeline
 from tests.warehouse.test_audiences import CAPS, campaigns, contacts_of, ranked
 
@@ -38,7 +47,7 @@ def made(audiences_file: Path, tmp_path: Path) -> Iterator[Pipeline]:
 def build(pipeline: Pipeline, month: date = NOVEMBER, variables: dict[str, object] | None = None) -> list[str]:
     """The lists by plain dbt with the test that says whether they were made; what it said, nothing where they were."""
     succeeded, said = pipeline.dbt(
-        month, select=f"{AUDIENCES},resource_type:model asked_audiences_are_made", variables=variables
+        month, select=f"{AUDIENCES} asked_audiences_are_made", variables=variables, arguments=NAMED_TESTS_ONLY
     )
     assert succeeded == (not said), said
     return said
@@ -183,7 +192,7 @@ def test_a_cooldown_whose_earlier_lists_are_gone_makes_no_list(made: Pipeline) -
     assert failed(made) == {"earlier_lists_are_there": 1 + 1}
 
 
-@pytest.mark.parametrize("blank", ["   ", "\u00a0", "\r\n", "\u200b", "\ufeff", "\u3000"])
+@pytest.mark.parametrize("blank", ["   ", "\u00a0\r\n\u200b\ufeff\u3000"])
 def test_an_objection_holds_whatever_blanks_are_around_its_id_or_address(made: Pipeline, blank: str) -> None:
     (objector, other), *_ = made.rows(
         "select min(customer_id), max(customer_id) from gold.audience_core_retention"
@@ -279,10 +288,12 @@ def test_shared_and_changing_addresses_over_months(published_file: Path, tmp_pat
                     )
             succeeded, said = pipeline.dbt(month, select=AUDIENCES, variables=campaigns(CHANGES), arguments=NO_TESTS)
             assert succeeded, said
-            contacts = contacts_of(pipeline)
+            contacts, known = contacts_of(pipeline), [row for rows in memory.values() for row in rows]
             for name, campaign in CAMPAIGNS.items():
                 rules = {"cap": CAPS[name], **CHANGES[name]}
-                listed, _ = list_of(name, rules, ranked(pipeline, campaign, month), month, contacts, memory[name])
+                listed, _ = list_of(
+                    name, rules, ranked(pipeline, campaign, month), month, contacts, memory[name], known
+                )
                 found = pipeline.rows(
                     f"select customer_id, lower(email), holdout_unit, treatment_group from gold.audience_{name}"
                     f" where snapshot_month = '{month}' order by audience_rank"
@@ -299,7 +310,7 @@ def test_shared_and_changing_addresses_over_months(published_file: Path, tmp_pat
         for row in rows:
             sides.setdefault(row.mailbox, set()).add(row.group)
         assert all(len(side) == 1 for side in sides.values()), name
-        for earlier, later in zip(MONTHS, MONTHS[1:], strict=False):
+        for earlier, later in itertools.pairwise(MONTHS):
             of = {month: {row.mailbox for row in rows if row.month == month} for month in MONTHS}
             assert not of[earlier] & of[later], name
     assert shared > 50, "too few share an address"
