@@ -213,7 +213,8 @@ def test_the_manifest_says_what_the_files_are_and_where_they_come_from() -> None
     assert manifest["waterfall"] == {"in_segment": 9, "holdout": 1, "sent": 1}
     assert manifest["audits_passed"] == ["an_audit"]
     assert manifest["compared_with"]["snapshot_month"] == "2025-10-01"
-    assert set(manifest["files"]) == {"full.csv", "full.parquet", "added.csv", "removed.csv", "ads.csv"}
+    ads = {"ads.csv", "ads_google.csv", "ads_meta.csv", "ads_generic.csv"}
+    assert set(manifest["files"]) == {"full.csv", "full.parquet", "added.csv", "removed.csv", *ads}
     for name, file in files.items():
         entry = manifest["files"][name]
         assert entry["sha256"] == hashlib.sha256(file.content).hexdigest()

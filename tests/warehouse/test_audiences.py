@@ -403,7 +403,8 @@ def test_a_list_of_nobody_is_warned_of_and_exported_empty(
     rows = {file: entry["rows"] for file, entry in manifest["files"].items()}
     gone = before["files"]["full.csv"]["rows"]
     assert gone > 0
-    assert rows == {"full.csv": 0, "full.parquet": 0, "added.csv": 0, "removed.csv": gone, "ads.csv": 0}
+    ads = {"ads.csv": 0, "ads_google.csv": 0, "ads_meta.csv": 0, "ads_generic.csv": 0}
+    assert rows == {"full.csv": 0, "full.parquet": 0, "added.csv": 0, "removed.csv": gone, **ads}
     assert manifest["waterfall"] == waterfall
     assert waterfall["in_segment"] > waterfall["not_suppressed"] == waterfall["sent"] == 0
     (header,) = (folder / manifest["files"]["full.csv"]["path"]).read_text().splitlines()

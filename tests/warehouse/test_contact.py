@@ -175,7 +175,8 @@ def test_the_log_keeps_how_many_objections_each_month_was_made_with(made: Pipeli
     assert rows == [(month, number, 0) for month in MONTHS]
     for name, listed in lists(made).items():
         sizes = made.rows(
-            f"select listed, held_out from gold.audience_log where campaign = '{name}' and snapshot_month = '{NOVEMBER}'"
+            "select listed, held_out from gold.audience_log"
+            f" where campaign = '{name}' and snapshot_month = '{NOVEMBER}'"
         )
         assert sizes == [(len(listed), sum(group == "holdout" for _, group in listed))]
 
@@ -252,7 +253,7 @@ def test_a_customer_alone_at_one_mailbox_stays_on_their_own_side(made: Pipeline)
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_shared_and_changing_addresses_over_months(published_file: Path, tmp_path: Path, seed: int) -> None:
-    """By brute force: every list is the oracle's, no mailbox is on two lists within a cooldown, and none changes sides."""
+    """By brute force: every list is the oracle's, no mailbox is on two within a cooldown, and none changes sides."""
     draw = random.Random(seed)
     memory: dict[str, list[Listed]] = {name: [] for name in CAMPAIGNS}
     shared = moved = 0
@@ -276,9 +277,10 @@ def test_shared_and_changing_addresses_over_months(published_file: Path, tmp_pat
                         )
                         continue
                     connection.execute(  # a version of its own
-                        "insert into gold.dim_customer by name select * replace (customer_key + 1000000 as customer_key,"
-                        " ? as email, date '2025-08-31' as valid_from) from gold.dim_customer"
-                        " where customer_id = ? and is_current and customer_key < 1000000 and valid_from < '2025-08-31'",
+                        "insert into gold.dim_customer by name"
+                        " select * replace (customer_key + 1000000 as customer_key,"
+                        " ? as email, date '2025-08-31' as valid_from) from gold.dim_customer where customer_id = ?"
+                        " and is_current and customer_key < 1000000 and valid_from < '2025-08-31'",
                         (address, member),
                     )
                     connection.execute(
