@@ -1,7 +1,7 @@
 """Spellings of one value: which text of the source is the same id, and which the same code.
 
-An id is trimmed and nothing else: C1 and c1 may be two customers. A code (status, category) is folded too. The SQL is in
-macros/text/spelling.sql: it holds the same two tables, and gives the same on both engines.
+An id is trimmed and nothing else: C1 and c1 may be two customers. A code (status, category) is folded too. The SQL is
+in macros/text/spelling.sql: it holds the same two tables, and gives the same on both engines.
 """
 
 # What nobody sees at the end of a text: Unicode's blanks (Z*), controls (Cc) and format characters (Cf: zero-width

@@ -174,7 +174,6 @@ def a_list(value: object) -> object:
 
 
 def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Exactly distinct: dbt compares categories as they are written, so Gas and GAS may both be wanted."""
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
         raise ValueError(f"names {twice[0]!r} twice; remove one")
@@ -184,9 +183,11 @@ def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 def distinct_codes(names: tuple[str, ...]) -> tuple[str, ...]:
     """By what the warehouse compares: case and blanks around a name do not count."""
     codes = [code(name) for name in names]
-    twice = [name for i, name in enumerate(names) if codes[i] in codes[:i]]
+    twice = [i for i, one in enumerate(codes) if one in codes[:i]]
     if twice:
-        raise ValueError(f"names {twice[0]!r} twice (case and blanks do not count); remove one")
+        name, first = names[twice[0]], names[codes.index(codes[twice[0]])]
+        other = "" if name == first else f", once as {first!r} (case and blanks do not count)"
+        raise ValueError(f"names {name!r} twice{other}; remove one")
     return names
 
 
