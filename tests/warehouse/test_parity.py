@@ -116,6 +116,7 @@ def test_unknown_members_and_spellings_of_statuses_are_read_as_the_words_say(pip
         nobody.assign(customer_key=newest + 2, customer_id=" Unknown\u00a0"),
         nobody.assign(customer_key=newest + 3, customer_id="-1"),
     ]
+    versions = [dimension, ended, *members]
     facts = portfolio.fct_transactions.copy()
     approved = facts["transaction_status"] == "approved"
     facts.loc[approved & (facts.index % 3 == 0), "transaction_status"] = "Approved\u00a0"
@@ -124,7 +125,10 @@ def test_unknown_members_and_spellings_of_statuses_are_read_as_the_words_say(pip
     booked["customer_key"] = [-1, newest + 1, newest + 2, newest + 3] * 10
     changed = Portfolio(
         fct_transactions=pd.concat([facts, booked]),
-        dim_customer=pd.concat([dimension, ended, *members]),
+        dim_customer=pd.concat(
+            # Whole seconds, as the open date 9999-12-31 of the archetypes is no nanosecond.
+            [frame.astype(dict.fromkeys(("valid_from", "valid_to"), "datetime64[s]")) for frame in versions]
+        ),
         dim_merchant_category=portfolio.dim_merchant_category,
         dim_date=portfolio.dim_date,
         marketing_suppressions=portfolio.marketing_suppressions,
