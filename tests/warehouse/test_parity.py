@@ -134,6 +134,8 @@ def test_unknown_members_and_spellings_of_statuses_are_read_as_the_words_say(pip
         marketing_suppressions=portfolio.marketing_suppressions,
     )
     pipeline.load(changed)
+    succeeded, said = pipeline.dbt(month, select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
     assert_parity(pipeline, changed, [month])
     same = oracle.assign_segments(portfolio, month, RULES.raw["segments"], RULES.raw["category_groups"])
     assert len(same) == pipeline.rows("select count(*) from silver.segment_assignments")[0][0]
