@@ -90,7 +90,7 @@ FAULTS = {
     "in small letters": (
         "update gold.marketing_suppressions set customer_id = lower(customer_id)"
         " where customer_id = (select min(customer_id) from gold.marketing_suppressions)",
-        {"suppressions_are_spelt_as_customers": 1},
+        {"suppressions_are_spelt_as_customers": 1, "suppressions_match_customers": None},
     ),
     "one of nobody knows whom": (
         "update gold.marketing_suppressions set customer_id = ' ' where hash(customer_id) % 5 = 0",
