@@ -11,8 +11,8 @@ setup(
     package_data={
         "segmentation_assets": ["dagster_home/dagster.yaml", "report/templates/*.j2"],
         "segmentation_assets.dbt_models": [
-            "*.yml", "macros/**/*.sql", "models/**/*.sql", "models/**/*.yml", "models/**/*.md", "rules/*.yml",
-            "tests/**/*.sql",
+            "*.yml", "macros/**/*.sql", "macros/**/*.md", "models/**/*.sql", "models/**/*.yml", "models/**/*.md",
+            "rules/*.yml", "tests/**/*.sql",
         ]
     },
 )  # fmt: skip

@@ -24,7 +24,7 @@ import duckdb
 
 from benchmarks import baselines
 from benchmarks.portfolios import FOLDER, LAST_MONTH, portfolio, working_copy
-from segmentation_assets.months import month_after, months_between
+from segmentation_assets.months import MonthRange, month_after
 
 ROUNDS = 5
 CUSTOMERS = 50_000
@@ -155,13 +155,13 @@ def backfills() -> Figures:
         database = working_copy(source, "backfills")
         figures[f"{months}_months_s"] = build(database, first, last).seconds
         with duckdb.connect(str(database)) as connection:
-            listed = months_between(first, last)
+            listed = list(MonthRange(first, last))
             figures[f"{months}_months_direct_join_s"] = seconds(
                 lambda connection=connection, listed=listed: baselines.direct_join(connection, listed)
             )
         database = working_copy(source, "backfills")
         figures[f"{months}_single_months_s"] = sum(
-            build(database, month, month).seconds for month in months_between(first, last)
+            build(database, month, month).seconds for month in MonthRange(first, last)
         )
         figures[f"{months}_months_ratio_to_direct_join"] = (
             figures[f"{months}_months_s"] / figures[f"{months}_months_direct_join_s"]

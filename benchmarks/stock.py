@@ -14,12 +14,28 @@ import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 
 from segmentation_assets.assets import stages
+from segmentation_assets.assets.materializations import MaterializationNumbers
 from segmentation_assets.dbt.project import Project, project_dir
-from segmentation_assets.dbt.runner import InProcessDbt
+from segmentation_assets.dbt.runner import DagsterEvent, DbtBuild, InProcessDbt, Model
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.months import MonthRange
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Warehouse
+
+
+class StockBuild(DbtBuild):
+    """The stock invocation in our stages: it adds the columns and counts of its tables itself."""
+
+    def __init__(self, invocation: DbtCliInvocation) -> None:
+        self._invocation = invocation
+
+    def stream(self) -> Iterator[DagsterEvent]:
+        yield from self._invocation.stream().fetch_row_counts().fetch_column_metadata()
+
+    def model_of(self, event: dg.Output[object]) -> Model:
+        del event  # nothing is asked of it
+        return {}
 
 
 class StockDbt(InProcessDbt):
@@ -30,14 +46,14 @@ class StockDbt(InProcessDbt):
         self,
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
-        months: tuple[date, date],
+        months: MonthRange,
         translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
-    ) -> Iterator[DbtCliInvocation]:
+    ) -> Iterator[DbtBuild]:
         del warehouse
         project = translator.project
-        names = {"first_month": str(months[0]), "last_month": str(months[1]), "run_id": context.run_id}
+        names = {**months.dbt_vars(), "run_id": context.run_id}
         dbt = DbtCliResource(
             project_dir=DbtProject(project_dir()),
             target=project.settings.target,
@@ -47,7 +63,7 @@ class StockDbt(InProcessDbt):
         from dbt.adapters.factory import reset_adapters
 
         with project.environment():
-            yield dbt.cli(
+            invocation = dbt.cli(
                 [
                     "build", *project.vars_arguments({**names, "run_date": str(date.today())}),
                     "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable", *extra,
@@ -55,33 +71,21 @@ class StockDbt(InProcessDbt):
                 context=context,
                 target_path=Path(os.environ["DBT_TARGET_PATH"], "stock", f"{context.op_handle.name}-{context.run_id}"),
             )  # fmt: skip
+            yield StockBuild(invocation)
             # It keeps the file open, which the next step's process of dbt could not open then.
             DuckDBConnectionManager.close_all_connections()
             reset_adapters()
 
 
-def stock_stream(invocation: DbtCliInvocation, *, column_lineage: bool, row_counts: bool) -> Iterator[object]:
-    del column_lineage, row_counts  # always there
-    yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
-
-
-stages.stream = stock_stream  # pyright: ignore[reportAttributeAccessIssue]
-
-
-class NoNumbers(stages.MaterializationNumbers):
+class NoNumbers(MaterializationNumbers):
     """Ours ask through our build's connection; the stock one has none while its process has the file."""
 
-    def put_on(self, event: dg.Output[object], key: dg.AssetKey, model: object) -> dg.Output[object]:
-        del key, model
-        return event
-
-    def filled_by(self, filler: dg.AssetKey) -> Iterator[dg.AssetObservation]:
-        del filler
-        yield from ()
+    def put_on(self, event: dg.Output[object], model: Model) -> Iterator[dg.Output[object] | dg.AssetObservation]:
+        del model
+        yield event
 
 
 stages.MaterializationNumbers = NoNumbers  # pyright: ignore[reportAttributeAccessIssue]
-stages.distribution.TABLES = {}
 
 
 class OpenedByTheStep(DuckDBWarehouse):

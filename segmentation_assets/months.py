@@ -1,7 +1,8 @@
-"""Month arithmetic, and the months that a run was asked for. Nothing is started here, and no table is read."""
+"""Month arithmetic, and the range of months that a run or a step is about. Nothing is started, no table is read."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -22,9 +23,13 @@ class MonthError(UserError):
 
 
 def parse_month(text: str, name: str = "month") -> date:
-    if not re.fullmatch(r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-01", text):
-        raise MonthError(f"{name} is {text!r}; it has to be the first day of a month, as 2025-11-01.")
-    return date.fromisoformat(text)
+    """The first day of the month that `text` names: 2025-11, or any day of it. Raises MonthError."""
+    if re.fullmatch(r"(?!0000)[0-9]{4}-[0-9]{2}(-[0-9]{2})?", text):
+        try:
+            return date.fromisoformat(text if len(text) > len("2025-11") else f"{text}-01").replace(day=1)
+        except ValueError:  # no such day
+            pass
+    raise MonthError(f"{name} is {text!r}; it has to be a month, as 2025-11, or a day of it, as 2025-11-01.")
 
 
 def month_after(month: date, months: int = 1) -> date:
@@ -42,31 +47,89 @@ def last_closed_month(now: datetime | None = None) -> date:
     return month_after(today.replace(day=1), -1)
 
 
-def months_between(first: date, last: date) -> list[date]:
-    """Both included."""
-    months = [first]
-    while months[-1] < last:
-        months.append(month_after(months[-1]))
-    return months
+@dataclass(frozen=True)
+class MonthRange:
+    """The months from the first to the last, both included, each named by its first day. It is never empty."""
+
+    first: date
+    last: date
+
+    def __post_init__(self) -> None:
+        if self.last < self.first:
+            raise MonthError(f"The last month {self.last} lies before the first, {self.first}.")
+
+    @classmethod
+    def single(cls, month: date) -> "MonthRange":
+        return cls(month, month)
+
+    @classmethod
+    def around(cls, months: Iterable[date]) -> "MonthRange | None":
+        """From the earliest to the latest of `months`; None where there are none."""
+        found = sorted(months)
+        return cls(found[0], found[-1]) if found else None
+
+    @classmethod
+    def from_context(
+        cls, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
+    ) -> "MonthRange":
+        """The partitions that a step was asked for. A step of a single-run backfill is asked for a range."""
+        step = context.op_execution_context if isinstance(context, dg.AssetCheckExecutionContext) else context
+        keys = step.partition_key_range
+        return cls(parse_month(keys.start), parse_month(keys.end))
+
+    @classmethod
+    def from_run(cls, run: dg.DagsterRun) -> "MonthRange | None":
+        """The months in a run's tags; None for a run without months."""
+        first = run.tags.get(RANGE_START) or run.tags.get(PARTITION)
+        last = run.tags.get(RANGE_END) or first
+        try:
+            return cls(parse_month(first), parse_month(last)) if first and last else None
+        except MonthError:
+            return None
+
+    def __iter__(self) -> Iterator[date]:
+        month = self.first
+        while month <= self.last:
+            yield month
+            month = month_after(month)
+
+    def __contains__(self, month: object) -> bool:
+        return isinstance(month, date) and self.first <= month <= self.last and month.day == 1
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def label(self) -> str:
+        """`2025-11-01`, or `2025-09-01 to 2025-11-01`."""
+        return str(self.first) if self.is_single else f"{self.first} to {self.last}"
+
+    @property
+    def is_single(self) -> bool:
+        return self.first == self.last
+
+    @property
+    def as_of(self) -> date:
+        """The as-of date of the last month, on which none of the months has any facts left."""
+        return as_of_date(self.last)
+
+    def dbt_vars(self) -> dict[str, str]:
+        return {"first_month": str(self.first), "last_month": str(self.last)}
+
+    @property
+    def partition_key(self) -> str | None:
+        """Of a run of these months: a run of a single one is that partition's, and its checks then carry the month."""
+        return str(self.first) if self.is_single else None
+
+    def run_tags(self, rollup_from: date | None = None) -> dict[str, str]:
+        """The tags that make a run one of these months; a single month wants its partition key instead."""
+        months = {} if self.is_single else {RANGE_START: str(self.first), RANGE_END: str(self.last)}
+        return {**months, **({ROLLUP_FROM: str(rollup_from)} if rollup_from and rollup_from < self.first else {})}
 
 
-def months_of_run(run: dg.DagsterRun) -> list[str]:
-    """In order; none for a run without months."""
-    first = run.tags.get(RANGE_START) or run.tags.get(PARTITION)
-    last = run.tags.get(RANGE_END) or first
-    if not first or not last:
-        return []
-    try:
-        return [str(month) for month in months_between(parse_month(first), parse_month(last))]
-    except MonthError:
-        return [first]
+def rollup_from(run: dg.DagsterRun) -> date | None:
+    return parse_month(run.tags[ROLLUP_FROM], ROLLUP_FROM) if ROLLUP_FROM in run.tags else None
 
 
-def tags_of_months(first: date, last: date, rollup_from: date | None = None) -> dict[str, str]:
-    """The tags that make a run one of these months; a single month also wants its partition key."""
-    months = {RANGE_START: str(first), RANGE_END: str(last)} if first < last else {}
-    return {**months, **({ROLLUP_FROM: str(rollup_from)} if rollup_from and rollup_from < first else {})}
-
-
-def rollup_vars(tags: Mapping[str, str]) -> dict[str, str]:
-    return {"rollup_from": tags[ROLLUP_FROM]} if ROLLUP_FROM in tags else {}
+def rollup_vars(run: dg.DagsterRun) -> dict[str, str]:
+    return {"rollup_from": run.tags[ROLLUP_FROM]} if ROLLUP_FROM in run.tags else {}

@@ -6,7 +6,7 @@ from functools import cache
 import dagster as dg
 
 from segmentation_assets.errors import SettingsError
-from segmentation_assets.months import TIME_ZONE, MonthError, last_closed_month, month_after
+from segmentation_assets.months import TIME_ZONE, MonthError, MonthRange, last_closed_month, month_after
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources.completejourney import FIRST_MONTH, LAST_MONTH
 
@@ -49,12 +49,10 @@ def _between(first: date, last: date | None) -> dg.MonthlyPartitionsDefinition:
     )
 
 
-def check_months(first: date, last: date, settings: Settings | None = None) -> None:
-    """Raises MonthError for a range that is empty, before the first partition or not closed yet."""
+def check_months(months: MonthRange, settings: Settings | None = None) -> None:
+    """Raises MonthError for a range that begins before the first partition or is not closed yet."""
     keys = monthly_partitions(settings).get_partition_keys()
-    if last < first:
-        raise MonthError(f"The last month {last} lies before the first, {first}.")
-    for month in (first, last):
+    for month in (months.first, months.last):
         if str(month) not in keys:
             raise MonthError(
                 f"Month {month} cannot be computed: the months on offer are {keys[0]} to {keys[-1]}"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -19,6 +20,8 @@ SOURCES: tuple[Source, ...] = ("synthetic", "completejourney", "warehouse")
 
 ENV_FILE = ".env"
 _SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
+# scheme://user:password@host; the password may hold / and @.
+_LOGIN = re.compile(r"://[^\s:/@]*:(?P<password>\S+)@")
 # A name and a colon with no // or : behind it: an address with a slash forgotten, not a folder.
 _HALF_AN_ADDRESS = re.compile(r"(?P<beginning>[A-Za-z][A-Za-z0-9+.-]+:/?)(?![/:])")
 # A partition per month: before it no card was issued, after it the arithmetic of windows leaves the calendar.
@@ -197,6 +200,22 @@ class Settings(_Variables):
         }
 
 
+def anchor_paths(settings: Settings) -> None:
+    """Writes the places that the settings name into the environment, so that a child finds them from any folder."""
+    places = {
+        "SEGMENTATION_DUCKDB_PATH": settings.duckdb_path,
+        "SEGMENTATION_EXPORT_URI": settings.export_uri,
+        "SEGMENTATION_RULES": settings.rules and settings.rules.absolute(),
+        "DBT_TARGET_PATH": settings.dbt_target_path,
+        "SNOWFLAKE_PRIVATE_KEY_PATH": settings.snowflake.private_key_path
+        and settings.snowflake.private_key_path.absolute(),
+        "XDG_CACHE_HOME": settings.cache_home,
+    }
+    for name, place in places.items():
+        if place:
+            set_variable(name, str(place))
+
+
 def _problem(detail: Any, given: Mapping[str, str]) -> str:
     name = str(detail["loc"][0])
     words = str(detail["ctx"]["error"]) if detail["type"] == "value_error" else f" cannot be used: {detail['msg']}."
@@ -214,7 +233,7 @@ def load_env_file(folder: Path | None = None) -> None:
     from dotenv.parser import parse_stream
 
     path = (folder or Path.cwd()) / ENV_FILE
-    if not path.is_file():
+    if not path.is_file() or variable("PYTHON_DOTENV_DISABLED").lower() in ("1", "true", "t", "yes", "y"):
         return
     try:
         with path.open(encoding="utf-8") as file:
@@ -254,5 +273,8 @@ def variables_set(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def secret_values() -> set[str]:
-    """The words of every variable whose name says that it is secret, ours or not: never to be shown."""
-    return {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}
+    """What is never to be shown: the words of every variable whose name says that it is secret, ours or not, and the
+    passwords in the addresses that any other holds, such as DATABASE_URL."""
+    named = {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}
+    logins = [found["password"] for value in os.environ.values() for found in _LOGIN.finditer(value)]
+    return named | {form for password in logins for form in (password, unquote(password)) if form}

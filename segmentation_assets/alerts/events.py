@@ -17,7 +17,7 @@ from segmentation_assets.alerts import messages
 from segmentation_assets.alerts.outbox import Alert, Outbox
 from segmentation_assets.assets.checks import SHARED_VERDICT
 from segmentation_assets.automation import catch_up
-from segmentation_assets.months import FINISHED, months_of_run
+from segmentation_assets.months import FINISHED, MonthRange, parse_month
 
 # Longer than the clocks of two machines differ, and than a run's last write takes to be seen.
 OVERLAP_SECONDS = 3600
@@ -62,14 +62,15 @@ def of_run(outbox: Outbox, run: dg.DagsterRun, partitioned: frozenset[dg.AssetCh
     events = [
         entry.dagster_event for entry in outbox.instance.all_logs(run.run_id, of_type=_READ) if entry.dagster_event
     ]
-    asked = months_of_run(run)
+    asked = MonthRange.from_run(run)
     for evaluation in evaluations(events):
         of_months = evaluation.asset_check_key in partitioned or evaluation.partition is not None
-        months = [evaluation.partition] if evaluation.partition else asked if of_months else [""]
-        yield from of_check(outbox, run.run_id, evaluation, months or [""], label(asked))
+        months = [evaluation.partition] if evaluation.partition else [*map(str, asked or ())] if of_months else []
+        yield from of_check(outbox, run.run_id, evaluation, months or [""], asked.label if asked else "")
     if run.status == dg.DagsterRunStatus.FAILURE:
         again = run.tags.get("dagster/will_retry", "").lower() == "true"
-        yield messages.failed_run(run.run_id, run.job_name, label(asked), reason(events), tried_again=again)
+        asked_label = asked.label if asked else ""
+        yield messages.failed_run(run.run_id, run.job_name, asked_label, reason(events), tried_again=again)
 
 
 def evaluations(events: Sequence[dg.DagsterEvent]) -> list[dg.AssetCheckEvaluation]:
@@ -156,6 +157,6 @@ def innermost(error: Any) -> str:
 
 
 def label(months: Sequence[str]) -> str:
-    """`2025-11-01`, or `2025-09-01 to 2025-11-01`."""
-    named = sorted(month for month in months if month)
-    return "" if not named else named[0] if len(named) == 1 else f"{named[0]} to {named[-1]}"
+    """Of the months that are named; an evaluation without a month has an empty name for it."""
+    named = MonthRange.around(parse_month(month) for month in months if month)
+    return named.label if named else ""

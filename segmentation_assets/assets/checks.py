@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
 
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import audits, findings
 from segmentation_assets.report import share_chart
@@ -41,20 +42,18 @@ def audit_checks(project: Project) -> dg.AssetChecksDefinition:
     def checks(
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        keys = context.op_execution_context.partition_key_range
-        first, last = date.fromisoformat(keys.start), date.fromisoformat(keys.end)
+        months = MonthRange.from_context(context)
         with warehouse.session() as session:
-            rows = audits.month_audits(session, first, last)
-            shares = month_shares(session, first, last)
+            rows = audits.month_audits(session, months)
+            shares = month_shares(session, months)
         picture = share_chart.shares_against_bands(shares, project.rules.segment_names)
-        one_month = keys.start == keys.end
         blocked = {str(row["snapshot_month"]) for row in rows if audits.is_blocking_failure(row)}
         none_is_left = len(blocked) == len({str(row["snapshot_month"]) for row in rows})
         for audit in audits.AUDITS:
             family = [row for row in rows if row["audit"] == audit.name]
             if not context.op_execution_context.has_partition_key:
                 record_each_month(context.op_execution_context, audit, family)
-            yield result(audit, family, shares, picture, stops=one_month or none_is_left)
+            yield result(audit, family, shares, picture, stops=months.is_single or none_is_left)
 
     return checks
 
@@ -131,7 +130,7 @@ def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows:
     record(context, evaluations)
 
 
-def record_on_months(context: dg.OpExecutionContext, result: dg.AssetCheckResult, months: Sequence[date]) -> None:
+def record_on_months(context: dg.OpExecutionContext, result: dg.AssetCheckResult, months: MonthRange) -> None:
     """Shows what a dbt test said of a range on each of its months: it ran over all of them, and says of none alone."""
     assert result.asset_key is not None and result.check_name is not None
     evaluations = [
@@ -140,7 +139,7 @@ def record_on_months(context: dg.OpExecutionContext, result: dg.AssetCheckResult
             check_name=result.check_name,
             passed=result.passed,
             severity=result.severity,
-            description=f"One verdict on {months[0]} to {months[-1]}.",
+            description=f"One verdict on {months}.",
             partition=str(month),
             metadata={SHARED_VERDICT: True},
         )
@@ -163,7 +162,7 @@ def record(context: dg.OpExecutionContext, evaluations: Sequence[dg.AssetCheckEv
         context.instance.report_dagster_event(event, run_id=context.run_id, batch_metadata=of_batch)
 
 
-def month_shares(session: Session, first: date, last: date) -> list[dict[str, Any]]:
+def month_shares(session: Session, months: MonthRange) -> list[dict[str, Any]]:
     """Count, share, floor, band and last published month's share, per month and segment of the candidate."""
     return session.rows(
         f"""
@@ -190,7 +189,7 @@ def month_shares(session: Session, first: date, last: date) -> list[dict[str, An
             and floors.snapshot_month >= ? and floors.snapshot_month <= ?
         order by floors.snapshot_month, floors.customer_segment
         """,
-        (first, last, first, last),
+        (months.first, months.last) * 2,
     )
 
 

@@ -1,12 +1,12 @@
 """The distribution of a month's segments, as numbers (which Dagster draws over the months) and a picture."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from itertools import groupby
 from typing import Any
 
 import dagster as dg
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.report import share_chart
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import GOLD, SILVER
@@ -22,7 +22,7 @@ PICTURED = ("segment_assignments", "segment_summary")
 
 
 def shares(
-    rows_of: Callable[[str], list[dict[str, Any]]], rules: Rules, table: str, first: date, last: date
+    rows_of: Callable[[str], list[dict[str, Any]]], rules: Rules, table: str, months: MonthRange
 ) -> list[dict[str, Any]]:
     """Per month and segment: customers, share_pct, spend_last_90_days and the expected band. `rows_of` runs a query."""
     counts = rows_of(
@@ -31,7 +31,7 @@ def shares(
             snapshot_month, customer_segment, count(*) as customers, sum(spend_last_90_days) as spend_last_90_days,
             100.0 * count(*) / sum(count(*)) over (partition by snapshot_month) as share_pct
         from {table}
-        where snapshot_month >= cast('{first}' as date) and snapshot_month <= cast('{last}' as date)
+        where snapshot_month >= cast('{months.first}' as date) and snapshot_month <= cast('{months.last}' as date)
         group by snapshot_month, customer_segment
         order by snapshot_month, customer_segment
         """

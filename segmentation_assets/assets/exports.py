@@ -19,7 +19,7 @@ from segmentation_assets.exports import files as export_files
 from segmentation_assets.exports.audience import COLUMNS, read_audience, refuse_unpublished
 from segmentation_assets.exports.files import Baseline
 from segmentation_assets.exports.store import MANIFEST, ExportStore
-from segmentation_assets.months import months_between
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.rules.load import Campaign, Rules
@@ -76,8 +76,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
         exports: dg.ResourceParam[ExportStore],
     ) -> Iterator[dg.MaterializeResult]:
-        keys = context.partition_key_range
-        months = months_between(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        months = MonthRange.from_context(context)
         with as_failure():
             bring_up_to_date(warehouse, project)
             # Inside the session: on DuckDB it keeps a second run from the same folders.
@@ -85,11 +84,11 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
                 refuse_unpublished(session, months)
                 told = {month: export_month(session, exports, campaign, month) for month in months}
                 removed = sweep(exports, project.rules, campaign.name)
-            stale = stale_months(exports, campaign.name, months[-1])
+            stale = stale_months(exports, campaign.name, months.last)
         if stale:
-            told[months[-1]]["stale_months"] = ", ".join(map(str, stale))
+            told[months.last]["stale_months"] = ", ".join(map(str, stale))
             context.log.warning(f"added.csv and removed.csv of {stale_message(stale)}")
-        told[months[-1]]["replaced_versions_removed"] = removed
+        told[months.last]["replaced_versions_removed"] = removed
         for month, metadata in told.items():
             context.add_asset_metadata({**metadata, **columns}, asset_key=key, partition_key=str(month))
         empty = [str(month) for month, metadata in told.items() if not metadata["dagster/row_count"]]

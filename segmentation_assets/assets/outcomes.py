@@ -10,7 +10,7 @@ import dagster as dg
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.months import as_of_date, month_after, months_between
+from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Group, compare, split_p_value
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.warehouse.catalog import GOLD, columns_of
@@ -105,15 +105,15 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
     def campaign_outcomes(
         context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.MaterializeResult]:
-        keys = context.partition_key_range
-        first, last = month_after(date.fromisoformat(keys.start), -MONTHS_BACK), date.fromisoformat(keys.end)
+        run_months = MonthRange.from_context(context)
+        audience_months = MonthRange(month_after(run_months.first, -MONTHS_BACK), run_months.last)
         planned = {campaign.name: float(campaign.holdout_pct) for campaign in project.rules.campaigns}
         started = time.monotonic()
         with warehouse.session() as session:
-            rows = outcomes(groups(session, first, last), planned)
-            replace_months(session, first, last, rows)
+            rows = outcomes(groups(session, audience_months), planned)
+            replace_months(session, audience_months, rows)
         seconds = round(time.monotonic() - started, 3)
-        for month in months_between(date.fromisoformat(keys.start), last):
+        for month in run_months:
             context.add_asset_metadata(newly_due(rows, month), asset_key=KEY, partition_key=str(month))
         months = sorted({str(row["snapshot_month"]) for row in rows})
         yield dg.MaterializeResult(
@@ -142,13 +142,13 @@ def newly_due(rows: Sequence[Mapping[str, Any]], month: date) -> dict[str, Any]:
     return {"dagster/row_count": len(due), **differences}
 
 
-def groups(session: Session, first: date, last: date) -> list[dict[str, Any]]:
+def groups(session: Session, months: MonthRange) -> list[dict[str, Any]]:
     return session.rows(
         "select snapshot_month, campaign, treatment_group, window_start, window_end, customers, mean_spend,"
         f" stddev_spend, content_hash from {GOLD}.campaign_outcome_groups"
         " where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, campaign, treatment_group",
-        (first, last),
+        (months.first, months.last),
     )
 
 
@@ -190,8 +190,8 @@ def _group(row: Mapping[str, Any]) -> Group:
     return Group(int(row["customers"]), mean, deviation)
 
 
-def replace_months(session: Session, first: date, last: date, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The months from the first to the last become `rows`, in one transaction."""
+def replace_months(session: Session, months: MonthRange, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The months become `rows`, in one transaction."""
     session.execute(f"create table if not exists {TABLE} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
     present = columns_of(session, GOLD, KEY.path[-1])
     for name, kind, _ in COLUMNS:
@@ -199,7 +199,9 @@ def replace_months(session: Session, first: date, last: date, rows: Sequence[Map
             session.execute(f"alter table {TABLE} add column if not exists {name} {kind}")
     session.execute("begin transaction")
     try:
-        session.execute(f"delete from {TABLE} where snapshot_month >= ? and snapshot_month <= ?", (first, last))
+        session.execute(
+            f"delete from {TABLE} where snapshot_month >= ? and snapshot_month <= ?", (months.first, months.last)
+        )
         if rows:
             places = ", ".join([f"({', '.join('?' * len(NAMES))})"] * len(rows))
             values = [row[name] for row in rows for name in NAMES]

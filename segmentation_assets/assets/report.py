@@ -5,7 +5,6 @@ What it says is in report/data.py, how it looks in page.py and charts.py there.
 
 import base64
 import time
-from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -14,7 +13,7 @@ from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.exports.store import ExportStore
-from segmentation_assets.months import months_between
+from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.report import charts as report_charts
@@ -59,8 +58,7 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
         warehouse: dg.ResourceParam[Warehouse],
         exports: dg.ResourceParam[ExportStore],
     ) -> None:
-        keys = context.partition_key_range
-        months = months_between(date.fromisoformat(keys.start), date.fromisoformat(keys.end))
+        months = MonthRange.from_context(context)
         with as_failure():
             bring_up_to_date(warehouse, project)
             with warehouse.session(read_only=True) as session:

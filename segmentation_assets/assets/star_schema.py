@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
 from typing import TYPE_CHECKING
@@ -162,14 +162,20 @@ def _recorded(session: Session, schema: str) -> str | None:
     return rows[0]["comment"] if rows else None
 
 
-def check_source(warehouse: Warehouse, rules: Rules, months: tuple[date, date] | None = None) -> None:
-    """Raises SourceError when the star schema breaks the source contract."""
+def check_source(warehouse: Warehouse, rules: Rules, ranges: Sequence[contract.Range] = ()) -> None:
+    """Raises SourceError when the star schema breaks the source contract; single facts are looked at in the ranges."""
     schema = Settings.from_environment().source_schema
     with warehouse.session() as session:
         contract.check(
             session,
             schema,
             before=as_of_date(last_closed_month()),
-            months=months,
+            ranges=ranges,
             allow_formula_ids=rules.exports.allow_formula_ids,
         )
+
+
+def check_facts(warehouse: Warehouse, ranges: Sequence[contract.Range]) -> None:
+    """The part of it that looks at single facts. Raises SourceError."""
+    with warehouse.session() as session:
+        contract.check_facts(session, Settings.from_environment().source_schema, ranges)

@@ -8,14 +8,14 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets.errors import WarehouseBusyError
-from segmentation_assets.months import FINISHED, tags_of_months
+from segmentation_assets.months import FINISHED
 from segmentation_assets.publication import restatements
 from segmentation_assets.publication.published import NotPublishedError, versions
 from segmentation_assets.warehouse.session import Warehouse, try_session
 
 SENSOR = "restate"
-# A look reads every fact: once a day finds a correction by the next morning.
-LOOK_SECONDS = 24 * 3600
+# It reads every fact: once a day finds a correction by the next morning.
+INTERVAL_SECONDS = 24 * 3600
 
 
 def request(found: restatements.Restatement, published: Mapping[date, int]) -> dg.RunRequest:
@@ -25,13 +25,13 @@ def request(found: restatements.Restatement, published: Mapping[date, int]) -> d
     noted = repr((sorted(found.changed.items()), found.outdated, sorted(published.items())))
     digest = hashlib.sha256(noted.encode()).hexdigest()[:16]
     return dg.RunRequest(
-        run_key=f"{SENSOR} {found.first} {digest}",
-        partition_key=str(found.first) if found.first == found.last else None,
-        tags=tags_of_months(found.first, found.last, found.rollup_from),
+        run_key=f"{SENSOR} {found.months.first} {digest}",
+        partition_key=found.months.partition_key,
+        tags=found.months.run_tags(found.rollup_from),
     )
 
 
-def look(instance: dg.DagsterInstance, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+def evaluate(instance: dg.DagsterInstance, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
     unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
     if instance.get_runs(dg.RunsFilter(statuses=unfinished), limit=1):
         return dg.SkipReason("A run is under way: looked at again at the next tick.")
@@ -50,12 +50,12 @@ def restatement_sensor(job: Any, warehouse: Warehouse) -> dg.SensorDefinition:
     @dg.sensor(
         job=job,
         name=SENSOR,
-        minimum_interval_seconds=LOOK_SECONDS,
+        minimum_interval_seconds=INTERVAL_SECONDS,
         # History changes under its readers only where somebody decided that it may.
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Recomputes published months whose facts changed, as `make restate` does. Off until switched on.",
     )
     def restate(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return look(context.instance, warehouse)
+        return evaluate(context.instance, warehouse)
 
     return restate

@@ -1,4 +1,4 @@
-"""The monthly schedule. What is due and ready is decided in catch_up.py."""
+"""The monthly schedule. Whether the month is ready is asked in catch_up.py."""
 
 from datetime import datetime
 from typing import Any
@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from segmentation_assets.automation import catch_up
+from segmentation_assets.automation.catch_up import reason_to_skip
+from segmentation_assets.automation.claims import SCHEDULE, claim
 from segmentation_assets.months import TIME_ZONE, last_closed_month
 from segmentation_assets.warehouse.session import Warehouse
 
@@ -25,9 +26,9 @@ def monthly_schedule(job: Any, warehouse: Warehouse) -> dg.ScheduleDefinition:
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         month, now = last_closed_month(context.scheduled_execution_time), datetime.now(tz=ZoneInfo(TIME_ZONE))
         instance = context.instance if context.instance_ref else None
-        reason = catch_up.reason_to_skip(instance, warehouse, month, now)
+        reason = reason_to_skip(instance, warehouse, month, now)
         if instance:
-            catch_up.claim(instance, month, catch_up.SCHEDULE, now, asks=reason is None)
+            claim(instance, month, SCHEDULE, now, asks=reason is None)
         return dg.SkipReason(reason) if reason else dg.RunRequest(run_key=str(month), partition_key=str(month))
 
     return schedule

@@ -1,6 +1,8 @@
 """Commands: what can be typed, and the help text. What a run does is in run.py, how it looks in terminal.py."""
 
+import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +15,8 @@ os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 MONTHS_OF_A_FIRST_RUN = 12
-MISTAKEN, INTERRUPTED = 2, 130
+FAILED, MISTAKEN, INTERRUPTED = 1, 2, 130
+UI_PORT = 3000
 
 
 class Command(click.Command):
@@ -23,7 +26,10 @@ class Command(click.Command):
         from segmentation_assets.settings import load_env_file
 
         load_env_file()
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None  # as click says it, less an empty line
 
 
 class InOrder(click.Group):
@@ -41,7 +47,7 @@ def segmentation() -> None:
     """Monthly customer segmentation: the jobs of the Dagster UI, on the same instance, from a terminal.
 
     Months are given by their first day (2025-11-01). Settings come from the environment (SEGMENTATION_..., see the
-    README). Exit codes: 0 done, 1 the run failed, 2 mistyped or not possible as asked.
+    README). Exit codes: 0 done, 1 the run failed, 2 mistyped or not possible as asked, 130 Ctrl-C, 143 SIGTERM.
     """
 
 
@@ -52,12 +58,13 @@ def run() -> int:
     On the demo source the portfolio is made first.
     """
     from segmentation_assets.cli.run import compute
-    from segmentation_assets.months import last_closed_month, month_after
+    from segmentation_assets.months import MonthRange, last_closed_month, month_after
     from segmentation_assets.partitions import source_bounds
 
     first, last = source_bounds()
     last = last or last_closed_month()
-    return compute(max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN)), last, again="make run")
+    first = max(first, month_after(last, 1 - MONTHS_OF_A_FIRST_RUN))
+    return compute(MonthRange(first, last), again="make run")
 
 
 @segmentation.command()
@@ -65,10 +72,9 @@ def run() -> int:
 def month(month: str) -> int:
     """Compute and publish one MONTH."""
     from segmentation_assets.cli.run import compute
-    from segmentation_assets.months import parse_month
+    from segmentation_assets.months import MonthRange, parse_month
 
-    asked = parse_month(month, "MONTH")
-    return compute(asked, asked)
+    return compute(MonthRange.single(parse_month(month, "MONTH")))
 
 
 @segmentation.command()
@@ -80,9 +86,9 @@ def backfill(first: str, last: str) -> int:
     Both are included. Each fact is read once, not once per month.
     """
     from segmentation_assets.cli.run import compute
-    from segmentation_assets.months import parse_month
+    from segmentation_assets.months import MonthRange, parse_month
 
-    return compute(parse_month(first, "FROM"), parse_month(last, "TO"))
+    return compute(MonthRange(parse_month(first, "FROM"), parse_month(last, "TO")))
 
 
 @segmentation.command()
@@ -107,21 +113,27 @@ def restate() -> int:
         with warehouse().session(read_only=True) as session:
             found = restatements.find(session)
             before = published.versions(session)
+            unowned = restatements.facts_of_nobody(session)
     if found is None:
         terminal.say("Nothing differs: every published month is what its facts make of it. Nothing was computed.")
-        return 0
+        if unowned:
+            terminal.complain("\n".join(unowned))
+        return 1 if unowned else 0
     terminal.say("\n".join(found.message()))
-    code = compute(found.first, found.last, found.rollup_from, again="make restate")
+    code = compute(found.months, found.rollup_from, again="make restate")
     with warehouse().session(read_only=True) as session:
         changed = restatements.changes(session, before)
         left = restatements.find(session)
+        unowned = restatements.facts_of_nobody(session)
     terminal.say()
     terminal.say("\n".join(changed or ["No published month changed."]))
     if left is not None and left.changed:
         terminal.complain(
-            f"\nFacts and rollup still differ: {restatements.months(left.changed)}. {restatements.LOST_FACTS}"
+            f"\nFacts and rollup still differ: {restatements.listed(left.changed)}. {restatements.LOST_FACTS}"
         )
-    return 1 if left is not None else code
+    if unowned:
+        terminal.complain("\n".join(unowned))
+    return 1 if left is not None or unowned else code
 
 
 @segmentation.command()
@@ -226,20 +238,54 @@ def ui() -> int:
     """Dagster on http://127.0.0.1:3000."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
+    from segmentation_assets.errors import WarehouseError
+    from segmentation_assets.settings import Settings, anchor_paths
 
-    dagster_home()
+    if _is_taken(UI_PORT):
+        raise WarehouseError(f"Port {UI_PORT} of 127.0.0.1 is in use: end what listens there, perhaps another make ui.")
+    home = dagster_home()
+    # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
+    # environment had holds: Dagster runs where there is none.
+    anchor_paths(Settings.from_environment())
+    os.chdir(home)
     terminal.say("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
-    dagster_dev = ["-m", "dagster", "dev", "-m", "segmentation_assets.definitions"]
-    os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", "3000"])
+    dagster_dev = ["-m", "segmentation_assets.ui.development", "-m", "segmentation_assets.definitions"]
+    os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", str(UI_PORT)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code; what a person can put right is one line on stderr."""
-    from segmentation_assets.cli import terminal
+    """The exit code; what a person can put right is one line on stderr. Without arguments, those of the process, which
+    ends as a shell expects of one that a signal ended."""
+    if arguments is not None:
+        return _main(list(arguments))
+    from segmentation_assets.cli.interrupts import interrupts
+    from segmentation_assets.private import keep_to_owner
 
-    given = None if arguments is None else list(arguments)
     try:
-        return segmentation.main(given, prog_name="segmentation", standalone_mode=False) or 0
+        with interrupts.heard():
+            keep_to_owner()
+            code = _main(None)
+    except BaseException:
+        # Whatever was raised on the way out of an interrupted command, the signal is why.
+        if not interrupts.code:
+            raise
+        code = interrupts.code
+    if interrupts.code:
+        interrupts.end()
+    if code:
+        # Nothing is waited for, and no thread is left inside of DuckDB, which would abort the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _main(arguments: list[str] | None) -> int:
+    from segmentation_assets.cli import mishaps, terminal
+
+    logging.getLogger("segmentation_assets.warehouse.duckdb").addHandler(terminal.waits)
+    try:
+        return segmentation.main(arguments, prog_name="segmentation", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return MISTAKEN
@@ -248,11 +294,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.error(f"{error.format_message()} (see {asked} --help)")
         return MISTAKEN
     except click.Abort:
-        terminal.complain("Interrupted. The next run puts right whatever was left; published months are whole.")
         return INTERRUPTED
-    except _user_error() as error:
-        terminal.error(str(error))
-        return MISTAKEN
+    except Exception as error:  # noqa: BLE001 - the last resort of the process: a line, and the traceback in the log
+        if isinstance(error, _user_error()):
+            terminal.error(str(error))
+            return MISTAKEN
+        terminal.error(mishaps.explained(error) or mishaps.unforeseen(error))
+        return FAILED
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _user_error() -> type[Exception]:

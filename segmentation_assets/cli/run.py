@@ -15,19 +15,19 @@ import dagster as dg
 
 from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
 from segmentation_assets.automation.jobs import monthly_segmentation
-from segmentation_assets.cli import terminal
+from segmentation_assets.cli import mishaps, terminal
 from segmentation_assets.cli.home import dagster_home, dagster_instance
+from segmentation_assets.cli.interrupts import interrupts
 from segmentation_assets.cli.progress import PhaseReporter, Phases
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import UserError
-from segmentation_assets.months import month_after, months_between, tags_of_months
+from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.partitions import check_months
 from segmentation_assets.publication import audits, findings, migration, published
 from segmentation_assets.text import counted, listed
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session, warehouse
 
-NO_SPACE = "No space left on device"
 FINDINGS_SHOWN = 3
 
 
@@ -64,27 +64,29 @@ class Standing:
         ]
 
 
-def compute(first: date, last: date, rollup_from: date | None = None, again: str = "") -> int:
-    """One run of the monthly job for the months, both included; the exit code.
+def compute(months: MonthRange, rollup_from: date | None = None, again: str = "") -> int:
+    """One run of the monthly job for the months; the exit code.
 
     `rollup_from` is an earlier month from which on the facts are rolled up anew, `again` the command that repeats it.
     """
-    check_months(first, last)
+    check_months(months)
     project = check_settings()
-    log = dagster_home() / "last-run.log"
+    log = dagster_home() / mishaps.LOG
     started = time.monotonic()
-    months = f"{first} to {last}" if first < last else str(first)
-    again = again or (f"make backfill FROM={first} TO={last}" if first < last else f"make month MONTH={first}")
+    again = again or (
+        f"make month MONTH={months}" if months.is_single else f"make backfill FROM={months.first} TO={months.last}"
+    )
     terminal.say(f"Computing {months} from the source {project.settings.source!r}; the full log is {log}")
-    outcome = execute(project, first, last, rollup_from, log)
+    outcome = execute(project, months, rollup_from, log)
+    interrupts.check()  # Dagster ends an interrupted run like a failed one
     seconds = time.monotonic() - started
     if outcome.failure is not None:
         report_failure(outcome, seconds)
-        report_standing(outcome, first, last)
+        report_standing(outcome, months)
         terminal.complain(f"Next: mend the cause, then {again}. Details: make ui")
         return 1
     with warehouse().session(read_only=True) as session:
-        standing = read_standing(session, outcome.run_id, first, last)
+        standing = read_standing(session, outcome.run_id, months)
         summary = newest_summary(session)
     if summary:
         terminal.say()
@@ -120,11 +122,11 @@ def report_failure(outcome: Outcome, seconds: float) -> None:
             terminal.complain(f"  - {warning}")
 
 
-def report_standing(outcome: Outcome, first: date, last: date) -> None:
+def report_standing(outcome: Outcome, months: MonthRange) -> None:
     """What is published in spite of the failure, and what that month still lacks."""
     try:
         with warehouse().session(read_only=True) as session:
-            standing = read_standing(session, outcome.run_id, first, last)
+            standing = read_standing(session, outcome.run_id, months)
     except UserError as error:
         terminal.complain(f"What is published cannot be read: {error}")
         return
@@ -142,7 +144,7 @@ def check_settings() -> Project:
     return project
 
 
-def execute(project: Project, first: date, last: date, rollup_from: date | None, log: Path) -> Outcome:
+def execute(project: Project, months: MonthRange, rollup_from: date | None, log: Path) -> Outcome:
     """The run. What Dagster, dbt and other libraries say meanwhile goes to `log`, nothing of it to the terminal."""
     run_id = str(uuid.uuid4())
     with (
@@ -167,17 +169,16 @@ def execute(project: Project, first: date, last: date, rollup_from: date | None,
             result = job.execute_in_process(
                 instance=instance,
                 run_config={"loggers": {"run_log": {}}},
-                # A single month is a run of that partition; its checks then carry the month.
-                partition_key=str(first) if first == last else None,
+                partition_key=months.partition_key,
                 run_id=run_id,
-                tags={MACHINE: machine(), **tags_of_months(first, last, rollup_from)},
+                tags={MACHINE: machine(), **months.run_tags(rollup_from)},
                 raise_on_error=False,
             )
     events = result.all_events
     failed = (str(event.step_key) for event in events if event.event_type_value == "STEP_FAILURE")
     return Outcome(
         run_id,
-        None if result.success else failure_of(events, first, last),
+        None if result.success else failure_of(events, months),
         tuple(dict.fromkeys(step.rpartition("__")[2] for step in failed)),
         warnings_of(events, failed=not result.success),
         tuple(key.path[-1] for key in phases.not_made()),
@@ -221,7 +222,7 @@ def steps_of(definitions: dg.Definitions, job: dg.JobDefinition) -> dict[str, li
     return {node.name: made.get(node.name, []) for node in job.nodes_in_topological_order}
 
 
-def failure_of(events: Sequence[dg.DagsterEvent], first: date, last: date) -> str:
+def failure_of(events: Sequence[dg.DagsterEvent], months: MonthRange) -> str:
     """The first failed step's reason in words."""
     failed = next((event for event in events if event.event_type_value == "STEP_FAILURE"), None)
     if failed is None:
@@ -229,11 +230,11 @@ def failure_of(events: Sequence[dg.DagsterEvent], first: date, last: date) -> st
     data = failed.step_failure_data
     if data.error is not None and data.error.cls_name == "DagsterAssetCheckFailedError":
         with warehouse().session(read_only=True) as session:
-            return findings.refusal(audits.month_audits(session, first, last))
+            return findings.refusal(audits.month_audits(session, months))
     said = (data.user_failure_data.description if data.user_failure_data else None) or _cause(data.error)
-    if said and NO_SPACE in said:
-        line = next(line.strip() for line in said.splitlines() if NO_SPACE in line)
-        return f"The disk is full: {line}. Free space and run the same again."
+    mishap = mishaps.explained_text(said) if said else None
+    if mishap is not None:
+        return mishap
     return said.partition("Errors parsed from dbt logs:")[2].strip() or said or "It gave no reason."
 
 
@@ -275,26 +276,26 @@ def warning(check: dg.AssetCheckEvaluation) -> str:
     return f"{check.check_name} on {check.asset_key.path[-1]}: {said}"
 
 
-def read_standing(session: Session, run_id: str, first: date, last: date) -> Standing:
-    newest = published.newest_versions(session, first, last)
+def read_standing(session: Session, run_id: str, months: MonthRange) -> Standing:
+    newest = published.newest_versions(session, months)
     by_this_run = {month for month, row in newest.items() if row["run_id"] == run_id}
     version = {month: int(row["version"]) for month, row in newest.items()}
     return Standing(
         {month: version[month] for month in version if month in by_this_run},
         {month: version[month] for month in version if month not in by_this_run},
-        tuple(month for month in months_between(first, last) if month not in newest),
+        tuple(month for month in months if month not in newest),
     )
 
 
 def ranges(months: Sequence[date]) -> str:
     """`2025-01-01 to 2025-03-01, 2025-06-01`: neighbours are joined."""
-    runs: list[list[date]] = []
+    found: list[MonthRange] = []
     for month in sorted(months):
-        if runs and month_after(runs[-1][-1]) == month:
-            runs[-1].append(month)
+        if found and month_after(found[-1].last) == month:
+            found[-1] = MonthRange(found[-1].first, month)
         else:
-            runs.append([month])
-    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+            found.append(MonthRange.single(month))
+    return ", ".join(run.label for run in found)
 
 
 def versions(of: Mapping[date, int]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import dagster as dg
 
-from segmentation_assets.months import as_of_date, months_between
+from segmentation_assets.months import MonthRange
 from segmentation_assets.warehouse.catalog import SILVER
 
 ROWS = "dagster/row_count"
@@ -54,16 +54,16 @@ def filled_by(model: Model) -> str | None:
     return model["config"]["meta"].get("filled_by")
 
 
-def of_months(model: Model, rows_of: RowsOf, first: date, last: date) -> dict[date, Numbers]:
-    """Per month from `first` to `last`: its rows, and the numbers that the model's meta names. A NULL is left out."""
+def of_months(model: Model, rows_of: RowsOf, months: MonthRange) -> dict[date, Numbers]:
+    """Per month: its rows, and the numbers that the model's meta names. A NULL is left out."""
     column, numbers = month_column(model), model["config"]["meta"].get("numbers", {})
     sums = "".join(f", {aggregate} as {name}" for name, aggregate in numbers.items())
     found = rows_of(
         f"select cast(date_trunc('month', {column}) as date) as month_of_rows, count(*) as rows_of_month{sums}"
-        f" from {model['relation_name']} where {column} >= cast('{first}' as date)"
-        f" and {column} < cast('{as_of_date(last)}' as date) group by 1"
+        f" from {model['relation_name']} where {column} >= cast('{months.first}' as date)"
+        f" and {column} < cast('{months.as_of}' as date) group by 1"
     )
-    told: dict[date, Numbers] = {month: {ROWS: 0} for month in months_between(first, last)}
+    told: dict[date, Numbers] = {month: {ROWS: 0} for month in months}
     for row in found:
         measured = {name: float(row[name]) for name in numbers if row[name] is not None}
         told[_day(row["month_of_rows"])] = {ROWS: int(row["rows_of_month"]), **measured}
@@ -82,12 +82,11 @@ def of_table(model: Model, rows_of: RowsOf) -> Numbers:
 def of_range(found: Mapping[date, Numbers]) -> Numbers:
     """The same for an asset without partitions: the rows of all the months of the run, where it has any."""
     rows = sum(numbers[ROWS] for numbers in found.values())
-    return {"months_of_the_run": f"{min(found)} to {max(found)}", "rows_of_these_months": rows} if rows else {}
+    months = MonthRange.around(found)
+    return {"months_of_the_run": months.label, "rows_of_these_months": rows} if months and rows else {}
 
 
-def waterfalls(
-    rows_of: RowsOf, campaigns: Iterable[str], first: date, last: date
-) -> dict[tuple[str, date], dict[str, int]]:
+def waterfalls(rows_of: RowsOf, campaigns: Iterable[str], months: MonthRange) -> dict[tuple[str, date], dict[str, int]]:
     """Per campaign and month: customers left after each step.
 
     Counted from audience_candidates, of which audience_waterfall is made too: a list may be ready before that one is.
@@ -95,13 +94,11 @@ def waterfalls(
     found = rows_of(
         "select campaign, snapshot_month, steps_passed, treatment_group, count(*) as customers"
         f" from {SILVER}.audience_candidates"
-        f" where snapshot_month >= cast('{first}' as date) and snapshot_month <= cast('{last}' as date)"
+        f" where snapshot_month >= cast('{months.first}' as date) and snapshot_month <= cast('{months.last}' as date)"
         " group by 1, 2, 3, 4"
     )
     told: dict[tuple[str, date], dict[str, int]] = {
-        (campaign, month): dict.fromkeys(WATERFALL, 0)
-        for campaign in campaigns
-        for month in months_between(first, last)
+        (campaign, month): dict.fromkeys(WATERFALL, 0) for campaign in campaigns for month in months
     }
     for row in found:
         waterfall = told.setdefault((row["campaign"], _day(row[MONTH])), dict.fromkeys(WATERFALL, 0))

@@ -1,46 +1,45 @@
 """dbt builds inside the run's own process.
 
 The stock DbtCliResource starts dbt in a process of its own, which costs 17-30 s per call. Here `dbtRunner` runs in a
-thread and hands its events, in the JSON that dbt would have printed, to dagster-dbt's own DbtCliInvocation, which turns
-them into materialisations and check results. This is the only module that reaches into private parts of dagster-dbt and
-dbt; the versions are pinned and tests/system/test_dbt_in_process.py compares its events with the stock resource's.
+thread, and each of its events becomes Dagster's the moment it happens, through dagster-dbt's own public conversion.
+tests/warehouse/test_dbt_in_process.py compares what is told with what the stock resource tells.
 """
 
-import json
+import logging
 import queue
 import shutil
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import dagster as dg
-from dagster_dbt import DbtCliInvocation
+from dagster_dbt import DbtProject
 from dagster_dbt.asset_utils import get_updated_cli_invocation_params_for_context
-from dagster_dbt.core.dbt_event_iterator import (
-    DbtDagsterEventType,
-    _fetch_column_metadata,
-    _fetch_row_count_metadata,
-    _get_dbt_resource_props_from_event,
-)
-from packaging.version import Version
+from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from segmentation_assets.dbt.lineage import known_lineage
-from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt import failed_tests
+from segmentation_assets.dbt.lineage import LINEAGE, known_lineage
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import UserError
-from segmentation_assets.months import rollup_vars
+from segmentation_assets.months import MonthRange, rollup_vars
+from segmentation_assets.private import make_folder, tighten
 from segmentation_assets.settings import variables_set
 from segmentation_assets.warehouse.session import Warehouse
 
-_END = object()
+# What dbt's events become.
+DagsterEvent = (
+    dg.Output[Any] | dg.AssetMaterialization | dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.AssetObservation
+)
+Model = Mapping[str, Any]  # a model's entry in dbt's manifest
+
+logger = logging.getLogger(__name__)
+
 # Results come as events. Written to files as well, with the manifest, they take a quarter of a second more.
 _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 
@@ -49,93 +48,214 @@ class DbtRunError(UserError):
     """What dbt said of a model or a project that failed."""
 
 
-class _EventStream:
-    """What DbtCliInvocation reads as a process's stdout: one JSON line per event, while the build goes on."""
-
-    def __init__(self) -> None:
-        self.lines: queue.Queue[object] = queue.Queue()
-        self.closed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        while (line := self.lines.get()) is not _END:
-            yield cast("bytes", line)
-            self.lines.task_done()
-
-    def wait_until_read(self) -> None:
-        while self.lines.unfinished_tasks and not self.closed:
-            time.sleep(0.005)
-
-    def __enter__(self) -> "_EventStream":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.closed = True
-
-
 class _DbtThread:
-    """dbtRunner in a thread, with the face of the subprocess.Popen that DbtCliInvocation expects."""
+    """dbtRunner in a thread, and its events as dbt would print them as JSON, above debug level."""
 
     def __init__(self, arguments: Sequence[str], manifest_file: Path) -> None:
-        self.args = ["dbt", *arguments]
-        self.stdout = _EventStream()
-        self.returncode: int | None = None
-        self._arguments = list(arguments)
+        self.arguments = list(arguments)
+        self.succeeded = False
         self._manifest_file = manifest_file
-        self._on_event: Callable[[], None] = lambda: None
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()  # None at the end
+        self._is_reading, self._has_ended = False, False
+        self._nodes, self._finished = sys.maxsize, 0
         self._thread = threading.Thread(target=self._run, name="dbt", daemon=True)
-
-    def on_event(self, callback: Callable[[], None]) -> None:
-        self._on_event = callback
 
     def start(self) -> None:
         self._thread.start()
 
+    def next_event(self) -> dict[str, Any] | None:
+        """None at the end. An event counts as read when the next one is asked for."""
+        if self._is_reading:
+            self._is_reading = False
+            self._events.task_done()
+        event = self._events.get()
+        self._is_reading, self._has_ended = event is not None, event is None
+        return event
+
+    def close(self) -> None:
+        """Ends it. Where events are left, as after an interrupt, the statements under way are cancelled."""
+        while not self._has_ended:
+            cancel_statements()
+            self.next_event()
+        self._thread.join()
+
     def _run(self) -> None:
         from dbt.cli.main import dbtRunner
         from dbt.contracts.graph.manifest import Manifest
-        from dbt_common.events.base_types import EventMsg
-        from dbt_common.events.functions import msg_to_dict
-
-        def publish(event: EventMsg) -> None:
-            if event.info.level == "debug":
-                return
-            message = msg_to_dict(event)  # zeros and empty texts included, as in the lines of `dbt --log-format json`
-            self._on_event()
-            self.stdout.lines.put(json.dumps({"info": message["info"], "data": message.get("data", {})}).encode())
 
         try:
             # Read afresh for every build: compiling writes the SQL into the manifest's nodes.
             manifest = Manifest.from_msgpack(self._manifest_file.read_bytes())
             manifest.build_flat_graph()  # what macros see as `graph`; parsing would have made it
-            result = dbtRunner(manifest=manifest, callbacks=[publish]).invoke(self._arguments)
-            self.returncode = 0 if result.success else 1
+            result = dbtRunner(manifest=manifest, callbacks=[self._publish]).invoke(self.arguments)
+            self.succeeded = result.success
             if result.exception is not None:
                 self._tell(str(result.exception))
-        except BaseException as error:  # noqa: BLE001 - told through the stream, as a process would
-            self.returncode = 2
+        except BaseException as error:  # noqa: BLE001 - told as an event, to the thread that reads them
             self._tell(f"{type(error).__name__}: {error}")
         finally:
-            self.stdout.lines.put(_END)
+            self._events.put(None)
+
+    def _publish(self, event: Any) -> None:
+        """Called by dbt, in the thread that says it."""
+        from dbt_common.events.functions import msg_to_dict
+
+        if event.info.name == "ConcurrencyLine":
+            self._nodes = event.data.node_count
+        elif event.info.name == "NodeFinished":
+            # After the last node, and before it says so in any event, dbt closes every connection. Whoever reads may be
+            # asking for a table's columns through one of them just then, so the last node ends when all is read.
+            self._finished += 1
+            if self._finished >= self._nodes:
+                self._events.join()
+        elif event.info.level != "debug":
+            message = msg_to_dict(event)  # zeros and empty texts included, as in the lines of `dbt --log-format json`
+            self._events.put({"info": message["info"], "data": message.get("data", {})})
 
     def _tell(self, text: str) -> None:
         info = {"level": "error", "msg": text, "name": "MainEncounteredError", "invocation_id": ""}
-        self.stdout.lines.put(json.dumps({"info": info, "data": {}}).encode())
+        self._events.put({"info": info, "data": {}})
 
-    def wait(self, timeout: float | None = None) -> int:
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            raise subprocess.TimeoutExpired(self.args, timeout or 0)
-        return cast("int", self.returncode)
 
-    def send_signal(self, number: int) -> None:
-        """An interrupted run cancels the statement under way; dbt then ends by itself."""
-        del number
-        from dbt.adapters.factory import FACTORY
+class DbtBuild:
+    """One `dbt build` under way: its events, and the connection that alone may have the DuckDB file open."""
 
-        for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
-            adapter.cancel_open_connections()
+    def __init__(
+        self,
+        thread: _DbtThread,
+        manifest: Mapping[str, Any],
+        translator: SegmentationTranslator,
+        project: DbtProject | None,
+        context: dg.AssetExecutionContext,
+        artifacts: Path,
+        months: MonthRange,
+        *,
+        column_lineage: bool,
+    ) -> None:
+        self._thread, self._manifest, self._translator = thread, manifest, translator
+        self._project, self._context, self._artifacts = project, context, artifacts
+        self._months, self._column_lineage = months, column_lineage
+        self._columns: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def stream(self) -> Iterator[DagsterEvent]:
+        """As they happen; those of tables carry columns and column lineage, as `.fetch_column_metadata()` adds them.
+
+        That method of the stock stream is not used: it waits for dbt in a loop, which in one process takes the
+        interpreter away from it. A build of seven models took 20 s instead of 5. Raises DagsterDbtCliRuntimeError.
+        """
+        errors: list[str] = []
+        for event in iter(self._thread.next_event, None):
+            said = event["info"]["msg"]
+            sys.stdout.write(f"{said}\n")
+            sys.stdout.flush()
+            found = self._failed_test(event)
+            if found:
+                sys.stdout.write(f"{found}\n")
+            if event["info"]["level"] == "error":
+                errors.append(found or said)
+            for converted in self._converted(event, {}):
+                if isinstance(converted, dg.Output):
+                    yield self._with_columns(event, converted)
+                elif isinstance(converted, dg.AssetCheckResult) and found:
+                    yield converted._replace(description=found)
+                else:
+                    yield converted
+        if errors or not self._thread.succeeded:
+            command = " ".join(["dbt", *self._thread.arguments])
+            told = (
+                f"The dbt command\n\n`{command}`\n\nfailed; the step's stdout in the compute logs has all that it said."
+            )
+            raise DagsterDbtCliRuntimeError("\n\n".join([told, "Errors parsed from dbt logs:", *errors]))
+
+    def model_of(self, event: dg.Output[Any]) -> Model:
+        """The manifest's entry of the model that an event is about."""
+        return self._manifest["nodes"][cast("dg.TextMetadataValue", event.metadata["unique_id"]).text]
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        with self._adapter() as adapter:
+            table = adapter.execute(sql, fetch=True)[1]
+        names = [name.lower() for name in table.column_names]
+        return [dict(zip(names, row.values(), strict=True)) for row in table.rows]
+
+    def _failed_test(self, event: dict[str, Any]) -> str:
+        """What a test that has just failed, or warned, found; nothing of any other event."""
+        from dbt_common.exceptions import DbtRuntimeError
+
+        data = event["data"]
+        test = self._manifest["nodes"].get(data.get("node_info", {}).get("unique_id"), {})
+        if event["info"]["name"] != "LogTestResult" or data.get("status") not in ("fail", "warn") or not test:
+            return ""
+        try:
+            return failed_tests.message(test, self._manifest, self._months, self.rows)
+        except DbtRuntimeError as error:
+            logger.warning("%s is told without its rows: %s", test["name"], error)
+            return ""
+
+    def _converted(self, event: dict[str, Any], columns: dict[str, Any]) -> Iterator[DagsterEvent]:
+        yield from DbtCoreCliEventMessage(event, columns).to_default_asset_events(
+            manifest=self._manifest,
+            dagster_dbt_translator=self._translator,
+            context=self._context,
+            target_path=self._artifacts,
+            project=self._project,
+        )
+
+    def _with_columns(self, event: dict[str, Any], output: dg.Output[Any]) -> dg.Output[Any]:
+        """The output once more, with its columns. Without them where the warehouse does not say what they are."""
+        from dbt_common.exceptions import DbtRuntimeError
+
+        model = self.model_of(output)
+        try:
+            return output.with_metadata(dict(self._metadata(event, model)))
+        except DbtRuntimeError as error:
+            logger.warning("%s is shown without its columns: %s", model["name"], error)
+            return output
+
+    def _metadata(self, event: dict[str, Any], model: Model) -> Mapping[str, Any]:
+        columns = {"columns": self._columns_of(model["unique_id"])[1]}
+
+        def fetch(with_lineage: bool) -> Mapping[str, Any]:
+            parents = self._parents(model) if with_lineage else {}
+            (converted,) = self._converted(event, {**columns, **parents})
+            found = dict(cast("dg.Output[Any]", converted).metadata)
+            lineage = found.get(LINEAGE)
+            return (
+                {**found, LINEAGE: lineage.value} if isinstance(lineage, dg.TableColumnLineageMetadataValue) else found
+            )
+
+        if not self._column_lineage:
+            return fetch(False)
+        compiled = self._artifacts.joinpath("compiled", model["package_name"], model["original_file_path"])
+        return known_lineage(
+            self._translator.project.manifest_path.with_name("lineage"), model["name"], compiled, fetch
+        )
+
+    def _parents(self, model: Model) -> dict[str, Any]:
+        tables = [self._columns_of(parent) for parent in self._manifest["parent_map"].get(model["unique_id"], [])]
+        return {"parents": {table: {"columns": columns} for table, columns in tables}}
+
+    def _columns_of(self, unique_id: str) -> tuple[str, dict[str, Any]]:
+        """The name of a table and its columns, asked for once in a build."""
+        if unique_id not in self._columns:
+            entry = self._manifest["nodes"].get(unique_id) or self._manifest["sources"][unique_id]
+            with self._adapter() as adapter:
+                relation = adapter.Relation.create(
+                    database=entry["database"],
+                    schema=entry["schema"],
+                    identifier=entry.get("identifier") or entry["alias"],
+                )
+                found = adapter.get_columns_in_relation(relation)
+            self._columns[unique_id] = str(relation), {column.name: {"data_type": column.data_type} for column in found}
+        return self._columns[unique_id]
+
+    @contextmanager
+    def _adapter(self) -> Iterator[Any]:
+        """The one that dbt itself registers when the build begins, with a connection for this thread."""
+        from dbt.adapters.factory import get_adapter_by_type
+
+        adapter = cast("Any", get_adapter_by_type(self._manifest["metadata"]["adapter_type"]))
+        with adapter.connection_named("segmentation_metadata"):
+            yield adapter
 
 
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
@@ -148,14 +268,16 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         self,
         context: dg.AssetExecutionContext,
         warehouse: Warehouse,
-        months: tuple[date, date],
+        months: MonthRange,
         translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
-    ) -> Iterator[DbtCliInvocation]:
-        """`dbt build` of what the run selected, for the months from the first to the last, both included.
+        variables: Mapping[str, Any] | None = None,
+    ) -> Iterator[DbtBuild]:
+        """`dbt build` of what the run selected, for the months. `variables` are further ones that models read when they
+        run.
 
-        Stream the invocation inside the `with`: the DuckDB file is locked there, and its connections are closed after.
+        Stream the build inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
         selected = get_updated_cli_invocation_params_for_context(context, {}, translator)
         project = translator.project
@@ -163,11 +285,11 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
             project.target_dir / "runs" / f"{context.op_execution_context.op_handle.name}-{context.run.run_id[:8]}"
         )
         month_vars = {
-            "first_month": str(months[0]),
-            "last_month": str(months[1]),
+            **months.dbt_vars(),
             "run_id": context.run.run_id,
             "run_date": str(date.today()),
-            **rollup_vars(context.run.tags),
+            **rollup_vars(context.run),
+            **(variables or {}),
         }
         arguments = [
             *_EVENTS_ONLY, "build", *project.arguments(artifacts), *project.vars_arguments(month_vars),
@@ -177,25 +299,25 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
         with warehouse.exclusive(), project.environment(), variables_set(selection):
             close_connections()
-            process = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
-            invocation = DbtCliInvocation(
-                process=cast("subprocess.Popen[bytes]", process),
-                manifest=selected.manifest,
-                project=selected.dbt_project,
-                dagster_dbt_translator=selected.dagster_dbt_translator,
-                project_dir=project_dir(),
-                target_path=artifacts,
-                raise_on_error=True,
-                cli_version=Version(version("dbt-core")),
-                context=context,
+            # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
+            make_folder(artifacts.parent)
+            tighten([artifacts.parent])
+            thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
+            build = DbtBuild(
+                thread,
+                selected.manifest,
+                translator,
+                selected.dbt_project,
+                context,
+                artifacts,
+                months,
+                column_lineage=self.column_lineage,
             )
-            process.on_event(lambda: _use_adapter(invocation, process.stdout))
-            process.start()
+            thread.start()
             try:
-                yield invocation
+                yield build
             finally:
-                process.stdout.closed = True
-                process.wait()
+                thread.close()
                 close_connections()
                 _prune(artifacts.parent)
 
@@ -268,79 +390,12 @@ def close_connections() -> None:
         manager.close_all_connections()
 
 
-def stream(
-    invocation: DbtCliInvocation, *, column_lineage: bool = True, row_counts: bool = True
-) -> Iterator[DbtDagsterEventType]:
-    """The build's events as they happen, with the metadata of `.fetch_row_counts().fetch_column_metadata()`.
-
-    Those two spin in a loop while they wait for dbt, which in one process takes the interpreter away from it: a build
-    of seven models took 20 s instead of 5.
-    """
-    for event in invocation.stream():
-        if isinstance(event, (dg.Output, dg.AssetMaterialization)):
-            rows = (_fetch_row_count_metadata(invocation, event) if row_counts else None) or {}
-            columns = _column_metadata(invocation, event, with_lineage=column_lineage)
-            yield event.with_metadata({**event.metadata, **rows, **columns})
-        else:
-            yield event
-
-
-def _column_metadata(
-    invocation: DbtCliInvocation, event: dg.Output[Any] | dg.AssetMaterialization, *, with_lineage: bool
-) -> dict[str, Any]:
-    def fetch(with_column_lineage: bool) -> dict[str, Any]:
-        return _fetch_column_metadata(invocation, event, with_column_lineage=with_column_lineage) or {}
-
-    if not with_lineage:
-        return fetch(False)
-
-    model = model_of(invocation, event)
-    # Kept beside the manifest, which the translator's project has.
-    lineage = cast("SegmentationTranslator", invocation.dagster_dbt_translator).project.manifest_path.with_name(
-        "lineage"
-    )
-    compiled = invocation.target_path.joinpath("compiled", model["package_name"], model["original_file_path"])
-    return dict(known_lineage(lineage, model["name"], compiled, fetch))
-
-
-def model_of(invocation: DbtCliInvocation, event: dg.Output[Any] | dg.AssetMaterialization) -> Mapping[str, Any]:
-    """The manifest's entry of the model that an event is about."""
-    return _get_dbt_resource_props_from_event(invocation, event)
-
-
-def build_rows(invocation: DbtCliInvocation) -> Callable[[str], list[dict[str, Any]]]:
-    """Queries through the connection of the build under way, which alone may have the DuckDB file open."""
-
-    def rows_of(sql: str) -> list[dict[str, Any]]:
-        adapter = cast("Any", invocation.adapter)
-        with adapter.connection_named("segmentation_metadata"):
-            table = adapter.execute(sql, fetch=True)[1]
-        names = [name.lower() for name in table.column_names]
-        return [dict(zip(names, row.values(), strict=True)) for row in table.rows]
-
-    return rows_of
-
-
-def _use_adapter(invocation: DbtCliInvocation, events: _EventStream) -> None:
-    """The metadata of columns and rows come through the adapter dbt itself registers when the build begins.
-
-    After the last node, and before it says so in any event, dbt closes every connection of the adapter. The reader may
-    be fetching metadata through one of them just then, which DuckDB answers with "connection is busy" and a failed
-    build.
-    """
+def cancel_statements() -> None:
+    """Those that dbt has under way, in whatever thread."""
     from dbt.adapters.factory import FACTORY
 
-    adapter = cast("Any", next(iter(FACTORY.adapters.values()), None))
-    if invocation.adapter is not None or adapter is None:
-        return
-    close = adapter.cleanup_connections
-
-    def close_when_all_is_read() -> None:
-        events.wait_until_read()
-        close()
-
-    adapter.cleanup_connections = close_when_all_is_read
-    invocation.adapter = adapter
+    for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
+        adapter.cancel_open_connections()
 
 
 def _prune(runs: Path, keep: int = 20) -> None:

@@ -1,12 +1,13 @@
 """Reads one campaign's audience for one month from the warehouse, for its export. It writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from segmentation_assets.exports.addresses import GOOGLES_OWN
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, objections, published
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.settings import Settings
@@ -29,7 +30,7 @@ ARROW_TYPES = {
 }
 
 
-def refuse_unpublished(session: Session, months: Sequence[date]) -> None:
+def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
     """Before anything is written: a range goes out whole or not at all."""
     missing = list(map(str, published.missing(session, months)))
     if missing:
@@ -75,7 +76,9 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         left_since=waterfall["sent"] - customers["n"],
         suppressed_since=customers["n"] - len(rows),
         publication=publication,
-        audits_passed=audits_passed(audits.month_audits(session, month, month), publication["audits_verdict"]),
+        audits_passed=audits_passed(
+            audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
+        ),
         closed=closed_addresses(session, campaign, month),
     )
 

@@ -13,7 +13,7 @@ EXTRAS = {
 }
 # Two characters at least: C: is a drive.
 _HEAD = re.compile(r"(?:[A-Za-z0-9+.-]{2,}::)*[A-Za-z][A-Za-z0-9+.-]+:/*")
-_LONGEST_CAUSE = 200
+_LONGEST_CAUSE = 400
 
 
 class ExportError(UserError):

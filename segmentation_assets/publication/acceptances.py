@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 
 from segmentation_assets.errors import UserError
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
 from segmentation_assets.warehouse.catalog import SILVER
@@ -19,7 +20,8 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
         raise AcceptanceError(
             "WHO and WHY must both say something: they are shown on the check and kept with the month."
         )
-    rows = [*audits.month_audits(session, month, month), *audits.audience_audits(session, month, month)]
+    only = MonthRange.single(month)
+    rows = [*audits.month_audits(session, only), *audits.audience_audits(session, only)]
     if not rows:
         raise AcceptanceError(f"There are no audits of {month}: compute it first (make month MONTH={month}).")
     blocking = [row for row in rows if audits.is_blocking_failure(row)]
@@ -30,12 +32,20 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
             f"{audit!r}{f' of {segment!r}' if segment else ''} is no failed blocking audit of {month};"
             f" to be accepted: {', '.join(failed) or 'none'}."
         )
+    if any(row.get("content_hash") is None for row in chosen):
+        raise AcceptanceError(
+            f"The audits of {month} name no candidate, as an earlier version of this pipeline made them:"
+            f" compute the month again first (make month MONTH={month}), then accept what it finds."
+        )
+    # What was seen, to the last column: another candidate, or more rows or money, is another acceptance.
+    seen = ("customer_segment", "measured", "content_hash", "decision_hash", "failed_rows", "affected_spend",
+            "facts_hash")  # fmt: skip
+    accepted_at = datetime.now(tz=UTC).replace(tzinfo=None, microsecond=0)
     for row in chosen:
         session.execute(
             f"insert into {SILVER}.segment_audit_overrides"
-            " (snapshot_month, audit, customer_segment, measured, accepted_by, reason, accepted_at)"
-            " values (?, ?, ?, ?, ?, ?, ?)",
-            (month, audit, row["customer_segment"], row["measured"], who.strip(), why.strip(),
-             datetime.now(tz=UTC).replace(tzinfo=None, microsecond=0)),
-        )  # fmt: skip
+            f" (snapshot_month, audit, accepted_by, reason, accepted_at, {', '.join(seen)})"
+            f" values (?, ?, ?, ?, ?{', ?' * len(seen)})",
+            (month, audit, who.strip(), why.strip(), accepted_at, *(row[column] for column in seen)),
+        )
     return "\n".join(f"Accepted by {who.strip()}: {Finding.of_row(row).sentence}" for row in chosen)

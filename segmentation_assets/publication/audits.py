@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.warehouse.catalog import SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
@@ -55,12 +55,22 @@ AUDITS: tuple[Audit, ...] = (
     Audit(
         "rollup_equals_the_facts",
         is_blocking=True,
-        meaning="customer_period_spend and the facts agree, month by month, in count and amount, over the windows.",
+        meaning="customer_period_spend and the facts agree, month by month, over the windows: in count and amount, and"
+        " in whose each fact is, of which category, day and amount.",
         unit="months differ",
         one="month differs",
-        advice="Facts arrived or changed after the rollup, or their customer_key or date is unknown. Recompute the"
-        " months that differ (`make restate`, or `make backfill FROM=... TO=...`); if they still differ, look for facts"
-        " whose customer_key is missing from dim_customer or whose date is missing from dim_date.",
+        advice="Facts arrived, changed, went or moved to another customer after the rollup, or their date is unknown."
+        " Recompute the months that differ (`make restate`, or `make backfill FROM=... TO=...`); if they still differ,"
+        " look for facts whose date is missing from dim_date.",
+    ),
+    Audit(
+        "every_fact_belongs_to_a_customer",
+        is_blocking=True,
+        meaning="Every fact before the as-of date has a customer_key that dim_customer knows; lifetimes hold them all.",
+        unit="facts that belong to no customer",
+        one="fact that belongs to no customer",
+        advice="Load the missing versions into dim_customer, or correct the facts, then run the month again: the facts"
+        " need not be rolled up anew for it. If they are nobody's, accept it with `make accept`.",
     ),
     Audit(
         "facts_reach_the_end_of_the_month",
@@ -69,6 +79,16 @@ AUDITS: tuple[Audit, ...] = (
         unit="days without facts before the as-of date",
         one="day without facts before the as-of date",
         advice="The load of the last days has not arrived. Wait for it, then run the month again.",
+    ),
+    Audit(
+        "no_blocking_bound_was_loosened",
+        is_blocking=True,
+        meaning="No bound of a blocking audit is looser than at the last publication.",
+        unit="bounds are looser than at the last publication",
+        one="bound is looser than at the last publication",
+        advice="Compare the `audits` of the rules with gold.segment_decisions of the last publication's decision_hash. Put"
+        " the bound back and compute the month again; if it is meant, accept it with `make accept`, once: the next"
+        " publication is measured by this one.",
     ),
     Audit(
         "share_is_within_the_expected_band",
@@ -194,23 +214,23 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in (*AUDITS, *AUDIENCE_AUDITS)}
 
 
-def month_audits(session: Session, first: date, last: date, silver: str = SILVER) -> list[dict[str, Any]]:
+def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
     """segment_audit_verdicts of the months in the schema `silver`: with who accepted a failure, and what blocks."""
     return session.rows(
         f"select * from {silver}.segment_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, audit, customer_segment",
-        (first, last),
+        (months.first, months.last),
     )
 
 
-def audience_audits(session: Session, first: date, last: date) -> list[dict[str, Any]]:
+def audience_audits(session: Session, months: MonthRange) -> list[dict[str, Any]]:
     """audience_audit_verdicts of the months, of the day that lists were last asked for; none before they ever were."""
     if not table_exists(session, SILVER, "audience_audit_verdicts"):
         return []
     return session.rows(
         f"select * from {SILVER}.audience_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, audit",
-        (first, last),
+        (months.first, months.last),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 from segmentation_assets.errors import UserError
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding, audience_refusal
 from segmentation_assets.spelling import trimmed_sql
@@ -33,7 +34,7 @@ def suppressed_ids(session: Session, schema: str) -> str | None:
 
 def require(session: Session, schema: str, month: date) -> None:
     """Raises ObjectionsError where the month's lists were refused, or would be if they were made now."""
-    rows = audits.audience_audits(session, month, month)
+    rows = audits.audience_audits(session, MonthRange.single(month))
     if not rows:
         raise ObjectionsError(
             f"The objections that the lists of {month} were made with are not known, as an earlier version made them:"

@@ -1,11 +1,11 @@
 """Published months, their newest versions, and whether a table was made from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
 from segmentation_assets.errors import UserError
-from segmentation_assets.months import month_after
+from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.warehouse.catalog import GOLD, columns_of, table_exists
 from segmentation_assets.warehouse.session import Session
 
@@ -47,7 +47,7 @@ def require(session: Session, wanted: Iterable[date]) -> None:
             )
 
 
-def missing(session: Session, wanted: Sequence[date]) -> list[date]:
+def missing(session: Session, wanted: Iterable[date]) -> list[date]:
     """The months that are not published, in the order given."""
     published = set(months(session))
     return [month for month in wanted if month not in published]
@@ -61,13 +61,13 @@ def newest_version(session: Session, month: date) -> dict[str, Any] | None:
     return rows[0] if rows else None
 
 
-def newest_versions(session: Session, first: date, last: date) -> dict[date, dict[str, Any]]:
-    """The newest row of segment_publications of every published month from `first` to `last`, both included."""
+def newest_versions(session: Session, asked: MonthRange) -> dict[date, dict[str, Any]]:
+    """The newest row of segment_publications of every month of the range that is published."""
     if not table_exists(session, GOLD, LOG):
         return {}
     rows = session.rows(
         f"select * from {GOLD}.{LOG} where snapshot_month between ? and ? order by snapshot_month, version",
-        (first, last),
+        (asked.first, asked.last),
     )
     return {row["snapshot_month"]: row for row in rows}
 

@@ -6,7 +6,7 @@ A run that has the warehouse open is left alone: a look that cannot be had is ha
 from datetime import date, timedelta
 
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.months import as_of_date
+from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.publication import audits
 from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.catalog import SILVER, table_exists
@@ -25,7 +25,6 @@ def missing_facts(session: Session, month: date) -> str | None:
     settings = Settings.from_environment()
     if settings.source != "warehouse" or not table_exists(session, SILVER, "stg_transactions"):
         return None
-    rules = Project.load(settings).rules
     as_of = as_of_date(month)
     (row,) = session.rows(
         f"select max(transaction_date) as newest from {SILVER}.stg_transactions where transaction_date < ?", (as_of,)
@@ -36,7 +35,8 @@ def missing_facts(session: Session, month: date) -> str | None:
         return f"There are no approved facts before {as_of}."
     newest = date.fromisoformat(str(newest)[:10])
     missing = (last_day - newest).days
-    if missing <= rules.audits.facts_may_end_days_early:
+    # The rules are read only where some days are missing: a look comes every minute.
+    if missing <= 0 or missing <= Project.load(settings).rules.audits.facts_may_end_days_early:
         return None
     days = str(last_day) if missing == 1 else f"{newest + timedelta(days=1)} to {last_day}"
     return f"The facts of {month} end on {newest}: {days} {'has' if missing == 1 else 'have'} not arrived."
@@ -48,7 +48,6 @@ def only_facts_were_missing(session: Session, month: date) -> bool:
         return False
     if not table_exists(session, SILVER, "segment_audit_verdicts"):
         return True  # it ran under an earlier version, and what held it back shows only when it runs again
-    blocking: set[str] = {
-        row["audit"] for row in audits.month_audits(session, month, month) if audits.is_blocking_failure(row)
-    }
+    rows = audits.month_audits(session, MonthRange.single(month))
+    blocking: set[str] = {row["audit"] for row in rows if audits.is_blocking_failure(row)}
     return blocking == {ARRIVAL}

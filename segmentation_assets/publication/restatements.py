@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from segmentation_assets.months import month_after
+from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.publication import published
+from segmentation_assets.publication.rollup import ROLLUP, is_of_this_version
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
 VIEWS = ("rollup_differences", "outdated_months")
-LOST_FACTS = (
-    "Look for facts whose customer_key is missing from dim_customer, or whose date is missing from dim_date:"
-    " no customer's sums can hold them."
-)
+LOST_FACTS = "Look for facts whose date is missing from dim_date: no period holds them."
 
 
 @dataclass(frozen=True)
@@ -30,26 +28,33 @@ class Restatement:
     changed: Mapping[date, tuple[int, Any]]
     # Published months whose numbers are not those of the rollup.
     outdated: tuple[date, ...]
-    first: date
-    last: date
+    months: MonthRange
+    # Those of `changed` whose categories are others in sum; elsewhere it is single facts, where the totals agree.
+    recategorised: frozenset[date] = frozenset()
+    rollup_is_older: bool = False  # made by a version before this one, which the views cannot read
 
     @property
     def rollup_from(self) -> date | None:
         return min(self.changed, default=None)
 
     def message(self) -> list[str]:
-        lines = [
-            f"{month}: the facts hold {count:+,} transactions and {spend:+,.2f} of spend against the rollup."
-            if count or spend
-            else f"{month}: count and spend of the facts are those of the rollup, their categories are not."
-            for month, (count, spend) in sorted(self.changed.items())
-        ]
+        if self.rollup_is_older:
+            return ["The rollup was made by an earlier version: it is made anew, and so is every published month."]
+        lines = [self._difference(month, *found) for month, found in sorted(self.changed.items())]
         if self.outdated:
-            lines.append(f"Published from an older rollup: {months(self.outdated)}.")
-        return [*lines, f"Recomputed are all published months these touch: {self.first} to {self.last}."]
+            lines.append(f"Published from an older rollup, or of other customers: {listed(self.outdated)}.")
+        return [*lines, f"Recomputed are all published months these touch: {self.months}."]
+
+    def _difference(self, month: date, count: int, spend: Any) -> str:
+        if count or spend:
+            return f"{month}: the facts hold {count:+,} transactions and {spend:+,.2f} of spend against the rollup."
+        same = f"{month}: count and spend of the facts are those of the rollup,"
+        if month in self.recategorised:
+            return f"{same} their categories are not."
+        return f"{same} but single facts are of another customer, category, day or amount."
 
 
-def months(found: Iterable[date]) -> str:
+def listed(found: Iterable[date]) -> str:
     return ", ".join(map(str, sorted(found)))
 
 
@@ -60,32 +65,53 @@ def find(session: Session) -> Restatement | None:
     not got the views yet.
     """
     months_published = published.required_months(session)
+    if table_exists(session, SILVER, ROLLUP) and not is_of_this_version(session):
+        every = MonthRange(months_published[0], months_published[-1])
+        return Restatement({}, tuple(months_published), every, rollup_is_older=True)
     absent = [f"{SILVER}.{view}" for view in VIEWS if not table_exists(session, SILVER, view)]
     if absent:
         raise published.NotPublishedError(
             f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there yet:"
             " the next run makes what an earlier version did not have, and so does `make restate`."
         )
-    changed = changed_months(session, month_after(months_published[-1]))
+    rows = session.rows(
+        "select calendar_month, transaction_count, spend, travel_spend, necessities_spend"
+        f" from {SILVER}.rollup_differences where calendar_month < ? order by calendar_month",
+        (month_after(months_published[-1]),),
+    )
+    changed = {row["calendar_month"]: (int(row["transaction_count"]), row["spend"]) for row in rows}
+    recategorised = {row["calendar_month"] for row in rows if row["travel_spend"] or row["necessities_spend"]}
     outdated = tuple(outdated_months(session))
     starts = [month for month in months_published if changed and month >= min(changed)] + list(outdated)
-    return Restatement(changed, outdated, min(starts), months_published[-1]) if starts else None
-
-
-def changed_months(session: Session, before: date) -> dict[date, tuple[int, Any]]:
-    """Calendar months before `before` whose facts and rollup differ, over all of history."""
-    rows = session.rows(
-        f"select calendar_month, transaction_count, spend from {SILVER}.rollup_differences"
-        " where calendar_month < ? order by calendar_month",
-        (before,),
+    if not starts:
+        return None
+    return Restatement(
+        changed, outdated, MonthRange(min(starts), months_published[-1]), recategorised=frozenset(recategorised)
     )
-    return {row["calendar_month"]: (int(row["transaction_count"]), row["spend"]) for row in rows}
 
 
 def outdated_months(session: Session) -> list[date]:
-    """Published months whose totals are not those of the rollup, which a later run may have put right."""
+    """Published months with a row that is no longer what the rollup and today's customers make of it."""
     rows = session.rows(f"select snapshot_month from {SILVER}.outdated_months order by snapshot_month")
     return [row["snapshot_month"] for row in rows]
+
+
+def facts_of_nobody(session: Session) -> list[str]:
+    """Facts in the rollup whose customer_key is no version of dim_customer, by month, in words; mostly none."""
+    if not is_of_this_version(session):
+        return []
+    rows = session.rows(
+        "select cast(date_trunc('month', rollup.period_start) as date) as calendar_month,"
+        " sum(rollup.transaction_count) as facts, count(distinct rollup.customer_key) as keys,"
+        f" sum(rollup.spend) as spend from {SILVER}.{ROLLUP} as rollup"
+        f" left join {SILVER}.stg_customers as customers on rollup.customer_key = customers.customer_key"
+        " where customers.customer_key is null group by 1 order by 1"
+    )
+    return [
+        f"{row['calendar_month']}: {int(row['facts']):,} facts ({row['spend']:,.2f}) of {row['keys']:,} customer keys"
+        " that dim_customer does not know count for nobody."
+        for row in rows
+    ]
 
 
 def changes(session: Session, before: Mapping[date, int]) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from segmentation_assets.errors import UserError
-from segmentation_assets.months import as_of_date, month_after
+from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
 from segmentation_assets.publication import audits, published
 from segmentation_assets.publication.findings import Finding
@@ -174,7 +174,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     published = {share.month for share in shares}
     first = min(published)
     missing = tuple(shown for shown in months if shown >= first and shown not in published)
-    rows = audits.month_audits(session, month, month)
+    rows = audits.month_audits(session, MonthRange.single(month))
     before = {row.segment: row for row in hero_metrics(session, month_after(month, -1))}
     by_segment = {row.segment: row for row in metrics}
     names = [definition.segment for definition in definitions]

@@ -86,6 +86,13 @@ class Rules(Rule):
         rules = {key: self.raw[key] for key in ("category_groups", "segments")}
         return hashlib.md5(json.dumps(rules, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
+    @property
+    def decision_hash(self) -> str:
+        """Everything that decides, bounds and statuses too: what the macro decision_hash gives."""
+        keys = ("audits", "category_groups", "segments", "approved_statuses", "other_statuses", "unknown_customers")
+        decision = {key: self.raw[key] for key in keys if key in self.raw}
+        return hashlib.md5(json.dumps(decision, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
     def dbt_vars(self) -> dict[str, Any]:
         """For dbt's --vars. Write it with yaml.safe_dump: YAML reads json.dumps's 1e-05 back as text."""
         return {key: copy.deepcopy(self.raw[key]) for key in KEYS if key in self.replaced}

@@ -144,9 +144,13 @@ class Campaign(Rule):
     objective: Text = ""
     actions: Annotated[tuple[Text, ...], BeforeValidator(a_list)] = ()
     # What an ad platform may know the audience by: it must not tell that somebody is rich, or spends less.
-    audience_code: Annotated[str, PlainValidator(platform_code)] = Field(
-        default_factory=lambda earlier: neutral_code(earlier.get("name", ""))
-    )
+    audience_code: Annotated[str, PlainValidator(platform_code)] = ""
+
+    @model_validator(mode="after")
+    def _has_a_code(self) -> Self:
+        if not self.audience_code:
+            object.__setattr__(self, "audience_code", neutral_code(self.name))  # frozen for everybody else
+        return self
 
 
 class Audits(Rule):

@@ -1,13 +1,14 @@
 """The source contract: the tables and columns that the star schema has to have, of what kind, and what is true of them.
 
 Checked before a run computes, in well under a second: counts, smallest and largest values, which both engines keep per
-block. Facts that are there twice take a look at every key, and are looked for in the months of the run only.
+block. Facts that are there twice take a look at every key, and are looked for in the months that the run rolls up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Any
 
-from segmentation_assets.months import as_of_date
+from segmentation_assets.months import month_after
 from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
 from segmentation_assets.spelling import trimmed_sql
@@ -55,6 +56,12 @@ WORDS = {
 }
 
 
+# What a period's sum of amounts has room for, a thousand times over (macros/numbers/money.sql).
+LARGEST_AMOUNT, FINEST_AMOUNT = 100_000_000_000, 4
+# Published as BIGINT.
+LARGEST_KEY = 2**63 - 1
+CUSTOMER_KEYS = ("fct_transactions.customer_key", "dim_customer.customer_key")
+
 # A NULL here would leave the row out of every sum, or the customer out of every month, without a word.
 NEVER_NULL = {
     "fct_transactions": ("transaction_date", "customer_key", "transaction_amount"),
@@ -64,34 +71,53 @@ NEVER_NULL = {
 UNIQUE = {"dim_customer": "customer_key", "dim_merchant_category": "category_key"}
 
 
+Range = tuple[date | None, date]  # first day, and the day after the last; None is the very first fact
+
+
 def check(
     session: Session,
     schema: str,
     before: date,
-    months: tuple[date, date] | None = None,
+    ranges: Sequence[Range] = (),
     allow_formula_ids: bool = False,
 ) -> None:
     """Raises SourceError with one line per finding: table, column, expected and found.
 
-    Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Facts that are
-    there twice are looked for from the first of `months` to the end of the last, where they are given.
+    Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Single facts are
+    looked at in the `ranges` of dates, as by check_facts.
     """
     found: dict[str, dict[str, str]] = {}
+    scales: dict[str, int] = {}
     for row in session.rows(
-        "select lower(table_name) as table_name, lower(column_name) as column_name, data_type"
+        "select lower(table_name) as table_name, lower(column_name) as column_name, data_type, numeric_scale"
         " from information_schema.columns where lower(table_schema) = lower(?)",
         (schema,),
     ):
         found.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
+        scales[f"{row['table_name']}.{row['column_name']}"] = int(row["numeric_scale"] or 0)
     problems = [
         problem for table, columns in CONTRACT.items() for problem in _problems(table, columns, found.get(table))
     ]
     if not problems:
+        problems = [*_fractions(scales)]
+    if not problems:
         problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
         problems += [*_spellings_of_ids(session, schema)]
+        problems += _numbers_too_large(session, schema, scales["fct_transactions.transaction_amount"])
         problems += [] if allow_formula_ids else _formula_ids(session, schema)
-    if not problems and months:
-        problems = list(_repeated_facts(session, schema, *months))
+    _refuse(schema, problems)
+    check_facts(session, schema, ranges)
+
+
+def check_facts(session: Session, schema: str, ranges: Sequence[Range]) -> None:
+    """Raises SourceError for facts in the ranges of dates that are there twice, or have no key.
+
+    They are counted over all ranges together: what is rolled up at once has to be there once.
+    """
+    _refuse(schema, list(_repeated_facts(session, schema, ranges)) if ranges else [])
+
+
+def _refuse(schema: str, problems: Sequence[str]) -> None:
     if problems:
         raise SourceError(
             "\n".join(
@@ -121,6 +147,40 @@ def _problems(table: str, columns: dict[str, tuple[str, ...]], found: dict[str, 
 
 def _is_one_of(data_type: str, kinds: tuple[str, ...]) -> bool:
     return data_type.upper().split("(")[0].strip() in kinds
+
+
+def _fractions(scales: Mapping[str, int]) -> Iterator[str]:
+    for column in CUSTOMER_KEYS:
+        if scales[column]:
+            yield f"- {column}: expected a whole number, found one with {scales[column]} decimals."
+
+
+def _numbers_too_large(session: Session, schema: str, scale: int) -> Iterator[str]:
+    """What the types let in and no sum or published column has room for."""
+    for column in CUSTOMER_KEYS:
+        table, name = column.split(".")
+        (row,) = session.rows(f"select max({name}) as largest, min({name}) as smallest from {schema}.{table}")
+        beyond = [row[side] for side in ("smallest", "largest") if row[side] and abs(int(row[side])) > LARGEST_KEY]
+        if beyond:
+            yield (
+                f"- {column}: expected whole numbers that a BIGINT holds, found {beyond[-1]}; as a hash gives"
+                " them, they fit when halved on both sides (hash(...) >> 1)."
+            )
+    table, name = "fct_transactions", "transaction_amount"
+    (row,) = session.rows(f"select max({name}) as largest, min({name}) as smallest from {schema}.{table}")
+    beyond = [row[side] for side in ("smallest", "largest") if row[side] and abs(row[side]) >= LARGEST_AMOUNT]
+    if beyond:
+        yield f"- {table}.{name}: expected amounts below {LARGEST_AMOUNT:,} either way, found {beyond[-1]:,}."
+    if scale > FINEST_AMOUNT:
+        (row,) = session.rows(
+            f"select count(*) as n, min({name}) as example from {schema}.{table}"
+            f" where {name} <> round({name}, {FINEST_AMOUNT})"
+        )
+        if row["n"]:
+            yield (
+                f"- {table}.{name}: expected at most {FINEST_AMOUNT} decimals, found more in {row['n']:,} rows, such as"
+                f" {row['example']}; round them at the source."
+            )
 
 
 def _nulls(session: Session, schema: str) -> Iterator[str]:
@@ -164,24 +224,51 @@ def _formula_ids(session: Session, schema: str) -> Iterator[str]:
         )
 
 
-def _repeated_facts(session: Session, schema: str, first: date, last: date) -> Iterator[str]:
+def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> Iterator[str]:
     """A file that was loaded twice doubles spend, and the rollup would agree with it."""
-    (row,) = session.rows(
-        "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys"
-        f" from {schema}.fct_transactions"
-        f" where transaction_date >= date '{first}' and transaction_date < date '{as_of_date(last)}'"
+    dates = " or ".join(
+        (f"transaction_date >= date '{first}' and " if first else "") + f"transaction_date < date '{end}'"
+        for first, end in ranges
     )
-    of = f"of {first}" if first == last else f"of {first} to {last}"
+    facts = f"{schema}.fct_transactions where ({dates})"
+    (row,) = session.rows(
+        "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys from " + facts
+    )
+    of = " and ".join(_label(*found) for found in ranges)
+    month = "cast(date_trunc('month', transaction_date) as date)"
     if missing := row["n"] - row["filled"]:
+        months = session.rows(
+            f"select {month} as found_in, count(*) as n from {facts} and transaction_key is null group by 1 order by 1"
+        )
         yield (
             f"- fct_transactions.transaction_key: expected a value in every row, found NULL in {missing:,} of"
-            f" {row['n']:,} rows {of}; fill them at the source."
+            f" {row['n']:,} rows {of}{_by_month(months)}; fill them at the source."
         )
     if row["filled"] > row["keys"]:
+        months = session.rows(
+            f"select {month} as found_in, count(*) as n from (select transaction_date, count(*) over"
+            f" (partition by transaction_key) as times from {facts} and transaction_key is not null) as facts"
+            " where times > 1 group by 1 order by 1"
+        )
         yield (
             "- fct_transactions.transaction_key: expected a key of its own in every row, found"
-            f" {row['keys']:,} keys in {row['filled']:,} rows {of}; remove the rows that were loaded twice."
+            f" {row['keys']:,} keys in {row['filled']:,} rows {of}{_by_month(months)}; remove the rows that were loaded"
+            " twice."
         )
+
+
+def _label(first: date | None, end: date) -> str:
+    """Of whole months: `of 2025-11-01`, `of 2025-10-01 to 2025-11-01`, `before 2025-12-01`."""
+    last = month_after(end, -1)
+    if first is None:
+        return f"before {end}"
+    return f"of {first}" if first == last else f"of {first} to {last}"
+
+
+def _by_month(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Where they are: the first three months, with the number of rows in each."""
+    named = ", ".join(f"{row['found_in']}: {row['n']:,}" for row in rows[:3])
+    return f" ({named}{f' and {len(rows) - 3} more months' if len(rows) > 3 else ''})"
 
 
 def _missing_days(session: Session, schema: str, before: date) -> Iterator[str]:

@@ -5,8 +5,6 @@ The SQL is the pipeline's own: the same dbt models with other vars, in schemas o
 rules/edits.py, how the result looks in tables.py.
 """
 
-import hashlib
-import json
 import re
 import secrets
 import tempfile
@@ -19,8 +17,9 @@ from typing import Any
 
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import DbtRunError, run_models
-from segmentation_assets.months import as_of_date, months_between, parse_month
+from segmentation_assets.months import MonthRange, parse_month
 from segmentation_assets.publication import audits, migration, published
+from segmentation_assets.publication.rollup import category_groups_hash
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
@@ -89,7 +88,7 @@ def compute(
     *,
     names: str = "FROM TO",
 ) -> list[Month]:
-    """The months from `first` to `last` (YYYY-MM-01, both included) under changed rules, against what is published.
+    """The months from `first` to `last` (as typed, both included) under changed rules, against what is published.
 
     Without months it is the newest published one; without `last` all from `first` on. `changes` and `file` are those
     of `changed_rules`, `names` what the person calls the two months. Raises WhatIfError, NotPublishedError,
@@ -110,7 +109,7 @@ def compute(
                 return [_compare(session, project.rules, prefix, changed, month) for month in months]
 
 
-def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> list[date]:
+def asked_months(session: Session, first: str, last: str, first_name: str, last_name: str) -> MonthRange:
     """All months from `first` to `last`, as `compute` takes them.
 
     Raises WhatIfError, MonthError and NotPublishedError.
@@ -122,7 +121,7 @@ def asked_months(session: Session, first: str, last: str, first_name: str, last_
     end = parse_month(last, last_name) if last else max(months[-1], start)
     if end < start:
         raise WhatIfError(f"{last_name} {end} lies before {first_name} {start}; give them the other way round.")
-    asked = months_between(start, end)
+    asked = MonthRange(start, end)
     published.require(session, asked)
     return asked
 
@@ -156,12 +155,11 @@ def drop_leftovers(session: Session, begun_before: datetime) -> list[str]:
     return left
 
 
-def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules, months: Sequence[date]) -> None:
+def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules, months: MonthRange) -> None:
     silver, gold = f"{prefix}{SILVER}", f"{prefix}{GOLD}"
     variables = {
         **changed.dbt_vars(),
-        "first_month": str(months[0]),
-        "last_month": str(months[-1]),
+        **months.dbt_vars(),
         "run_date": str(date.today()),
         "run_id": prefix.rstrip("_"),
     }
@@ -200,7 +198,7 @@ def _view(session: Session, name: str, sql: str) -> None:
     session.execute(f"create view {name} as {sql}")
 
 
-def _rollup_serves(session: Session, changed: Rules, months: Sequence[date]) -> bool:
+def _rollup_serves(session: Session, changed: Rules, months: MonthRange) -> bool:
     """Whether the rollup was made under the category groups of the changed rules; else all facts are read anew."""
     columns = session.rows(
         "select count(*) as n from information_schema.columns where lower(table_schema) = ?"
@@ -212,20 +210,9 @@ def _rollup_serves(session: Session, changed: Rules, months: Sequence[date]) -> 
     found = session.rows(
         f"select distinct category_groups_hash as made_under from {SILVER}.customer_period_spend"
         " where period_start < ?",
-        (as_of_date(months[-1]),),
+        (months.as_of,),
     )
     return [row["made_under"] for row in found] == [category_groups_hash(changed)]
-
-
-def category_groups_hash(of: Rules) -> str:
-    """What the macro of the same name gives. A column added there and not here costs time, as the facts are then read
-    anew; it makes nothing wrong.
-    """
-    noted = {
-        "category_groups": of.raw["category_groups"],
-        "columns": ["amount_squares", "min_amount", "max_amount"],
-    }
-    return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
 def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month: date) -> Month:
@@ -251,7 +238,7 @@ def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month
             (month, month),
         )
     }
-    judged = audits.month_audits(session, month, month, f"{prefix}{SILVER}")
+    judged = audits.month_audits(session, MonthRange.single(month), f"{prefix}{SILVER}")
     failures = tuple(row for row in judged if not row["passed"])
     return Month(
         month=month,

@@ -19,8 +19,8 @@ class WhatIfConfig(dg.Config):
         description="Changes, separated by commas: Declining.spend_change_pct=-25,churn_prevention.cap=500",
     )
     rules: str = Field(default="", description="Path of a YAML file whose rules are taken instead of today's.")
-    first_month: str = Field(default="", description="YYYY-MM-01; the newest published month where it is empty.")
-    last_month: str = Field(default="", description="YYYY-MM-01, included; all from first_month on where it is empty.")
+    first_month: str = Field(default="", description="As 2025-11 or 2025-11-01; the newest published month if empty.")
+    last_month: str = Field(default="", description="The same, included; all from first_month on if empty.")
 
 
 def what_if_job(project: Project) -> dg.JobDefinition:

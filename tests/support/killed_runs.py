@@ -137,7 +137,7 @@ def run_without_tests(first: date, last: date) -> int:
     from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
     from segmentation_assets.cli.home import dagster_home, dagster_instance
     from segmentation_assets.definitions import build_defs
-    from segmentation_assets.months import tags_of_months
+    from segmentation_assets.months import MonthRange
 
     groups = dg.AssetSelection.groups
     part = dg.define_asset_job(
@@ -146,14 +146,14 @@ def run_without_tests(first: date, last: date) -> int:
         executor_def=dg.in_process_executor,
     )
     definitions = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[part]))
-    run_id = str(uuid.uuid4())
+    run_id, months = str(uuid.uuid4()), MonthRange(first, last)
     with dagster_instance(dagster_home()) as instance, held(instance, run_id):
         fail_dead_runs(instance)
         result = definitions.resolve_job_def("part").execute_in_process(
             instance=instance,
-            partition_key=str(first) if first == last else None,
+            partition_key=months.partition_key,
             run_id=run_id,
-            tags={MACHINE: machine(), **tags_of_months(first, last, None)},
+            tags={MACHINE: machine(), **months.run_tags()},
             raise_on_error=False,
         )
     return 0 if result.success else 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tests.support.portfolio import Portfolio, cents, dollars
+from tests.support.portfolio import Portfolio, dollars, units
 
 HISTORY_COLUMNS = [
     "snapshot_month",
@@ -116,12 +116,12 @@ def _population(dim_customer: pd.DataFrame, as_of: date) -> pd.Series:
 
 
 def _counted_facts(portfolio: Portfolio, as_of: date, category_groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """Approved facts before the as-of date: customer_id, day, cents, travel_cents, necessities_cents."""
+    """Approved facts before the as-of date: customer_id, day, and ten-thousandths: all, travel, necessities."""
     facts = portfolio.fct_transactions
     is_approved = facts["transaction_status"].str.strip().str.lower() == "approved"
     is_of_a_customer = facts["customer_key"].isin(portfolio.dim_customer["customer_key"])
     counted = facts[is_approved & is_of_a_customer & (facts["transaction_date"] < pd.Timestamp(as_of))]
-    amount = cents(counted["transaction_amount"])
+    amount = units(counted["transaction_amount"])
     customer_of_key = portfolio.dim_customer.set_index("customer_key")["customer_id"].astype("category")
     category_of_key = portfolio.dim_merchant_category.set_index("category_key")["category_name"]
 
@@ -179,9 +179,10 @@ def _measure(customers: pd.Index, facts: pd.DataFrame, as_of: date) -> pd.DataFr
 
 
 def _sums(facts: pd.DataFrame, customers: pd.Index) -> pd.DataFrame:
+    """In cents: amounts of finer scale are added up first, and the sum is rounded once, half away from zero."""
     columns = ["cents", "travel_cents", "necessities_cents"]
-    sums = facts.groupby("customer_id", observed=True)[columns].sum()
-    return sums.reindex(customers, fill_value=0).astype("int64")
+    sums = facts.groupby("customer_id", observed=True)[columns].sum().reindex(customers, fill_value=0).astype("int64")
+    return sums.abs().add(50).floordiv(100) * np.sign(sums)
 
 
 def _percent(part: pd.Series, whole: pd.Series) -> pd.Series:

@@ -55,8 +55,8 @@ _PANDAS_TYPES = {
 class Portfolio:
     """One star schema. Dates may be given as `date` or datetime64; they are kept as datetime64[s].
 
-    transaction_amount holds `decimal.Decimal` with at most two places; a NULL valid_to is an open version.
-    Raises ValueError when a frame lacks a contract column or an amount is not a whole number of cents.
+    transaction_amount holds `decimal.Decimal` with at most four places; a NULL valid_to is an open version.
+    Raises ValueError when a frame lacks a contract column or an amount is finer than ten-thousandths.
     """
 
     fct_transactions: pd.DataFrame
@@ -80,8 +80,11 @@ class Portfolio:
         for table, columns in CONTRACT.items():
             frame: pd.DataFrame = getattr(self, table)
             if table == "fct_transactions":
-                # Whole cents: DuckDB guesses the width of a Decimal column from a sample of its rows.
-                frame = frame.assign(transaction_amount=cents(frame["transaction_amount"]))
+                # Whole numbers: DuckDB guesses the width of a Decimal column from a sample of its rows.
+                amounts = units(frame["transaction_amount"])
+                frame = frame.assign(transaction_amount=amounts)
+                if (amounts % 100 != 0).any():
+                    columns = columns | {"transaction_amount": "DECIMAL(18,4)"}
             connection.register("portfolio_frame", frame)
             select = ", ".join(_stored(column, kind) for column, kind in columns.items())
             connection.execute(f'create or replace table "{schema}".{table} as select {select} from portfolio_frame')
@@ -95,18 +98,20 @@ class Portfolio:
             select = ", ".join(_fetched(column, kind) for column, kind in columns.items())
             frame = connection.execute(f'select {select} from "{schema}".{table}').df()
             if table == "fct_transactions":
-                frame["transaction_amount"] = dollars(frame["transaction_amount"])
+                frame["transaction_amount"] = pd.Series(
+                    [Decimal(int(amount)).scaleb(-4) for amount in frame["transaction_amount"]], dtype="object"
+                )
             frames[table] = frame
         return cls(**frames)
 
 
-def cents(amounts: Iterable[Decimal]) -> np.ndarray:
-    """Amounts as int64 cents. Raises ValueError when one holds a fraction of a cent."""
-    scaled = [amount * 100 for amount in amounts]
+def units(amounts: Iterable[Decimal]) -> np.ndarray:
+    """Amounts as int64 ten-thousandths. Raises ValueError for a finer one."""
+    scaled = [amount * 10_000 for amount in amounts]
     whole = [int(amount) for amount in scaled]
     if whole != scaled:
         wrong = next(amount for amount, rounded in zip(scaled, whole, strict=True) if amount != rounded)
-        raise ValueError(f"not a whole number of cents: {wrong / 100}")
+        raise ValueError(f"not a whole number of ten-thousandths: {wrong / 10_000}")
     return np.array(whole, dtype=np.int64)
 
 
@@ -122,13 +127,13 @@ def _typed(values: pd.Series, kind: str) -> pd.Series:
 
 
 def _stored(column: str, kind: str) -> str:
-    if kind == "DECIMAL(12,2)":
-        return f"cast(cast({column} as bigint) * cast(0.01 as decimal(3,2)) as {kind}) as {column}"
+    if kind.startswith("DECIMAL"):
+        return f"cast(cast({column} as bigint) * cast(0.0001 as decimal(5,4)) as {kind}) as {column}"
     return f"cast({column} as {kind}) as {column}"
 
 
 def _fetched(column: str, kind: str) -> str:
     if kind == "DECIMAL(12,2)":
-        # Cents, because a data frame made by DuckDB turns DECIMAL into a float.
-        return f"cast({column} * 100 as bigint) as {column}"
+        # Ten-thousandths, because a data frame made by DuckDB turns DECIMAL into a float.
+        return f"cast(cast({column} as decimal(38,4)) * 10000 as bigint) as {column}"
     return f"cast({column} as {kind}) as {column}"

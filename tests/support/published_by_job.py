@@ -8,13 +8,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from segmentation_assets.months import months_between
+from segmentation_assets.months import MonthRange
 from segmentation_assets.sources import synthetic
 from tests.support.once import once
 from tests.support.warehouse_fixture import Pipeline
 
 # Later months have no facts, so that the daemon's catch-up finds none to ask for.
-MONTHS = months_between(date(2026, 9, 1), date(2026, 10, 1))
+MONTHS = list(MonthRange(date(2026, 9, 1), date(2026, 10, 1)))
 NEWEST = MONTHS[-1]
 CUSTOMERS = 700
 SETTINGS = Path(__file__).parents[2] / "segmentation_assets" / "dagster_home" / "dagster.yaml"

@@ -60,8 +60,10 @@ class Pipeline:
         variables: Mapping[str, object] | None = None,
         arguments: Sequence[str] = (),
         command: str = "build",
+        run_vars: Mapping[str, object] | None = None,
     ) -> tuple[bool, list[str]]:
-        """Plain dbt; whether it succeeded, and what it said at warn level or above."""
+        """Plain dbt; whether it succeeded, and what it said at warn level or above. `variables` may change what the
+        project is, and cost a parse of it; `run_vars` are read when models run."""
         from dbt.cli.main import dbtRunner
         from dbt.contracts.graph.manifest import Manifest
 
@@ -81,7 +83,7 @@ class Pipeline:
             result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke(
                 [
                     "--log-level", "none", *command.split(), *project.arguments(self.path.parent / "dbt"),
-                    *project.vars_arguments({**months, **(variables or {})}),
+                    *project.vars_arguments({**months, **(variables or {}), **(run_vars or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]
             )  # fmt: skip

@@ -68,7 +68,10 @@ WHAT_IS_RUN = [
     *CANDIDATE_ASSETS,
     *PUBLISHED_ASSETS,
 ]
-ONE_TICK = "import dagster as dg; from segmentation_assets.alerts.sensor import evaluate; print(evaluate(dg.DagsterInstance.get()))"
+ONE_TICK = (
+    "import dagster as dg; from segmentation_assets.alerts.sensor import evaluate;"
+    " print(evaluate(dg.DagsterInstance.get()))"
+)
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,10 @@ from tests.support.command_line import CHECKOUT
             "error: No such option '--st'. (Did you mean one of: '--first', '--last', '--set'?)"
             " (see segmentation what-if --help)",
         ),
-        (["month", ""], "error: MONTH is ''; it has to be the first day of a month, as 2025-11-01."),
+        (["month", ""], "error: MONTH is ''; it has to be a month, as 2025-11, or a day of it, as 2025-11-01."),
         (
             ["backfill", "2025-11-01", "soon"],
-            "error: TO is 'soon'; it has to be the first day of a month, as 2025-11-01.",
+            "error: TO is 'soon'; it has to be a month, as 2025-11, or a day of it, as 2025-11-01.",
         ),
         (
             ["what-if", "--month", "2025-11-01", "--last", "2025-12-01"],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from segmentation_assets.exports import addresses
 from tests.support.addresses import HARD_CASES
 
-# Google, Data Manager API, "Send audience members": the sample data of the four members, and the same after being hashed.
+# Google, Data Manager API, "Send audience members": the four members of its sample data, and the same after hashing.
 # https://developers.google.com/data-manager/api/devguides/audiences/send-audience-members
 GOOGLE = {
     "dana@example.com": "07e2f1394b0ea80e2adca010ea8318df697001a005ba7452720edda4b0ce57b3",

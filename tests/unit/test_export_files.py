@@ -7,6 +7,8 @@ negative number turned into text, and an added or removed list that does not lea
 import csv
 import hashlib
 import io
+import unicodedata
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -14,10 +16,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from segmentation_assets.exports import files as export_files
 from segmentation_assets.exports.files import Audience, Baseline
 from segmentation_assets.exports.store import ExportError
+from segmentation_assets.sources.formulas import begins_as_formula
 
 OCTOBER, NOVEMBER = date(2025, 10, 1), date(2025, 11, 1)
 SCHEMA = pa.schema(
@@ -106,11 +111,64 @@ def test_another_address_has_another_hash() -> None:
     assert export_files.hashed_email("strasse@example.com") != SHARP_S
 
 
-@pytest.mark.parametrize("beginning", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
-def test_text_that_begins_like_a_formula_is_marked(beginning: str) -> None:
-    name = f"{beginning}1+1"
+SIGNS = ["=", "+", "-", "@", ";", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\uff1b", "\ufe66"]
+UNSEEN = [
+    "",
+    " ",
+    "\u00a0",
+    "\u200b",
+    "\ufeff",
+    "\u2060",
+    "\u3000",
+    "\u00ad",
+    "\x00",
+    "\u202e",
+    "\U000e0020",
+    " \ufeff\u200b ",
+]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_text_that_begins_like_a_formula_is_marked(unseen: str, sign: str) -> None:
+    name = f"{unseen}{sign}1+1"
     (row,) = read(export_files.csv_bytes(["name"], [{"name": name}]))
     assert row["name"] == f"'{name}"
+
+
+def test_nothing_that_nobody_sees_is_missing_before_a_formula() -> None:
+    """Every control, format and blank character that this Python knows of."""
+    unseen = [
+        chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in {"Cc", "Cf", "Zs", "Zl", "Zp"}
+    ]
+    assert len(unseen) > 200
+    assert [f"{ord(one):x}" for one in unseen if not begins_as_formula(f"{one}=1")] == []
+
+
+@given(st.text(alphabet=st.one_of(st.sampled_from([*"'=+-@; ab1\t\r\n", "\u200b", "\uff1d"]), st.characters())))
+@example("'=1")
+@example("''")
+@example("'t Hooft")
+def test_the_mark_can_be_undone(name: str) -> None:
+    """As the manifest says: one apostrophe less where there is one."""
+    written = export_files.cell(name)
+    assert (written[1:] if written.startswith("'") else written) == name
+    assert not begins_as_formula(written)
+
+
+@pytest.mark.parametrize(
+    "name", ["-1A", "+42", "=1+1", "@home", "'x", " 7", "007", "1E5", "\ufeffA", "a,b", 'a"b', "a\rb"]
+)
+@pytest.mark.parametrize("file", ["full.csv", "added.csv", "removed.csv", "full.parquet"])
+def test_a_key_comes_back_as_it_was(name: str, file: str) -> None:
+    listed = () if file == "removed.csv" else (member(1, name, email="a@example.com"),)
+    content = export_files.files_of(audience(*listed), Baseline(OCTOBER, frozenset({name} if not listed else {"Z"})))[
+        file
+    ].content
+    if file.endswith(".parquet"):
+        assert export_files.customers_in(content) == {name}
+    else:
+        assert [row["customer_id"] for row in read(content)] == [name]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +182,7 @@ def test_text_that_begins_like_a_formula_is_marked(beginning: str) -> None:
         (True, "true"),
         (NOVEMBER, "2025-11-01"),
         ("O'Brien", "O'Brien"),
+        ("'t Hooft", "''t Hooft"),
         ("Anne-Marie", "Anne-Marie"),
     ],
 )
@@ -170,6 +229,7 @@ def test_an_empty_audience_gives_files_of_headers() -> None:
     assert {name: file.rows for name, file in files.items()} == dict.fromkeys(files, 0)
     assert files["full.csv"].content.decode() == ",".join(SCHEMA.names) + "\n"
     assert files["ads.csv"].content == b"email_sha256\n"
+    assert files["ads_google.csv"].content == b"audience_code,email_sha256\n"
     assert export_files.customers_in(files["full.parquet"].content) == frozenset()
 
 
@@ -177,6 +237,35 @@ def test_the_advertisers_file_has_hashes_in_their_own_order() -> None:
     members = [member(rank, name) for rank, name in enumerate("DCBA", start=1)]
     hashes = [row["email_sha256"] for row in read(export_files.files_of(audience(*members), None)["ads.csv"].content)]
     assert hashes == sorted(hashlib.sha256(f"{name}@example.com".encode()).hexdigest() for name in "abcd")
+
+
+def test_each_platform_gets_its_own_hashes_once_under_the_neutral_code() -> None:
+    written = ["a.da+x@gmail.com", "ADA@googlemail.com", "Ada@Gmail.com", "b.ob@Example.com"]
+    files = export_files.files_of(audience(*(member(n, f"C{n}", email=one) for n, one in enumerate(written))), None)
+    expected = {
+        # Two spellings of one Google mailbox are one contact there; googlemail.com is another name Google keeps apart.
+        "ads_google.csv": ["ada@gmail.com", "ada@googlemail.com", "b.ob@example.com"],
+        "ads_meta.csv": ["a.da+x@gmail.com", "ada@googlemail.com", "ada@gmail.com", "b.ob@example.com"],
+        "ads_generic.csv": ["a.da+x@gmail.com", "ada@googlemail.com", "ada@gmail.com", "b.ob@example.com"],
+    }
+    for name, contacts in expected.items():
+        rows = read(files[name].content)
+        assert files[name].rows == len(rows) == len(contacts)
+        assert {row["audience_code"] for row in rows} == {"audience-1a2b3c"}
+        hashes = [row["email_sha256"] for row in rows]
+        assert hashes == sorted(hashlib.sha256(contact.encode()).hexdigest() for contact in contacts)
+    for name in ("ads.csv", *expected):
+        content = files[name].content.decode()
+        assert not any(word in content.lower() for word in ("churn", "declining", "@"))
+
+
+def test_who_must_not_be_reached_is_in_no_platforms_file_under_another_spelling() -> None:
+    listed = audience(member(1, "A", email="a.da@gmail.com"), member(2, "B", email="bob@example.com"))
+    files = export_files.files_of(replace(listed, closed=["Ada+shop@gmail.com"]), None)
+    bob, ada = (hashlib.sha256(one).hexdigest() for one in (b"bob@example.com", b"a.da@gmail.com"))
+    assert [row["email_sha256"] for row in read(files["ads_google.csv"].content)] == [bob]
+    assert {row["email_sha256"] for row in read(files["ads_meta.csv"].content)} == {ada, bob}
+    assert files["ads_google.csv"].rows == 1
 
 
 def test_added_and_removed_lead_from_the_baseline_to_the_list() -> None:
@@ -214,12 +303,29 @@ def test_the_manifest_says_what_the_files_are_and_where_they_come_from() -> None
     assert manifest["audits_passed"] == ["an_audit"]
     assert manifest["compared_with"]["snapshot_month"] == "2025-10-01"
     ads = {"ads.csv", "ads_google.csv", "ads_meta.csv", "ads_generic.csv"}
-    assert set(manifest["files"]) == {"full.csv", "full.parquet", "added.csv", "removed.csv", *ads}
+    assert set(manifest["files"]) == {"full.csv", "full.parquet", "added.csv", "removed.csv"} | ads
+    assert manifest["audience_code"] == "audience-1a2b3c"
+    assert all(("normalisation" in entry) == (name in ads) for name, entry in manifest["files"].items())
     for name, file in files.items():
         entry = manifest["files"][name]
         assert entry["sha256"] == hashlib.sha256(file.content).hexdigest()
         assert (entry["rows"], entry["bytes"]) == (1, len(file.content))
         assert entry["path"] == f"{manifest['version']}/{name}"
+
+
+def test_the_manifest_says_how_each_column_is_written() -> None:
+    listed = audience(member(1, "A"))
+    files = export_files.files_of(listed, None)
+    manifest = export_files.manifest_of(listed, files, None, None)
+    kinds = {"campaign": "text", "customer_id": "key", "email": "text", "first_name": "text", "last_name": "text"}
+    numbers = dict.fromkeys(("audience_rank", "lifetime_value", "spend_change_pct"), "number")
+    assert manifest["files"]["full.csv"]["columns"] == {"snapshot_month": "date", **kinds, **numbers}
+    assert manifest["files"]["full.parquet"]["columns"]["lifetime_value"] == "decimal128(18, 2)"
+    for name, entry in manifest["files"].items():
+        if name.endswith(".csv"):
+            assert list(entry["columns"]) == files[name].content.decode().splitlines()[0].split(",")
+            assert set(entry["columns"].values()) <= set(manifest["csv"]["kinds"])
+    assert "remove one apostrophe" in manifest["csv"]["kinds"]["text"]
 
 
 def test_a_rerun_writes_the_manifest_anew_as_it_was() -> None:

@@ -12,6 +12,7 @@ import pytest
 from segmentation_assets.cli import run
 from segmentation_assets.cli.progress import Phases, phase_name
 from segmentation_assets.cli.run import Outcome, Standing
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, findings
 from segmentation_assets.publication.findings import Finding
 
@@ -60,7 +61,7 @@ def test_a_step_that_fails_leaves_its_tables_and_is_told_at_the_end_once() -> No
     phases, found = Phases(STEPS), events(second_fails=True)
     assert lines(found, phases) == ["exports: 1 of 2 campaigns, 0 checks passed, 1 warned"]
     assert [key.path[-1] for key in phases.not_made()] == ["export_b"]
-    assert run.failure_of(found, NOVEMBER, NOVEMBER) == "The folder cannot be written."
+    assert run.failure_of(found, MonthRange.single(NOVEMBER)) == "The folder cannot be written."
     assert run.warnings_of(found, failed=True) == ("warns on export_a: failed",)
 
 

@@ -4,12 +4,14 @@ Locks out: a segment's name that rich reads as markup and dies of, a customer id
 """
 
 import io
+from datetime import date
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
 from segmentation_assets.cli import terminal
+from segmentation_assets.publication.explanations import Explanation, render
 from segmentation_assets.text import counted, listed, printable
 
 
@@ -59,8 +61,6 @@ def test_whatever_a_segment_is_called_is_printed_and_not_read(written: io.String
     terminal.say(f"share_is_within_the_expected_band: {name}: 3 %")
     terminal.complain(name, "red")
     terminal.error(name)
-    from datetime import date
-
     row = {
         "customer_segment": name,
         "share_pct": 50.0,
@@ -71,6 +71,19 @@ def test_whatever_a_segment_is_called_is_printed_and_not_read(written: io.String
     terminal.say(terminal.segments_table(date(2025, 11, 1), [row], {name: (1, 2)}))
     assert written.getvalue().count(printable(name)) == 4
     assert "\x1b" not in written.getvalue()
+
+
+def test_a_customer_cannot_drive_the_terminal_of_who_explains_them(written: io.StringIO) -> None:
+    row = {"segment_priority": 1, "segment": "O'Brien [/red]", "metric": "tenure_months", "operator": "at_most",
+           "bound": 6, "value": 7,
+           "margin": -1, "passed": False, "is_winner": False, "is_outranked": False}  # fmt: skip
+    customer = "\x1b]0;owned\x07CUST [bold]1"
+    explanation = Explanation(customer, date(2025, 11, 1), "[/red]", [row], {}, None)
+    terminal.say(render(explanation))
+    shown = written.getvalue()
+    assert "\x1b" not in shown
+    assert f"{printable(customer)} in November 2025: [/red]" in shown
+    assert "1. O'Brien [/red]" in shown
 
 
 def test_in_a_file_nothing_is_wrapped_or_drawn_over(written: io.StringIO) -> None:

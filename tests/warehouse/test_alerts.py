@@ -150,7 +150,7 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         error, failed = f"[error] {ON_FLOOR} failed of 2025-11-01", "[error] The run of 2025-11-01 failed"
         assert receiver.titles.count(error) == receiver.titles.count(failed) == 1
         body = receiver.body(error)
-        assert "High-Value Travelers: 0 % of the customers (allowed: at least 5)." in body
+        assert "High-Value Travelers: 0 % of the customers (allowed: at least 5)\n" in body
         assert "Blocks: Publication of 2025-11-01" in body and "make accept" in body
         run_id = service.instance.get_runs()[0].run_id
         assert f"http://127.0.0.1:3000/runs/{run_id}" in body

@@ -14,11 +14,13 @@ import dagster as dg
 import pytest
 
 from segmentation_assets.assets.stages import dbt_asset_definitions
-from segmentation_assets.dbt.project import Project
+from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.rules.load import load_rules
 from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
-RULES = Project.load().rules
+RULES = load_rules(project_dir())
+
 CAMPAIGNS = [campaign.name for campaign in RULES.campaigns]
 CHECKS = {
     "audience_members_meet_the_rules": "error",

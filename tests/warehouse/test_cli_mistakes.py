@@ -16,7 +16,10 @@ from tests.support.command_line import in_process
     [
         (["run"], {"SEGMENTATION_TARGET": "oracle"}, "SEGMENTATION_TARGET is 'oracle'; it has to be one of: duckdb"),
         (["run"], {"SEGMENTATION_SOURCE": "excel"}, "SEGMENTATION_SOURCE is 'excel'; it has to be one of: synthetic, "),
-        (["month", "2025-11-02"], {}, "MONTH is '2025-11-02'; it has to be the first day of a month, as 2025-11-01."),
+        (
+            ["month", "2025-11-31"], {},
+            "MONTH is '2025-11-31'; it has to be a month, as 2025-11, or a day of it, as 2025-11-01.",
+        ),
         (["month", "2199-01-01"], {}, "Month 2199-01-01 cannot be computed: the months on offer are 2024-01-01 to "),
         (["backfill", "2025-11-01", "2025-10-01"], {}, "The last month 2025-10-01 lies before the first, 2025-11-01."),
         (["run"], {"SEGMENTATION_CUSTOMERS": "abc"}, "SEGMENTATION_CUSTOMERS is 'abc'; it has to be a whole number"),

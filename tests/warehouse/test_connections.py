@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from segmentation_assets.cli.commands import dagster_home, dagster_instance
+from segmentation_assets.cli.home import dagster_home, dagster_instance
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import close_connections
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse

@@ -95,6 +95,58 @@ def test_a_type_that_means_the_same_passes(source: DuckDBSession, column: str, d
     contract.check(source, "gold", BEFORE)
 
 
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        (
+            "alter table gold.dim_customer alter column customer_key set data type ubigint using hash(customer_key)",
+            "- dim_customer.customer_key: expected whole numbers that a BIGINT holds, found 18",
+        ),
+        (
+            "alter table gold.fct_transactions alter column customer_key set data type hugeint"
+            " using 9223372036854775808::hugeint",
+            "- fct_transactions.customer_key: expected whole numbers that a BIGINT holds, found 9223372036854775808;",
+        ),
+        (
+            "alter table gold.fct_transactions alter column transaction_amount set data type decimal(38, 2);"
+            " update gold.fct_transactions set transaction_amount = 250000000000 where transaction_key = 1",
+            "- fct_transactions.transaction_amount: expected amounts below 100,000,000,000 either way, found"
+            " 250,000,000,000.00.",
+        ),
+        (
+            "alter table gold.fct_transactions alter column transaction_amount set data type decimal(18, 6);"
+            " update gold.fct_transactions set transaction_amount = 0.123456 where transaction_key in (1, 2)",
+            "- fct_transactions.transaction_amount: expected at most 4 decimals, found more in 2 rows, such as",
+        ),
+    ],
+)
+def test_a_number_that_nothing_has_room_for_is_named(source: DuckDBSession, change: str, finding: str) -> None:
+    for statement in change.split(";"):
+        source.execute(statement)
+    (line,) = findings(source)
+    assert line.startswith(finding)
+
+
+def test_what_is_rolled_up_at_once_is_there_once(source: DuckDBSession) -> None:
+    """A file of an old month that was loaded twice is found when all history is rolled up, and not before."""
+    source.execute(
+        "insert into gold.fct_transactions select * from gold.fct_transactions where transaction_date between"
+        " '2024-01-01' and '2025-07-31' and transaction_status = 'approved' order by transaction_key limit 3"
+    )
+    months = source.rows(
+        "select strftime(transaction_date, '%Y-%m-01') as month, sum(n) as n from (select any_value(transaction_date)"
+        " as transaction_date, count(*) as n from gold.fct_transactions group by transaction_key having n > 1)"
+        " group by 1 order by 1"
+    )
+    contract.check(source, "gold", BEFORE, [(date(2025, 9, 1), BEFORE)])
+    with pytest.raises(SourceError) as refused:
+        contract.check(source, "gold", BEFORE, [(None, date(2025, 9, 1)), (date(2025, 11, 1), BEFORE)])
+    (line,) = str(refused.value).splitlines()[1:]
+    named = ", ".join(f"{row['month']}: {row['n']}" for row in months)
+    assert line.startswith("- fct_transactions.transaction_key: expected a key of its own in every row, found ")
+    assert line.endswith(f" before 2025-09-01 and of 2025-11-01 ({named}); remove the rows that were loaded twice.")
+
+
 def test_every_finding_is_told_at_once(source: DuckDBSession) -> None:
     source.execute("drop table gold.dim_date")
     source.execute("alter table gold.dim_customer drop column email")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import acceptances, audits, explanations
 from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.load import load_rules
@@ -49,7 +50,7 @@ def thresholds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
         with DuckDBWarehouse(path=str(pipeline.path)).session() as session:
             failed = {
                 row["audit"]
-                for row in audits.month_audits(session, NOVEMBER, NOVEMBER)
+                for row in audits.month_audits(session, MonthRange.single(NOVEMBER))
                 if audits.is_blocking_failure(row)
             }
             for audit in failed:

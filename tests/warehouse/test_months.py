@@ -17,14 +17,14 @@ import duckdb
 import pandas as pd
 import pytest
 
-from segmentation_assets.months import month_after, months_between
+from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.sources import synthetic
 from tests.support import portfolios
 from tests.support.portfolio import Portfolio
 from tests.support.warehouse_fixture import Pipeline
 from tests.warehouse.test_parity import NO_TESTS, assert_parity
 
-MONTHS = months_between(date(2026, 7, 1), date(2026, 9, 1))
+MONTHS = list(MonthRange(date(2026, 7, 1), date(2026, 9, 1)))
 MEASURED = "path:models/staging path:models/metrics segment_assignments"
 SEED = 20261001
 # What a log of publications may differ in: when and how often a month was published, not what.
@@ -223,7 +223,7 @@ def test_other_category_groups_roll_every_month_up_again(pipeline: Pipeline, bac
 
 
 def test_no_window_cuts_a_period(pipeline: Pipeline) -> None:
-    months = months_between(date(2020, 1, 1), date(2032, 12, 1))
+    months = list(MonthRange(date(2020, 1, 1), date(2032, 12, 1)))
     first, last = date(2019, 1, 1), month_after(months[-1]) - timedelta(days=1)
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     everyday = portfolios.Customer(
@@ -240,7 +240,7 @@ def test_no_window_cuts_a_period(pipeline: Pipeline) -> None:
     assert list(periods["first_transaction_date"]) == starts
     assert list(periods["last_transaction_date"]) == [start - timedelta(days=1) for start in starts[1:]] + [last]
     # ... and the periods begin at the windows' edges, at all of them and nowhere else.
-    ends = [month_after(month) for month in months_between(first, month_after(last.replace(day=1), 6))]
+    ends = [month_after(month) for month in MonthRange(first, month_after(last.replace(day=1), 6))]
     edges = {end - timedelta(days=age) for end in [first, *ends] for age in (0, 90, 180)}
     assert starts == sorted(edge for edge in edges if first <= edge <= last)
     for month in months:

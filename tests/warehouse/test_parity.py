@@ -4,6 +4,8 @@ Locks out: a window one day off, a threshold a cent off, refunds or declined row
 old card, a NULL that satisfies a criterion.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -73,6 +75,35 @@ def assert_parity(pipeline: Pipeline, portfolio: Portfolio, months: list[date]) 
 )
 def test_every_threshold_on_and_a_cent_either_side(pipeline: Pipeline, month: date) -> None:
     portfolio = portfolios.threshold_portfolio(month)
+    pipeline.load(portfolio)
+    succeeded, said = pipeline.dbt(month, select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
+    assert_parity(pipeline, portfolio, [month])
+
+
+def other_currency(portfolio: Portfolio, change: Callable[[int, Decimal], Decimal]) -> Portfolio:
+    """Every amount changed; `change` is given the number of the fact and its amount."""
+    amounts = [change(number, amount) for number, amount in enumerate(portfolio.fct_transactions["transaction_amount"])]
+    return replace(
+        portfolio,
+        fct_transactions=portfolio.fct_transactions.assign(transaction_amount=pd.Series(amounts, dtype="object")),
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda _, amount: amount * 15_000, id="rupiah"),
+        # Half a cent and less, either way: rounded one by one they would be another sum.
+        pytest.param(lambda n, amount: amount + Decimal(n % 101 - 50).scaleb(-4), id="four decimals"),
+        pytest.param(lambda n, amount: amount * 15_000 + Decimal(n % 101 - 50).scaleb(-4), id="both"),
+    ],
+)
+def test_amounts_of_any_currency(pipeline: Pipeline, change: Callable[[int, Decimal], Decimal]) -> None:
+    """One purchase of 10,000,000.00 overflowed a square, and with it stopped every month."""
+    month = date(2025, 11, 1)
+    portfolio = other_currency(portfolios.threshold_portfolio(month), change)
+    assert max(portfolio.fct_transactions["transaction_amount"]) >= 20_000 - 1
     pipeline.load(portfolio)
     succeeded, said = pipeline.dbt(month, select=CANDIDATE, arguments=NO_TESTS)
     assert succeeded, said

@@ -21,7 +21,8 @@ from dagster._core.test_utils import create_run_for_test
 
 from segmentation_assets.alerts.events import collect
 from segmentation_assets.alerts.outbox import Outbox
-from segmentation_assets.automation import catch_up
+from segmentation_assets.automation import catch_up, due_months
+from segmentation_assets.automation.claims import CATCH_UP, SCHEDULE, asked_lately, claim
 from segmentation_assets.automation.dead_runs import MACHINE, QUIET_SECONDS, fail_dead_runs
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -83,10 +84,10 @@ class Service:
 
     def tick_came(self, month: date) -> None:
         """The schedule's tick of the month came, found facts missing, and skipped."""
-        catch_up.claim(self.instance, month, catch_up.SCHEDULE, catch_up.due(month), asks=False)
+        claim(self.instance, month, SCHEDULE, due_months.due(month), asks=False)
 
-    def look(self, now: datetime) -> tuple[date | None, str]:
-        return catch_up.look(self.instance, self.warehouse, now)
+    def evaluate(self, now: datetime) -> tuple[date | None, str]:
+        return catch_up.evaluate(self.instance, self.warehouse, now)
 
     def run(
         self, month: date, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None, job: str = JOB
@@ -121,17 +122,17 @@ def test_a_month_waits_for_its_facts_and_is_run_when_they_arrive(service: Servic
     service.publish(OCTOBER)
     service.facts_until(date(2025, 11, 28))
     service.tick_came(NOVEMBER)
-    month, words = service.look(at(12, 1, 2, 30))
+    month, words = service.evaluate(at(12, 1, 2, 30))
     assert month is None
     assert words == (
         "2025-11-01: The facts of 2025-11-01 end on 2025-11-28: 2025-11-29 to 2025-11-30 have not arrived."
     )
-    assert service.look(at(12, 1, 2, 59))[0] is None
+    assert service.evaluate(at(12, 1, 2, 59))[0] is None
     service.facts_until(date(2025, 11, 29))
-    assert "2025-11-30 has not arrived" in service.look(at(12, 1, 3))[1]
+    assert "2025-11-30 has not arrived" in service.evaluate(at(12, 1, 3))[1]
     service.facts_until(date(2025, 11, 30))
-    assert service.look(at(12, 1, 3, 29))[0] is None, "the plan says every 30 minutes"
-    assert service.look(at(12, 1, 3, 30))[0] == NOVEMBER
+    assert service.evaluate(at(12, 1, 3, 29))[0] is None, "the plan says every 30 minutes"
+    assert service.evaluate(at(12, 1, 3, 30))[0] == NOVEMBER
     assert service.told() == [], "it waited as planned: nobody is called"
 
 
@@ -140,20 +141,20 @@ def test_an_overdue_month_is_told_once_and_its_arrival_too(service: Service) -> 
     service.facts_until(date(2025, 11, 29))
     service.tick_came(NOVEMBER)
     late = "[error] 2025-11-01 is overdue"
-    service.look(at(12, 2, 23, 59))
+    service.evaluate(at(12, 2, 23, 59))
     assert service.told() == []
     for minutes in range(0, 600, 30):
-        service.look(at(12, 3) + timedelta(minutes=minutes))
+        service.evaluate(at(12, 3) + timedelta(minutes=minutes))
     assert service.told() == [late]
     body = Outbox.load(service.instance).pending[0].body
     assert "should have been published by 2025-12-03" in body
     assert "2025-11-30 has not arrived" in body
 
     service.facts_until(date(2025, 12, 9))
-    assert service.look(at(12, 10))[0] == NOVEMBER
+    assert service.evaluate(at(12, 10))[0] == NOVEMBER
     service.publish(NOVEMBER)
     for hour in range(13, 18):
-        assert service.look(at(12, 10, hour))[0] is None
+        assert service.evaluate(at(12, 10, hour))[0] is None
     assert service.told() == [late, "[ok] 2025-11-01 is published after all"]
 
 
@@ -164,7 +165,7 @@ def test_missed_months_are_run_in_order_and_told_once(service: Service) -> None:
     now = at(12, 5)
     for _ in range(40):
         now += timedelta(minutes=1)
-        month, words = service.look(now)
+        month, words = service.evaluate(now)
         if month is None:
             under_way = service.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
             if under_way and now.minute % 4 == 0:
@@ -179,7 +180,7 @@ def test_missed_months_are_run_in_order_and_told_once(service: Service) -> None:
             asked.append(month)
             service.run(month, dg.DagsterRunStatus.STARTED)
     assert asked == [SEPTEMBER, OCTOBER, NOVEMBER]
-    assert service.look(now)[1] == "Every month is published through 2025-11-01."
+    assert service.evaluate(now)[1] == "Every month is published through 2025-11-01."
     assert service.told() == [f"[error] The scheduled run of {month} was missed" for month in asked]
 
 
@@ -188,9 +189,9 @@ def test_a_month_whose_run_failed_is_a_persons(service: Service) -> None:
     service.facts_until(date(2025, 11, 30))
     service.audited(SEPTEMBER, "every_segment_holds_the_minimum_share")
     failed = service.run(SEPTEMBER, dg.DagsterRunStatus.FAILURE)
-    assert service.look(at(11, 1, 4))[0] == OCTOBER, "it does not hold the next month back either"
+    assert service.evaluate(at(11, 1, 4))[0] == OCTOBER, "it does not hold the next month back either"
     service.publish(OCTOBER)
-    month, words = service.look(at(11, 1, 5))
+    month, words = service.evaluate(at(11, 1, 5))
     assert month is None
     assert words == f"2025-09-01: Its run {failed.run_id[:8]} ended as FAILURE."
 
@@ -200,12 +201,12 @@ def test_a_month_that_ran_before_its_facts_is_run_again_a_few_times_at_most(serv
     service.facts_until(date(2025, 11, 29))
     service.audited(NOVEMBER, "facts_reach_the_end_of_the_month")
     service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE)
-    assert service.look(at(12, 1, 4))[0] is None
+    assert service.evaluate(at(12, 1, 4))[0] is None
     service.facts_until(date(2025, 11, 30))
-    assert service.look(at(12, 1, 5))[0] == NOVEMBER
+    assert service.evaluate(at(12, 1, 5))[0] == NOVEMBER
     for _ in range(catch_up.LATE_RUNS):
-        service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE, {catch_up.ASKED_BY: catch_up.CATCH_UP})
-    assert service.look(at(12, 1, 8))[0] is None
+        service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE, {catch_up.ASKED_BY: CATCH_UP})
+    assert service.evaluate(at(12, 1, 8))[0] is None
 
 
 def test_a_retry_that_dagster_has_announced_is_waited_for(service: Service) -> None:
@@ -213,7 +214,7 @@ def test_a_retry_that_dagster_has_announced_is_waited_for(service: Service) -> N
     service.facts_until(date(2025, 11, 30))
     service.audited(NOVEMBER, "facts_reach_the_end_of_the_month")
     service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE, {"dagster/will_retry": "true"})
-    month, words = service.look(datetime.now(tz=NEW_YORK))
+    month, words = service.evaluate(datetime.now(tz=NEW_YORK))
     assert month is None
     assert "is under way" in words
 
@@ -222,19 +223,19 @@ def test_what_somebody_ran_of_a_month_says_nothing_about_it(service: Service) ->
     service.publish(OCTOBER)
     service.facts_until(date(2025, 11, 30))
     service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE, job="__ASSET_JOB")
-    assert service.look(at(12, 1, 4))[0] == NOVEMBER
+    assert service.evaluate(at(12, 1, 4))[0] == NOVEMBER
 
 
 def test_a_new_service_runs_no_history(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.facts_until(date(2025, 11, 30))
-    assert service.look(at(11, 15))[0] is None
-    assert service.look(at(12, 1, 2, 29))[0] is None, "the schedule's tick comes first"
-    assert service.look(at(12, 1, 2, 30))[0] == NOVEMBER
+    assert service.evaluate(at(11, 15))[0] is None
+    assert service.evaluate(at(12, 1, 2, 29))[0] is None, "the schedule's tick comes first"
+    assert service.evaluate(at(12, 1, 2, 30))[0] == NOVEMBER
     # Of a demo, months are published to try things out.
     monkeypatch.setenv("SEGMENTATION_SOURCE", "synthetic")
-    assert catch_up.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [NOVEMBER]
+    assert due_months.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [NOVEMBER]
     monkeypatch.setenv("SEGMENTATION_SOURCE", "warehouse")
-    assert catch_up.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [AUGUST, SEPTEMBER, OCTOBER, NOVEMBER]
+    assert due_months.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [AUGUST, SEPTEMBER, OCTOBER, NOVEMBER]
 
 
 def test_a_look_never_waits_for_a_run(service: Service) -> None:
@@ -253,13 +254,13 @@ def test_a_look_never_waits_for_a_run(service: Service) -> None:
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        month, words = service.look(at(12, 1, 4))
+        month, words = service.evaluate(at(12, 1, 4))
         assert month is None
         assert words.startswith("Another process has the DuckDB file open.")
     finally:
         holder.kill()
         holder.communicate()
-    assert service.look(at(12, 1, 4, 1))[0] == NOVEMBER
+    assert service.evaluate(at(12, 1, 4, 1))[0] == NOVEMBER
 
 
 def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> None:
@@ -286,12 +287,12 @@ def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> N
     assert "end on 2025-11-28: 2025-11-29 to 2025-11-30 have not arrived" in words
     service.facts_until(date(2025, 11, 30))
     now = datetime.now(tz=NEW_YORK)
-    catch_up.claim(service.instance, NOVEMBER, catch_up.CATCH_UP, now)
+    claim(service.instance, NOVEMBER, CATCH_UP, now)
     assert tick(at(12, 1, 2)) == ([], "The run of 2025-11-01 was asked for by catch_up already.")
-    catch_up.claim(service.instance, NOVEMBER, catch_up.CATCH_UP, now - timedelta(hours=2))
+    claim(service.instance, NOVEMBER, CATCH_UP, now - timedelta(hours=2))
     assert tick(at(12, 1, 2)) == (["2025-11-01"], None)
     # And the other way round: what the schedule asked for a moment ago, catch_up does not ask for as well.
-    assert catch_up.asked_lately(service.instance, NOVEMBER, datetime.now(tz=NEW_YORK)) == catch_up.SCHEDULE
+    assert asked_lately(service.instance, NOVEMBER, datetime.now(tz=NEW_YORK)) == SCHEDULE
 
 
 SLEEPER = """

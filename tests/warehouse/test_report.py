@@ -22,7 +22,7 @@ import pytest
 from jsonschema import ValidationError
 
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.months import as_of_date, months_between
+from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
 from segmentation_assets.report.data import Flow, ReportError, read_report
@@ -32,7 +32,7 @@ from tests.support.published_months import NO_TESTS, pipeline_at, refusal
 from tests.support.warehouse_fixture import Pipeline
 
 RULES = Project.load().rules
-MONTHS = months_between(date(2026, 5, 1), date(2026, 10, 1))
+MONTHS = list(MonthRange(date(2026, 5, 1), date(2026, 10, 1)))
 NEWEST = MONTHS[-1]
 REPORT = "activation/segment_report"
 SECTIONS = [
@@ -309,7 +309,7 @@ def test_a_failed_audit_is_told_and_who_accepted_it_is_not(pipeline: Pipeline) -
     )
     held_back = parsed(rendered(pipeline))
     row = next(cells for cells in table_rows(section(held_back, "audits")) if "minimum_share" in cells[0])
-    assert row[1] == "failed" and "Declining: 4.5 % of the customers (allowed: at least 5)." in row[0]
+    assert row[1] == "failed" and "Declining: 4.5 % of the customers (allowed: at least 5)" in row[0]
     assert "held back by an audit" in words(section(held_back, "quality"))
     pipeline.execute(
         "insert into silver.segment_audit_overrides by name select snapshot_month, audit, customer_segment, measured,"

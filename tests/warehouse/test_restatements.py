@@ -20,6 +20,7 @@ import pytest
 from segmentation_assets.automation import restate as restate_sensor
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import restatements
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.command_line import in_process
@@ -84,8 +85,8 @@ def find(pipeline: Pipeline) -> restatements.Restatement | None:
         return restatements.find(session)
 
 
-def look(instance: dg.DagsterInstance, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
-    return restate_sensor.look(instance, DuckDBWarehouse(path=str(pipeline.path)))
+def evaluate(instance: dg.DagsterInstance, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
+    return restate_sensor.evaluate(instance, DuckDBWarehouse(path=str(pipeline.path)))
 
 
 def history(pipeline: Pipeline) -> pd.DataFrame:
@@ -121,7 +122,7 @@ def test_every_month_that_differs_is_found_and_every_published_one_after_it(rest
     assert restated.found.changed[SEPTEMBER] == (40, 800_000)
     assert restated.found.changed[OCTOBER][0] < 0
     # March to August were never published: their facts are rolled up anew, and they stay unpublished.
-    assert (restated.found.first, restated.found.last) == (SEPTEMBER, NOVEMBER)
+    assert restated.found.months == MonthRange(SEPTEMBER, NOVEMBER)
     assert restated.found.rollup_from == MARCH
 
 
@@ -176,7 +177,9 @@ def test_the_command_says_what_differed(restated: Restated) -> None:
     lines = restated.out.splitlines()
     assert lines[0] == "2025-03-01: the facts hold +0 transactions and +500.00 of spend against the rollup."
     assert lines[1].startswith("2025-09-01: the facts hold +40 transactions and +800,000.00 of spend")
-    assert lines[3] == "Recomputed are all published months these touch: 2025-09-01 to 2025-11-01."
+    # By the dimension alone: the rollup holds what the facts did until they changed.
+    assert lines[3] == "Published from an older rollup, or of other customers: 2025-09-01, 2025-10-01, 2025-11-01."
+    assert lines[4] == "Recomputed are all published months these touch: 2025-09-01 to 2025-11-01."
     assert "Traceback" not in restated.out + restated.err
 
 
@@ -196,14 +199,14 @@ def test_the_sensor_asks_for_the_same_once_and_a_month_that_fails_its_audits_kee
     """The last days of September turn out never to have been loaded: September is blocked, the later months go on."""
     home = shutil.copytree(empty_home, tmp_path / "home")
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        nothing = look(instance, published)
+        nothing = evaluate(instance, published)
         assert isinstance(nothing, dg.SkipReason)
         assert (nothing.skip_message or "").startswith("Nothing differs")
         before = published_tables(published)
         published.execute(
             "delete from gold.fct_transactions where transaction_date between '2025-09-29' and '2025-09-30'"
         )
-        asked, again = look(instance, published), look(instance, published)
+        asked, again = evaluate(instance, published), evaluate(instance, published)
         assert isinstance(asked, dg.RunRequest)
         assert isinstance(again, dg.RunRequest)
         assert asked.run_key == again.run_key
@@ -212,7 +215,7 @@ def test_the_sensor_asks_for_the_same_once_and_a_month_that_fails_its_audits_kee
         instance.add_run(
             dg.DagsterRun("monthly_segmentation", status=dg.DagsterRunStatus.STARTED, tags=dict(asked.tags))
         )
-        waits = look(instance, published)
+        waits = evaluate(instance, published)
         assert isinstance(waits, dg.SkipReason)
         assert (waits.skip_message or "").startswith("A run is under way")
     job = build_defs({"warehouse": DuckDBWarehouse(path=str(published.path))}).resolve_job_def(monthly_segmentation)
@@ -250,7 +253,7 @@ def test_a_restatement_that_was_stopped_halfway_is_found_again(published: Pipeli
     assert found is not None
     assert found.changed == {}
     assert found.outdated == (OCTOBER, NOVEMBER)
-    assert (found.first, found.last) == (OCTOBER, NOVEMBER)
+    assert found.months == MonthRange(OCTOBER, NOVEMBER)
 
 
 def test_a_month_whose_numbers_changed_and_nobody_moved_has_the_diagonal(published: Pipeline) -> None:

@@ -70,3 +70,53 @@ def test_what_was_computed_before_stays(pipeline: Pipeline) -> None:
     pipeline.execute("insert into gold.dim_customer select * from gold.dim_customer limit 1")
     assert not pipeline.run(MONTH).success
     assert pipeline.rows(assignments) == before != []
+
+
+def test_a_failed_test_says_which_column_how_many_rows_of_which_months_and_where_they_are(pipeline: Pipeline) -> None:
+    """dbt's line ended behind the colon."""
+    pipeline.load(portfolios.threshold_portfolio(MONTH))
+    pipeline.execute("update gold.fct_transactions set transaction_status = null where transaction_key % 50 = 0")
+    pipeline.execute("update gold.fct_transactions set transaction_status = 'held' where transaction_key % 60 = 1")
+    of_month = f"from gold.fct_transactions where date_trunc('month', transaction_date) = '{MONTH}'"
+    ((nulls, held),) = pipeline.rows(
+        f"select count(*) - count(transaction_status), count(*) filter (transaction_status = 'held') {of_month}"
+    )
+    assert nulls > 1
+    assert held > 1
+
+    result = pipeline.run(MONTH, select=["silver/stg_transactions"])
+
+    assert not result.success
+    complete = (
+        f"every_fact_is_complete: fct_transactions: transaction_status is NULL in {nulls} rows (2025-11-01: {nulls});"
+        " the rows are in test_failures.every_fact_is_complete."
+    )
+    told = {check.check_name: check.description for check in result.get_asset_check_evaluations() if not check.passed}
+    assert told == {
+        "every_fact_is_complete": complete,
+        "transaction_status_is_known": (
+            f"transaction_status_is_known: fct_transactions: transaction_status: {held} rows (2025-11-01: {held});"
+            " the rows are in test_failures.transaction_status_is_known."
+        ),
+    }
+    (failed,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    cause = failed.step_failure_data.error
+    while cause is not None and cause.cause is not None:
+        cause = cause.cause
+    assert cause is not None
+    assert complete in cause.message
+    assert pipeline.rows("select count(*) from test_failures.every_fact_is_complete") == [(nulls,)]
+
+
+def test_keys_of_two_kinds_meet(pipeline: Pipeline) -> None:
+    """The contract lets text and numbers in, and DuckDB compares no number with a text."""
+    pipeline.load(portfolios.threshold_portfolio(MONTH))
+    succeeded, said = pipeline.dbt(MONTH, select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
+    assignments = "select * from silver.segment_assignments order by all"
+    before = pipeline.rows(assignments)
+    pipeline.execute("alter table gold.fct_transactions alter column merchant_category_key set data type varchar")
+    pipeline.execute("drop schema silver cascade")
+    succeeded, said = pipeline.dbt(MONTH, select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
+    assert pipeline.rows(assignments) == before != []

@@ -23,7 +23,7 @@ from segmentation_assets.alerts.outbox import Outbox
 from segmentation_assets.cli import commands
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.definitions import build_defs
-from segmentation_assets.months import MonthError, months_between
+from segmentation_assets.months import MonthError, MonthRange
 from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import RulesError
@@ -157,7 +157,7 @@ def test_the_sizes_are_those_of_a_real_run(
     case: Case, predicted: list[Month], before: Pipeline, really_run: Pipeline
 ) -> None:
     table = "gold.customer_segment_history" if case.is_published else "silver.segment_assignments"
-    assert [month.month for month in predicted] == months_between(case.first, case.last)
+    assert [month.month for month in predicted] == list(MonthRange(case.first, case.last))
     for month in predicted:
         old = counted(before, "gold.customer_segment_history", month.month)
         new = counted(really_run, table, month.month)
@@ -283,8 +283,8 @@ def test_a_change_that_changes_nothing_moves_nobody(before: Pipeline) -> None:
 
 def test_the_newest_published_month_is_taken_where_none_is_named(before: Pipeline) -> None:
     with DuckDBWarehouse(path=str(before.path)).session(read_only=True) as session:
-        assert what_if.asked_months(session, "", "", "FROM", "TO") == [NOVEMBER]
-        assert what_if.asked_months(session, str(OCTOBER), "", "FROM", "TO") == [OCTOBER, NOVEMBER]
+        assert what_if.asked_months(session, "", "", "FROM", "TO") == MonthRange.single(NOVEMBER)
+        assert what_if.asked_months(session, str(OCTOBER), "", "FROM", "TO") == MonthRange(OCTOBER, NOVEMBER)
 
 
 def test_the_rollup_is_read_again_only_under_other_categories(before: Pipeline) -> None:
@@ -373,7 +373,7 @@ def test_rules_that_do_not_hold_together_are_refused_in_the_words_of_the_rules(
     [
         ("2025-12-01", "2025-12-01", "Month 2025-12-01 is not published.* the nearest that are: 2025-09-01, 2025-10-0"),
         ("2025-08-01", "2025-10-01", "Month 2025-08-01 is not published"),
-        ("2025-11-02", "", "FROM is '2025-11-02'; it has to be the first day of a month"),
+        ("2025-11-31", "", "FROM is '2025-11-31'; it has to be a month, as 2025-11"),
         ("", "2025-11-01", "TO is '2025-11-01', but FROM is not given"),
         ("2025-11-01", "2025-10-01", "TO 2025-10-01 lies before FROM 2025-11-01"),
     ],

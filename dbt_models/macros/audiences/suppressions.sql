@@ -176,10 +176,16 @@
 
         {{ judged('findings') }}
 
+    ),
+
+    versions as (
+
+        {{ newest_versions() }}
+
     )
 
     select
-        snapshot_month,
+        verdicts.snapshot_month,
         cast(audit as varchar) as audit,
         cast(customer_segment as varchar) as customer_segment,
         measured,
@@ -187,8 +193,13 @@
         upper_bound,
         cast(failed_rows as bigint) as failed_rows,
         cast(severity as varchar) as severity,
-        failed_rows = 0 as passed
+        failed_rows = 0 as passed,
+        versions.content_hash,
+        cast('{{ decision_hash() }}' as varchar) as decision_hash,
+        cast(null as decimal(38, 2)) as affected_spend,
+        cast(null as varchar) as facts_hash
     from verdicts
+    left join versions on verdicts.snapshot_month = versions.snapshot_month
 {% endmacro %}
 
 {#- How many earlier lists that a month has to know are gone: those in reach of a cooldown, and the lists of a campaign

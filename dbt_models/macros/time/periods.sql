@@ -22,17 +22,28 @@
 
 {#- The dates a run has to roll up, as plain ranges (pruning needs them plain): the asked months, every month
     before them that the rollup lacks, and everything when it is new. A month rolled up under other category
-    groups, or before a column was added, counts as lacking. The var rollup_from (YYYY-MM-01) names an earlier month
-    from which on all are rolled up anew: `make restate` gives it where facts changed before the first published
-    month. -#}
+    groups, or before a column was added, counts as lacking, and so do those of the var changed_months, whose facts a run
+    has found to be others by now (publication/rollup.py). The var rollup_from (YYYY-MM-01) names an earlier month from
+    which on all are rolled up anew: `make restate` gives it where facts changed before the first published month. -#}
 {% macro in_rollup_months(column, batch=none) %}
     {% set asked = asked_month_list() %}
     {% set from = parse_month(var('rollup_from', none) or asked[0], 'rollup_from') %}
     {% set upper = month_after(asked[-1]) %}
+    {% if execute and not batch and existing_in_another_shape() %}
+        {% do log(
+            this.name ~ " was made by an earlier version, in another shape: all facts before "
+            ~ upper ~ " are rolled up anew.", info=true
+        ) %}
+    {% endif %}
     {% set present = months_in_rollup(upper, batch) if execute and is_incremental() else [] %}
     {% if not present %}
         {{ return(column ~ " < " ~ date_literal(upper)) }}
     {% endif %}
+    {% set changed = [] %}
+    {% for month in var('changed_months', []) %}
+        {% do changed.append(parse_month(month, 'changed_months')) %}
+    {% endfor %}
+    {% set present = present | reject('in', changed) | list %}
     {#- One range from each month that is kept to the next: as many as the rollup has gaps, however far they reach. -#}
     {% set ranges = [] %}
     {% set gap = namespace(start=none) %}
@@ -62,11 +73,16 @@
     {{ return(months) }}
 {% endmacro %}
 
-{#- What a row of the rollup was made under. `columns` names those added since the first rollup: whoever adds another
-    adds it here, and every rollup made before is made anew, in the very next run. -#}
+{#- Columns of the rollup that an earlier one may have had otherwise, or not at all: whoever adds another adds it here, and
+    every rollup made before is made anew, in the very next run. -#}
+{% macro rollup_columns() %}
+    {{ return(['customer_key', 'amount_squares', 'min_amount', 'max_amount', 'facts_hash']) }}
+{% endmacro %}
+
+{#- What a row of the rollup was made under. -#}
 {% macro category_groups_hash() %}
     {{ return(local_md5(tojson(
-        {'category_groups': var('category_groups'), 'columns': ['amount_squares', 'min_amount', 'max_amount']},
+        {'category_groups': var('category_groups'), 'columns': rollup_columns()},
         sort_keys=true
     ))) }}
 {% endmacro %}

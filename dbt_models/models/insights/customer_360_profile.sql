@@ -73,19 +73,33 @@ present_runs as (
 
 ),
 
+transactions_of_versions as (
+
+    select
+        periods.customer_key,
+        sum(periods.transaction_count) as transaction_count,
+        sum(periods.spend) as spend,
+        sum(periods.amount_squares) as amount_squares,
+        min(periods.min_amount) as min_amount,
+        max(periods.max_amount) as max_amount
+    from {{ ref('customer_period_spend') }} as periods
+    inner join newest on periods.period_start < newest.as_of_date
+    group by periods.customer_key
+
+),
+
 transactions as (
 
     select
-        periods.customer_id,
-        cast(sum(periods.transaction_count) as bigint) as total_transactions,
-        cast(sum(periods.spend) as decimal(18, 2)) as lifetime_value,
-        cast(sum(periods.amount_squares) as decimal(38, 4)) as amount_squares,
-        min(periods.min_amount) as min_amount,
-        max(periods.max_amount) as max_amount,
-        count(*) - count(periods.amount_squares) as periods_without_squares
-    from {{ ref('customer_period_spend') }} as periods
-    inner join newest on periods.period_start < newest.as_of_date
-    group by periods.customer_id
+        owners.customer_id,
+        cast(sum(versions.transaction_count) as bigint) as total_transactions,
+        sum(versions.spend) as spend,
+        sum(versions.amount_squares) as amount_squares,
+        min(versions.min_amount) as min_amount,
+        max(versions.max_amount) as max_amount
+    from transactions_of_versions as versions
+    inner join {{ ref('stg_customers') }} as owners on versions.customer_key = owners.customer_key
+    group by owners.customer_id
 
 ),
 
@@ -94,17 +108,16 @@ matching_transactions as (
 
     select
         customers.customer_id,
-        {{ deviation_of_sums('transactions.total_transactions', 'transactions.lifetime_value',
+        {{ deviation_of_sums('transactions.total_transactions', 'transactions.spend',
             'transactions.amount_squares') }} as stddev_transaction_value,
-        transactions.min_amount as min_transaction_value,
-        transactions.max_amount as max_transaction_value
+        {{ rounded_sum('transactions.min_amount') }} as min_transaction_value,
+        {{ rounded_sum('transactions.max_amount') }} as max_transaction_value
     from customers
     inner join transactions
         on
             customers.customer_id = transactions.customer_id
             and customers.total_transactions = transactions.total_transactions
-            and customers.lifetime_value = transactions.lifetime_value
-    where transactions.periods_without_squares = 0
+            and customers.lifetime_value = {{ rounded_sum('transactions.spend') }}
 
 ),
 

@@ -8,7 +8,7 @@ with months as (
 periods as (
 
     select
-        customer_id,
+        customer_key,
         period_start,
         transaction_count,
         spend,
@@ -33,22 +33,19 @@ versions as (
 
 ),
 
--- A closed account has no version valid at the as-of date; it keeps the last that began before.
-population as (
+-- Whose version a key is today. The rollup is added up by key, a whole number, before it meets this list.
+owners as (
 
     select
-        months.snapshot_month,
-        months.as_of_date,
-        versions.customer_id,
-        versions.customer_key
-    from months
-    inner join versions on months.as_of_date >= versions.valid_from
-    qualify
-        row_number() over (
-            partition by months.snapshot_month, versions.customer_id
-            order by versions.valid_from desc, versions.valid_to desc nulls first, versions.customer_key desc
-        ) = 1
-        and min(versions.valid_from) over (partition by months.snapshot_month, versions.customer_id) < months.as_of_date
+        customer_key,
+        customer_id
+    from {{ ref('stg_customers') }}
+
+),
+
+population as (
+
+    {{ population('months', 'versions') }}
 
 ),
 
@@ -56,11 +53,10 @@ population as (
 {%- set in_last_90_days = "periods.period_start >= " ~ date_literal(days_before(month_after(asked[0]), 90)) %}
 {%- set in_prior_90_days = "periods.period_start >= " ~ first_window_start() ~ " and not " ~ in_last_90_days %}
 -- One month alone needs each period once, for the lifetime and for the window it lies in.
-measures as (
+measures_of_versions as (
 
     select
-        {{ date_literal(asked[0]) }} as snapshot_month,
-        periods.customer_id,
+        periods.customer_key,
         sum(periods.transaction_count) as transaction_count,
         sum(periods.spend) as spend,
         sum(periods.travel_spend) as travel_spend,
@@ -72,7 +68,28 @@ measures as (
         sum(case when {{ in_last_90_days }} then periods.travel_spend else 0 end) as travel_spend_last_90_days,
         sum(case when {{ in_last_90_days }} then periods.necessities_spend else 0 end) as necessities_spend_last_90_days
     from periods
-    group by periods.customer_id
+    group by periods.customer_key
+
+),
+
+measures as (
+
+    select
+        {{ date_literal(asked[0]) }} as snapshot_month,
+        owners.customer_id,
+        sum(versions.transaction_count) as transaction_count,
+        sum(versions.spend) as spend,
+        sum(versions.travel_spend) as travel_spend,
+        sum(versions.necessities_spend) as necessities_spend,
+        min(versions.first_transaction_date) as first_transaction_date,
+        max(versions.last_transaction_date) as last_transaction_date,
+        sum(versions.spend_last_90_days) as spend_last_90_days,
+        sum(versions.spend_prior_90_days) as spend_prior_90_days,
+        sum(versions.travel_spend_last_90_days) as travel_spend_last_90_days,
+        sum(versions.necessities_spend_last_90_days) as necessities_spend_last_90_days
+    from measures_of_versions as versions
+    inner join owners on versions.customer_key = owners.customer_key
+    group by owners.customer_id
 
 )
 {%- else %}
@@ -91,10 +108,10 @@ window_periods as (
 
 ),
 
-windows as (
+windows_of_versions as (
 
     select
-        periods.customer_id,
+        periods.customer_key,
         window_periods.snapshot_month,
         sum(case when window_periods.is_last_90_days then periods.spend else 0 end) as spend_last_90_days,
         sum(case when window_periods.is_last_90_days then 0 else periods.spend end) as spend_prior_90_days,
@@ -104,15 +121,30 @@ windows as (
         ) as necessities_spend_last_90_days
     from periods
     inner join window_periods on periods.period_start = window_periods.period_start
-    group by periods.customer_id, window_periods.snapshot_month
+    group by periods.customer_key, window_periods.snapshot_month
+
+),
+
+windows as (
+
+    select
+        owners.customer_id,
+        versions.snapshot_month,
+        sum(versions.spend_last_90_days) as spend_last_90_days,
+        sum(versions.spend_prior_90_days) as spend_prior_90_days,
+        sum(versions.travel_spend_last_90_days) as travel_spend_last_90_days,
+        sum(versions.necessities_spend_last_90_days) as necessities_spend_last_90_days
+    from windows_of_versions as versions
+    inner join owners on versions.customer_key = owners.customer_key
+    group by owners.customer_id, versions.snapshot_month
 
 ),
 
 -- What each month adds to a lifetime: a period enters with the first asked month that has seen it.
-lifetime_steps as (
+lifetime_steps_of_versions as (
 
     select
-        customer_id,
+        customer_key,
         greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }}) as snapshot_month,
         sum(transaction_count) as transaction_count,
         sum(spend) as spend,
@@ -122,6 +154,23 @@ lifetime_steps as (
         max(last_transaction_date) as last_transaction_date
     from periods
     group by 1, 2
+
+),
+
+lifetime_steps as (
+
+    select
+        owners.customer_id,
+        versions.snapshot_month,
+        sum(versions.transaction_count) as transaction_count,
+        sum(versions.spend) as spend,
+        sum(versions.travel_spend) as travel_spend,
+        sum(versions.necessities_spend) as necessities_spend,
+        min(versions.first_transaction_date) as first_transaction_date,
+        max(versions.last_transaction_date) as last_transaction_date
+    from lifetime_steps_of_versions as versions
+    inner join owners on versions.customer_key = owners.customer_key
+    group by owners.customer_id, versions.snapshot_month
 
 ),
 
@@ -187,15 +236,15 @@ select
     population.customer_id,
     population.customer_key,
     cast(coalesce(measures.transaction_count, 0) as bigint) as total_transactions,
-    cast(coalesce(measures.spend, 0) as decimal(18, 2)) as lifetime_value,
+    {{ rounded_sum('coalesce(measures.spend, 0)') }} as lifetime_value,
     measures.first_transaction_date,
     measures.last_transaction_date,
-    cast(coalesce(measures.spend_last_90_days, 0) as decimal(18, 2)) as spend_last_90_days,
-    cast(coalesce(measures.spend_prior_90_days, 0) as decimal(18, 2)) as spend_prior_90_days,
-    cast(coalesce(measures.travel_spend_last_90_days, 0) as decimal(18, 2)) as travel_spend_last_90_days,
-    cast(coalesce(measures.necessities_spend_last_90_days, 0) as decimal(18, 2)) as necessities_spend_last_90_days,
-    cast(coalesce(measures.travel_spend, 0) as decimal(18, 2)) as lifetime_travel_spend,
-    cast(coalesce(measures.necessities_spend, 0) as decimal(18, 2)) as lifetime_necessities_spend
+    {{ rounded_sum('coalesce(measures.spend_last_90_days, 0)') }} as spend_last_90_days,
+    {{ rounded_sum('coalesce(measures.spend_prior_90_days, 0)') }} as spend_prior_90_days,
+    {{ rounded_sum('coalesce(measures.travel_spend_last_90_days, 0)') }} as travel_spend_last_90_days,
+    {{ rounded_sum('coalesce(measures.necessities_spend_last_90_days, 0)') }} as necessities_spend_last_90_days,
+    {{ rounded_sum('coalesce(measures.travel_spend, 0)') }} as lifetime_travel_spend,
+    {{ rounded_sum('coalesce(measures.necessities_spend, 0)') }} as lifetime_necessities_spend
 from population
 left join measures
     on

@@ -5,7 +5,7 @@ with versions as (
 )
 
 select
-    customer_key,
+    cast(customer_key as bigint) as customer_key,
     customer_id,
     first_name,
     last_name,

@@ -8,7 +8,9 @@ with categories as (
 )
 
 select
-    category_key,
+    {{ comparable_key(
+        'dim_merchant_category', 'category_key', 'fct_transactions', 'merchant_category_key',
+    ) }} as category_key,
     category_name,
     case
         when {{ code('category_name') }} in ({{ codes_of(var('category_groups').travel) }}) then 'travel'

@@ -19,10 +19,12 @@ unknown_members as (
 
 select
     transaction_key,
-    customer_key,
-    merchant_category_key as category_key,
+    cast(customer_key as bigint) as customer_key,
+    {{ comparable_key(
+        'fct_transactions', 'merchant_category_key', 'dim_merchant_category', 'category_key',
+    ) }} as category_key,
     cast(transaction_date as date) as transaction_date,
-    cast(transaction_amount as decimal(18, 2)) as amount
+    cast(transaction_amount as {{ money() }}) as amount
 from transactions
 where
     {{ is_approved('transaction_status') }}

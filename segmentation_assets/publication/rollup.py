@@ -1,0 +1,99 @@
+"""Which months of facts a run rolls up: those it is asked for, those the rollup lacks, those whose facts changed since.
+
+The macro in_rollup_months rolls up the same months; of the changed ones it is told by the var `changed_months`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from segmentation_assets.months import MonthRange, as_of_date, month_after
+from segmentation_assets.rules.load import Rules
+from segmentation_assets.sources.contract import Range
+from segmentation_assets.warehouse.catalog import SILVER, columns_of, table_exists
+from segmentation_assets.warehouse.session import Session
+
+ROLLUP, FACTS = "customer_period_spend", "facts_by_day"
+# Columns that an earlier rollup had otherwise, or not at all.
+COLUMNS = ("customer_key", "amount_squares", "min_amount", "max_amount", "facts_hash")
+SUMS = ("transaction_count", "spend", "travel_spend", "necessities_spend", "facts_hash")
+
+
+@dataclass(frozen=True)
+class Plan:
+    ranges: tuple[Range, ...]  # of the dates that are rolled up
+    changed: tuple[date, ...] = ()  # months of the windows before the asked ones whose facts are others by now
+
+    def variables(self) -> dict[str, Any]:
+        """What dbt has to be told beside the months."""
+        return {"changed_months": [str(month) for month in self.changed]} if self.changed else {}
+
+
+def plan(session: Session, rules: Rules, months: MonthRange, rollup_from: date | None = None) -> Plan:
+    """The dates that a run of the months rolls up.
+
+    Reads the facts of the windows before the first month once, by day: a late fact, or one that moved to another
+    customer, is rolled up anew by the next month. What changed before the windows is for `make restate` to find.
+    """
+    first, end = months.first, months.as_of
+    kept = months_kept(session, rules, end) if is_of_this_version(session) else []
+    if not kept:
+        return Plan(((None, end),))
+    start = min(rollup_from or first, first)
+    changed = tuple(month for month in changed_months(session, first) if month < start)
+    kept = [month for month in kept if month < start and month not in changed]
+    ranges: list[Range] = []
+    gap: date | None = None
+    for month in [*kept, end]:
+        if gap != month:
+            ranges.append((gap, month))
+        gap = month_after(month)
+    return Plan(tuple(ranges), changed)
+
+
+def is_of_this_version(session: Session) -> bool:
+    """Whether there is a rollup that this version of the pipeline can read."""
+    return set(COLUMNS) <= set(columns_of(session, SILVER, ROLLUP))
+
+
+def months_kept(session: Session, rules: Rules, before: date) -> list[date]:
+    """Months that the rollup has under today's category groups, in order."""
+    rows = session.rows(
+        "select distinct cast(date_trunc('month', period_start) as date) as month_start"
+        f" from {SILVER}.{ROLLUP} where period_start < ? and category_groups_hash = ? order by 1",
+        (before, category_groups_hash(rules)),
+    )
+    return [row["month_start"] for row in rows]
+
+
+def changed_months(session: Session, first: date) -> list[date]:
+    """Months before `first`, back to where its windows begin, whose facts are not those that were rolled up."""
+    if not table_exists(session, SILVER, FACTS):
+        return []
+    start = (as_of_date(first) - timedelta(days=180)).replace(day=1)
+    facts, rolled_up = (
+        _sums_by_month(session, table, column, start, first)
+        for table, column in ((FACTS, "transaction_date"), (ROLLUP, "period_start"))
+    )
+    return sorted(month for month in {*facts, *rolled_up} if facts.get(month) != rolled_up.get(month))
+
+
+def _sums_by_month(session: Session, table: str, column: str, start: date, end: date) -> Mapping[date, tuple[str, ...]]:
+    # Decimals, compared as text: sums of money come back as doubles from some drivers, in which digits are lost.
+    sums = ", ".join(f"cast(cast(sum({name}) as decimal(38, 4)) as varchar) as {name}" for name in SUMS[:-1])
+    rows = session.rows(
+        f"select cast(date_trunc('month', {column}) as date) as calendar_month, {sums},"
+        f" cast(cast(sum(facts_hash) as decimal(38, 0)) as varchar) as facts_hash from {SILVER}.{table}"
+        f" where {column} >= ? and {column} < ? group by 1",
+        (start, end),
+    )
+    return {row["calendar_month"]: tuple(row[name] for name in SUMS) for row in rows}
+
+
+def category_groups_hash(rules: Rules) -> str:
+    """What the macro of the same name gives."""
+    noted = {"category_groups": rules.raw["category_groups"], "columns": COLUMNS}
+    return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
