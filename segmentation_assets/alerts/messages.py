@@ -16,6 +16,7 @@ from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import failed_rows, from_metadata
 from segmentation_assets.settings import Settings, secret_values
+from segmentation_assets.text import message
 
 LONGEST_TEXT = 1500
 _EMAIL = re.compile(r"(?:\"[^\"@]*\"|[^\s@<>\"'(),;:=]+)@[^\s@<>\"'(),;:]+")
@@ -24,9 +25,6 @@ _URL_LOGIN = re.compile(r"(?<=://)[^\s<>\"']*@")
 SHORTEST_SECRET = 4
 # An address may be encoded more than once on its way through links.
 _MOST_DECODINGS = 5
-# What rings for everybody, or for somebody, in a chat: @everyone, @here, <!channel>, <@U024BE7LH>.
-_MENTION = re.compile(r"(?<=@)(?=\w)|(?<=<)(?=[!@#])")
-_UNSEEN = "\N{ZERO WIDTH SPACE}"
 
 
 def ui_url(*path: str, **query: str) -> str:
@@ -45,7 +43,7 @@ def without_secrets(text: str) -> str:
     words = [_without_secrets(word, secrets) for word in re.split(r"(\s+)", _replaced(text, secrets))]
     text = _EMAIL.sub("[e-mail address]", "".join(words)).strip()
     text = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT].rstrip()} ..."
-    return _MENTION.sub(_UNSEEN, text)
+    return message(text)
 
 
 def _without_secrets(word: str, secrets: Sequence[str]) -> str:

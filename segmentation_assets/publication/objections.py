@@ -14,7 +14,7 @@ from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding, audience_refusal
 from segmentation_assets.spelling import trimmed_sql
 from segmentation_assets.text import counted
-from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.catalog import GOLD, SILVER, quoted, table_exists
 from segmentation_assets.warehouse.session import Session
 
 TABLE = "marketing_suppressions"
@@ -29,7 +29,7 @@ def suppressed_ids(session: Session, schema: str) -> str | None:
     if not table_exists(session, schema, TABLE):
         return None
     customer_id = trimmed_sql("customer_id")
-    return f"select {customer_id} as customer_id from {schema}.{TABLE} where {customer_id} <> ''"
+    return f"select {customer_id} as customer_id from {quoted(session, schema)}.{TABLE} where {customer_id} <> ''"
 
 
 def require(session: Session, schema: str, month: date) -> None:
@@ -87,10 +87,10 @@ def _measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
             f"""
             with ids as (
                 select distinct {customer_id} as customer_id, 0 as number
-                from {schema}.{TABLE} where {customer_id} <> ''
+                from {quoted(session, schema)}.{TABLE} where {customer_id} <> ''
                 union all
                 select cast(null as varchar) as customer_id, row_number() over (order by 1) as number
-                from {schema}.{TABLE} where coalesce({customer_id}, '') = ''
+                from {quoted(session, schema)}.{TABLE} where coalesce({customer_id}, '') = ''
             )
             select
                 count(*) as suppressions,

@@ -58,6 +58,12 @@ _MODELS: dict[str, type[Rule]] = {
     "exports": Exports,
     "unknown_customers": UnknownCustomers,
 }
+MOST_RULES = {"segments": 100, "campaigns": 200}
+_WHY_BOUNDED = {
+    "segments": "with more, the average one holds less than 1 % of the customers, and neither report nor campaign can"
+    " tell it from chance. Join some, or tell them apart within a segment by a campaign's criteria",
+    "campaigns": "each has a table, an export and a place in the order of every other one. Remove those that are over",
+}
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -185,6 +191,10 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
 
     def each(model: type[_Model], key: str) -> list[_Model | None]:
         values = raw.get(key, [])
+        if isinstance(values, list) and len(values) > MOST_RULES[key]:
+            words = f"holds {len(values):,}, and {MOST_RULES[key]} are the most: {_WHY_BOUNDED[key]}"
+            problems.append(Problem((key,), words))
+            return []
         if isinstance(values, list):
             return [one(model, value, key, i) for i, value in enumerate(values)]
         problems.append(Problem((key,), f"{_show(values)} is not a list; write one '- name: ...' per rule"))

@@ -4,7 +4,7 @@ What a single value may be is in rule_values.py, what must hold between rules (r
 rule_checks.py, reading the files in rules.py.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -109,7 +109,15 @@ class Criterion(Rule):
         return f"{self.metric} {self.operator} {str(self.bound).lower()}"
 
 
-Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(a_list)]
+def _a_few(value: object) -> object:
+    """Two bounds of every metric, and some to spare: more of them say the same twice."""
+    most = 3 * len(METRICS)
+    if len(criteria := cast("list[object]", a_list(value))) > most:
+        raise ValueError(f"holds {len(criteria):,} criteria; {most} at most, as a metric needs two bounds and no more")
+    return value
+
+
+Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_a_few)]
 
 
 class Segment(Rule):

@@ -64,6 +64,8 @@ def number(value: object) -> Number:
         raise ValueError("is not a number; write it plainly, such as 5000 or 0.5 (no quotes, no separators, no 1e4)")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("is not a finite number; write a plain number, or leave the rule out")
+    if abs(value) > LARGEST_BOUND:
+        raise ValueError(f"is beyond {LARGEST_BOUND:,} either way, which no metric reaches; write a smaller number")
     return value
 
 
@@ -108,7 +110,17 @@ def share_band(value: object) -> tuple[Number, Number]:
     return low, high
 
 
+# A sentence or two, shown in one cell of a table; a name heads a column.
+LONGEST_TEXT, LONGEST_NAME = 2_000, 200
+# A card scheme has some 300 merchant categories; a list of actions is read out in a meeting.
+MOST_ITEMS = 1_000
+# Beyond every amount of the source contract (a hundred billion), summed over a lifetime.
+LARGEST_BOUND = 10**15
+
+
 def text(value: object) -> str:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ValueError(f"has {len(value):,} characters; shorten it to {LONGEST_TEXT:,} at most")
     if not isinstance(value, str):
         raise ValueError("is not text; put it in quotes if YAML reads it as something else")
     if not value.strip():
@@ -121,6 +133,8 @@ def plain_name(value: object) -> str:
     name = text(value)
     if "\\" in name or not name.isprintable():
         raise ValueError("holds a backslash, a line break or another invisible character; remove it")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"has {len(name):,} characters; shorten it to {LONGEST_NAME} at most")
     return name
 
 
@@ -170,6 +184,8 @@ def flag(value: object) -> bool:
 def a_list(value: object) -> object:
     if not isinstance(value, list):
         raise ValueError("is not a list; write [a, b] or one '- item' per line, or leave the key out")
+    if len(value) > MOST_ITEMS:
+        raise ValueError(f"holds {len(value):,} items; shorten it to {MOST_ITEMS:,} at most")
     return value
 
 

@@ -33,6 +33,7 @@ def cancel_statements() -> None:
 
 class DuckDBSession:
     edit_distance = "levenshtein"
+    folds_names = False
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
