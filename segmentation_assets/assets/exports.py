@@ -129,6 +129,7 @@ def export_month(session: Session, store: ExportStore, campaign: Campaign, month
         "Execution Duration": round(time.monotonic() - started, 3),
         "added": files[export_files.ADDED].rows,
         "removed": files[export_files.REMOVED].rows,
+        "left_since": audience.left_since,
         "suppressed_since": audience.suppressed_since,
         "compared_with": str(baseline.month) if baseline else "nothing, as no month before was exported",
         "audience_code": campaign.audience_code,

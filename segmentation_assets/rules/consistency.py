@@ -15,7 +15,7 @@ from segmentation_assets.rules.reachability import (
     region,
     takers,
 )
-from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Segment
+from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Segment, Source
 from segmentation_assets.rules.validators import Number, did_you_mean, neutral_code, spelling
 
 
@@ -34,6 +34,7 @@ class ParsedRules:
     category_groups: CategoryGroups | None = None
     audits: Audits | None = None
     exports: Exports | None = None
+    source: Source | None = None
 
 
 def check(rules: ParsedRules) -> list[Problem]:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
+from segmentation_assets.spelling import code
+
 Number = int | float
 
 
@@ -188,10 +190,26 @@ def a_list(value: object) -> object:
 
 
 def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Exactly distinct: dbt compares categories as they are written, so Gas and GAS may both be wanted."""
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
         raise ValueError(f"names {twice[0]!r} twice; remove one")
+    return names
+
+
+def distinct_codes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """By what the warehouse compares: case and blanks around a name do not count."""
+    codes = [code(name) for name in names]
+    twice = [i for i, one in enumerate(codes) if one in codes[:i]]
+    if twice:
+        name, first = names[twice[0]], names[codes.index(codes[twice[0]])]
+        other = "" if name == first else f", once as {first!r} (case and blanks do not count)"
+        raise ValueError(f"names {name!r} twice{other}; remove one")
+    return names
+
+
+def not_empty_statuses(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("is empty; name at least one status")
     return names
 
 

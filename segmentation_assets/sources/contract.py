@@ -11,6 +11,7 @@ from typing import Any
 from segmentation_assets.months import month_after
 from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
+from segmentation_assets.spelling import trimmed_sql
 from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.session import Session
 
@@ -103,6 +104,7 @@ def check(
     if not problems:
         place = quoted(session, schema)
         problems = [*_nulls(session, place), *_repeated_keys(session, place), *_missing_days(session, place, before)]
+        problems += [*_spellings_of_ids(session, place)]
         problems += _numbers_too_large(session, place, scales["fct_transactions.transaction_amount"])
         problems += [] if allow_formula_ids else _formula_ids(session, place)
     _refuse(schema, problems)
@@ -199,6 +201,19 @@ def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
         if row["n"] > row["keys"]:
             found = f"{row['keys']:,} keys in {row['n']:,} rows"
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
+
+
+def _spellings_of_ids(session: Session, schema: str) -> Iterator[str]:
+    """Nobody can say whether C1 and C1 with a blank after it are one customer; they would be published as one."""
+    (row,) = session.rows(
+        f"select count(distinct customer_id) as spellings, count(distinct {trimmed_sql('customer_id')}) as ids"
+        f" from {schema}.dim_customer"
+    )
+    if row["spellings"] > row["ids"]:
+        yield (
+            "- dim_customer.customer_id: expected ids that differ in more than blanks and unseen characters, found"
+            f" {row['spellings'] - row['ids']:,} that do not; write every version's id alike."
+        )
 
 
 def _formula_ids(session: Session, schema: str) -> Iterator[str]:

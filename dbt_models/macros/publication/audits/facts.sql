@@ -94,3 +94,18 @@
         {%- endfor %}
         or cast(sum(facts_hash) as decimal(38, 0)) <> cast(sum(rollup_hash) as decimal(38, 0))
 {% endmacro %}
+
+{#- One row per day with spend that counts for nobody (uncounted_transactions). Amounts without their sign, as refunds of
+    the one would hide purchases of the other. -#}
+{% macro uncounted_facts_by_day(first_day) %}
+    select
+        transaction_date,
+        count(*) as transaction_count,
+        sum(case when reason = 'unknown_status' then abs(amount) else 0 end) as unknown_status_spend,
+        sum(case when reason = 'unknown_member' then abs(amount) else 0 end) as unknown_member_spend
+    from {{ ref('uncounted_transactions') }}
+    where
+        transaction_date >= {{ first_day }}
+        and transaction_date < {{ last_as_of_date() }}
+    group by transaction_date
+{% endmacro %}
