@@ -28,6 +28,8 @@ from segmentation_assets.exports.place import ExportError, unusable
 
 MANIFEST = "manifest.json"
 REPORTS = "reports"
+# What a report says of itself near its beginning, in any release.
+REPORT_TITLE = b"<title>Customer segments, "
 # Beside the files of a version that was replaced: since when. Outside the manifest, which no clock may change.
 REPLACED = "replaced.json"
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-01")
@@ -82,7 +84,7 @@ class ExportStore:
         if manifest is None:
             raise ExportError(
                 f"The manifest of {campaign}, {month}, is damaged: remove {self.location(campaign, month)} and export"
-                " it again."
+                " it again. If that is no folder of this pipeline's, name another place in SEGMENTATION_EXPORT_URI."
             )
         return manifest
 
@@ -97,9 +99,17 @@ class ExportStore:
         return content
 
     def write(self, campaign: str, month: date, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
-        """The files of `manifest["version"]`, then the manifest."""
+        """The files of `manifest["version"]`, then the manifest.
+
+        Raises ExportError where that would replace something that is not ours.
+        """
         folder = f"{campaign}/{month}"
         version = f"{folder}/{manifest['version']}"
+        if self.manifest(campaign, month) is None:
+            # Named after its content: what no export of ours has left there as it is now belongs to somebody else.
+            for name in sorted(files.keys() & set(self._names(version))):
+                if self._read(f"{version}/{name}") != files[name]:
+                    raise self._foreign(f"{version}/{name}")
         # It may have been replaced before and come back: first of all it is no more what a sweep may remove.
         if REPLACED in self._names(version):
             self._remove(f"{version}/{REPLACED}")
@@ -170,14 +180,27 @@ class ExportStore:
         return is_ours
 
     def write_report(self, month: date, name: str, content: bytes) -> str:
-        """`reports/<month>/<name>`, all of it or nothing; its address, without credentials."""
+        """`reports/<month>/<name>`, all of it or nothing; its address, without credentials.
+
+        Raises ExportError where a file of that name is no report.
+        """
         files, root = self._place
         folder = f"{REPORTS}/{month}"
+        standing = self._read(f"{folder}/{name}")
+        if standing is not None and REPORT_TITLE not in standing[:2_000]:
+            raise self._foreign(f"{folder}/{name}")
         self._put(f"{folder}/{name}", content)
         for left in self._names(folder):
             if _PARTIAL.fullmatch(left):
                 self._remove(f"{folder}/{left}", recursive=True)
         return files.unstrip_protocol(f"{root}/{folder}/{name}")
+
+    def _foreign(self, path: str) -> ExportError:
+        files, root = self._place
+        return ExportError(
+            f"{files.unstrip_protocol(f'{root}/{path}')} is there and was not written by this pipeline, so it is not"
+            " replaced: move it away, or name another place in SEGMENTATION_EXPORT_URI. Then export again."
+        )
 
     def _months(self, campaign: str) -> list[date]:
         """Months with a folder, in order."""

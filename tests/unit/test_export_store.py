@@ -122,3 +122,42 @@ def test_a_manifest_that_is_none_of_ours_is_called_damaged(tmp_path: Path, conte
 )
 def test_an_address_is_shown_without_what_is_secret(uri: str, shown: str) -> None:
     assert without_credentials(uri) == shown
+
+
+def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
+    """A person's own files where an export of ours would write: a manifest, a file of the same name, a report."""
+    version = "0123456789ab"
+    mine = {
+        tmp_path / CAMPAIGN / str(MONTH) / version / "full.csv": b"my own list\n",
+        tmp_path / "other" / str(MONTH) / "manifest.json": b'{"name": "my web app"}',
+        tmp_path / "reports" / str(MONTH) / "segment_report.html": b"<html><title>My report</title></html>",
+    }
+    for path, content in mine.items():
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    store = ExportStore(str(tmp_path))
+    manifest = {"version": version, "files": {}}
+    for write in (
+        lambda: store.write(CAMPAIGN, MONTH, {"full.csv": b"ours\n"}, manifest),
+        lambda: store.write("other", MONTH, {"full.csv": b"ours\n"}, manifest),
+        lambda: store.write_report(MONTH, "segment_report.html", b"<title>Customer segments, November 2025</title>"),
+    ):
+        with pytest.raises(ExportError, match="SEGMENTATION_EXPORT_URI"):
+            write()
+    assert {path: path.read_bytes() for path in mine} == mine
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(mine)
+
+
+def test_what_an_export_that_was_cut_off_left_is_ours(tmp_path: Path) -> None:
+    folder = tmp_path / CAMPAIGN / str(MONTH) / "0123456789ab"
+    folder.mkdir(parents=True)
+    (folder / "full.csv").write_bytes(b"ours\n")
+    ExportStore(str(tmp_path)).write(CAMPAIGN, MONTH, {"full.csv": b"ours\n"}, {"version": folder.name, "files": {}})
+    assert (folder.parent / "manifest.json").exists()
+    report = tmp_path / "reports" / str(MONTH) / "segment_report.html"
+    for content in (
+        b"<title>Customer segments, November 2025</title>1",
+        b"<title>Customer segments, November 2025</title>2",
+    ):
+        ExportStore(str(tmp_path)).write_report(MONTH, report.name, content)
+        assert report.read_bytes() == content
