@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ends as a shell expects of one that a signal ended."""
     if arguments is not None:
         return _main(list(arguments))
-    from segmentation_assets.cli.interrupts import interrupts
+    from segmentation_assets.cli.interrupts import interrupts, leave
     from segmentation_assets.private import keep_to_owner
 
     try:
@@ -276,10 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if interrupts.code:
         interrupts.end()
     if code:
-        # Nothing is waited for, and no thread is left inside of DuckDB, which would abort the process.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        leave(code)
     return code
 
 

@@ -1,8 +1,8 @@
 """A copy of the published tables for readers, who cannot open the DuckDB file while a run has it.
 
 It holds the models of the dbt project that are published, and of them the columns they declare, less names and
-addresses of customers: it is for counting, and whom to contact is in the exports. Whatever else lies in the schema stays where
-it is. The copy appears all at once, so that nobody reads half of one.
+addresses of customers: it is for counting, and whom to contact is in the exports. Whatever else lies in the schema
+stays where it is. The copy appears all at once, so that nobody reads half of one.
 """
 
 import glob
