@@ -16,7 +16,6 @@ import pytest
 from tests.support.command_line import SECONDS, settings
 from tests.support.november import SETTINGS, database, published
 
-
 # What stands around the line that says what is wrong.
 AROUND = (
     "The run failed",
