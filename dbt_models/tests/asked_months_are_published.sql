@@ -8,6 +8,7 @@
     },
 ) }}
 
+-- depends_on: {{ ref('customer_segment_history') }}
 -- depends_on: {{ ref('customer_segments') }}
 -- depends_on: {{ ref('segment_summary') }}
 -- depends_on: {{ ref('segment_transitions') }}
@@ -45,30 +46,32 @@ failed_audits as (
 
 ),
 
-published as (
+newest as (
 
-    select distinct snapshot_month
-    from {{ ref('customer_segment_history') }}
-    where {{ is_asked_month('snapshot_month') }}
+    {{ newest_of_log(ref('segment_publications')) }}
 
 ),
 
-audited as (
+gate as (
 
-    select distinct snapshot_month
-    from {{ ref('segment_audits') }}
-    where {{ is_asked_month('snapshot_month') }}
+    {{ gate(is_asked_month('snapshot_month')) }}
 
 ),
 
--- A candidate without audits is not published either, though an earlier version of its month may be.
+-- A candidate that nothing, or something else, was asked of is not published either, though an earlier version of its
+-- month may be.
 unpublished as (
 
     select
         months.snapshot_month,
         case
-            when audited.snapshot_month is null then 'there are no audits of the present candidate'
-            else 'the month has no rows in customer_segment_history'
+            when gate.snapshot_month is null then 'there is no candidate'
+            when gate.content_hash <> coalesce(gate.stamped_content_hash, '')
+                then 'the candidate was changed after it was computed'
+            when not gate.is_audited then 'there are no audits of the present candidate'
+            when gate.decision_hash <> '{{ decision_hash() }}'
+                then 'the candidate was made and judged by other rules or bounds than this run reads'
+            else 'another run replaced the candidate or its audits while this one published'
         end as audit,
         cast(null as varchar) as customer_segment,
         cast(0 as double) as measured,
@@ -76,12 +79,11 @@ unpublished as (
         cast(null as double) as upper_bound,
         cast(1 as bigint) as failed_rows
     from months
-    left join audited on months.snapshot_month = audited.snapshot_month
-    left join published on months.snapshot_month = published.snapshot_month
-    left join blocked on months.snapshot_month = blocked.snapshot_month
+    left join gate on months.snapshot_month = gate.snapshot_month
+    left join newest on months.snapshot_month = newest.snapshot_month
     where
-        (audited.snapshot_month is null or published.snapshot_month is null)
-        and blocked.snapshot_month is null
+        not coalesce(gate.is_blocked, false)
+        and not coalesce({{ may_be_published('gate') }} and gate.content_hash = newest.content_hash, false)
 
 )
 

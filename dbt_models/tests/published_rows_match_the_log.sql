@@ -2,8 +2,8 @@
     meta={
         'dagster': {'ref': {'name': 'customer_segment_history'}},
         'description':
-            "As many customers are published as segment_publications says. The log is written beside the rows it "
-            "describes; a month without a log row, or with another count, was written past it.",
+            "The published rows are those that segment_publications tells, by number and hash. The log is written beside the "
+            "rows it describes; a month without a log row, or with other rows, was written past it.",
     },
 ) }}
 
@@ -11,7 +11,8 @@ with published as (
 
     select
         snapshot_month,
-        count(*) as customers
+        count(*) as customers,
+        cast({{ content_hash(history_columns()) }} as varchar) as content_hash
     from {{ ref('customer_segment_history') }}
     where {{ is_asked_month('snapshot_month') }}
     group by snapshot_month
@@ -22,7 +23,8 @@ logged as (
 
     select
         snapshot_month,
-        customers
+        customers,
+        content_hash
     from {{ ref('segment_publications') }}
     where {{ is_asked_month('snapshot_month') }}
     qualify row_number() over (partition by snapshot_month order by version desc) = 1
@@ -35,4 +37,6 @@ select
     coalesce(published.snapshot_month, logged.snapshot_month) as snapshot_month
 from published
 full outer join logged on published.snapshot_month = logged.snapshot_month
-where coalesce(published.customers, -1) <> coalesce(logged.customers, -1)
+where
+    coalesce(published.customers, -1) <> coalesce(logged.customers, -1)
+    or coalesce(published.content_hash, '') <> coalesce(logged.content_hash, '')

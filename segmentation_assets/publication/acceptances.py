@@ -31,12 +31,20 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
             f"{audit!r}{f' of {segment!r}' if segment else ''} is no failed blocking audit of {month};"
             f" to be accepted: {', '.join(failed) or 'none'}."
         )
+    if any(row.get("content_hash") is None for row in chosen):
+        raise AcceptanceError(
+            f"The audits of {month} name no candidate, as an earlier version of this pipeline made them:"
+            f" compute the month again first (make month MONTH={month}), then accept what it finds."
+        )
+    # What was seen, to the last column: another candidate, or more rows or money, is another acceptance.
+    seen = ("customer_segment", "measured", "content_hash", "decision_hash", "failed_rows", "affected_spend",
+            "facts_hash")  # fmt: skip
+    accepted_at = datetime.now(tz=UTC).replace(tzinfo=None, microsecond=0)
     for row in chosen:
         session.execute(
             f"insert into {SILVER}.segment_audit_overrides"
-            " (snapshot_month, audit, customer_segment, measured, accepted_by, reason, accepted_at)"
-            " values (?, ?, ?, ?, ?, ?, ?)",
-            (month, audit, row["customer_segment"], row["measured"], who.strip(), why.strip(),
-             datetime.now(tz=UTC).replace(tzinfo=None, microsecond=0)),
-        )  # fmt: skip
+            f" (snapshot_month, audit, accepted_by, reason, accepted_at, {', '.join(seen)})"
+            f" values (?, ?, ?, ?, ?{', ?' * len(seen)})",
+            (month, audit, who.strip(), why.strip(), accepted_at, *(row[column] for column in seen)),
+        )
     return "\n".join(f"Accepted by {who.strip()}: {Finding.of_row(row).sentence}" for row in chosen)

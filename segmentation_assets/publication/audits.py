@@ -81,6 +81,16 @@ AUDITS: tuple[Audit, ...] = (
         advice="The load of the last days has not arrived. Wait for it, then run the month again.",
     ),
     Audit(
+        "no_blocking_bound_was_loosened",
+        is_blocking=True,
+        meaning="No bound of a blocking audit is looser than at the last publication.",
+        unit="bounds are looser than at the last publication",
+        one="bound is looser than at the last publication",
+        advice="Compare the `audits` of the rules with gold.segment_decisions of the last publication's decision_hash. Put"
+        " the bound back and compute the month again; if it is meant, accept it with `make accept`, once: the next"
+        " publication is measured by this one.",
+    ),
+    Audit(
         "share_is_within_the_expected_band",
         is_blocking=False,
         meaning="Each segment's share lies within its expected band.",

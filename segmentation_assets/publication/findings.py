@@ -22,6 +22,7 @@ class Finding:
     upper_bound: float | None
     failed_rows: int
     unit: str  # what `measured` counts, agreeing with it in number
+    affected_spend: float | None = None  # of what broke it, where the audit knows
     accepted_by: str | None = None
     reason: str | None = None
 
@@ -38,6 +39,7 @@ class Finding:
             upper_bound=None if row["upper_bound"] is None else float(row["upper_bound"]),
             failed_rows=int(row["failed_rows"] or 0),
             unit=audit.unit_of_one if measured == 1 else audit.unit,
+            affected_spend=None if row.get("affected_spend") is None else float(row["affected_spend"]),
             accepted_by=row["accepted_by"],
             reason=row["reason"],
         )
@@ -56,7 +58,8 @@ class Finding:
     def measurement(self) -> str:
         """Without month and audit, for readers that show them beside it: `Declining: 4.9 % of ... (allowed: ...)`."""
         about = f"{self.customer_segment}: " if self.customer_segment else ""
-        return f"{about}{self.measured:.6g} {self.unit} (allowed: {self.allowed})"
+        money = f"; {self.affected_spend:,.2f} of spend" if self.affected_spend else ""
+        return f"{about}{self.measured:.6g} {self.unit} (allowed: {self.allowed}{money})"
 
     @property
     def sentence(self) -> str:
@@ -82,7 +85,10 @@ def to_metadata(findings: Sequence[Finding]) -> dict[str, dg.MetadataValue[Any]]
     if not findings:
         return {}
     kept = [{k: v for k, v in asdict(finding).items() if k not in ("accepted_by", "reason")} for finding in findings]
-    types = {"measured": "float", "lower_bound": "float", "upper_bound": "float", "failed_rows": "int"}
+    types = {
+        **dict.fromkeys(("measured", "lower_bound", "upper_bound", "affected_spend"), "float"),
+        "failed_rows": "int",
+    }
     schema = dg.TableSchema([dg.TableColumn(name, types.get(name, "string")) for name in kept[0]])
     return {METADATA: dg.MetadataValue.table([dg.TableRecord(record) for record in kept], schema)}
 

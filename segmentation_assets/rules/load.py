@@ -67,6 +67,7 @@ class Rules(Rule):
     campaigns: tuple[Campaign, ...]
     audits: Audits
     exports: Exports
+    approved_statuses: tuple[str, ...] = ()  # of the project, which no rules file replaces
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
@@ -80,6 +81,13 @@ class Rules(Rule):
         """What dbt's local_md5(tojson({...}, sort_keys=true)) of the same two vars gives."""
         rules = {key: self.raw[key] for key in ("category_groups", "segments")}
         return hashlib.md5(json.dumps(rules, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def decision_hash(self) -> str:
+        """Everything that decides, bounds and statuses too: what the macro decision_hash gives."""
+        decision = {key: self.raw[key] for key in ("audits", "category_groups", "segments")}
+        decision["approved_statuses"] = list(self.approved_statuses)
+        return hashlib.md5(json.dumps(decision, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
     def dbt_vars(self) -> dict[str, Any]:
         """For dbt's --vars. Write it with yaml.safe_dump: YAML reads json.dumps's 1e-05 back as text."""
@@ -108,7 +116,8 @@ def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
             told[-1] += f"; if {overrides} renames segments, it has to replace campaigns too"
     if told:
         raise RulesError("\n".join(told))
-    return _rules(raw, parsed, replaced=replacing)
+    statuses = project_vars.get("approved_statuses", ())
+    return _rules(raw, parsed, replaced=replacing, approved_statuses=statuses if isinstance(statuses, list) else ())
 
 
 def parse_rules(raw: Mapping[str, Any], origin: str) -> Rules:
@@ -128,13 +137,16 @@ def _line(origin: object, where: tuple[str | int, ...], words: str) -> str:
     return f"{origin}: {_dotted(where)}: {words}"
 
 
-def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) -> Rules:
+def _rules(
+    raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str], approved_statuses: Iterable[str] = ()
+) -> Rules:
     return Rules.model_construct(
         segments=tuple(filter(None, parsed.segments)),
         category_groups=parsed.category_groups,
         campaigns=tuple(filter(None, parsed.campaigns)),
         audits=parsed.audits,
         exports=parsed.exports,
+        approved_statuses=tuple(approved_statuses),
         replaced=frozenset(replaced),
         raw=raw,
     )

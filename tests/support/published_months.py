@@ -36,7 +36,8 @@ CANDIDATE_ASSETS = [
     f"silver/{name}"
     for name in (
         "customer_period_spend", "transaction_window_metrics", "category_shares",
-        "segment_assignments", "segment_audits", "segment_audit_verdicts", "facts_by_day", "rollup_differences",
+        "segment_assignments", "segment_audits", "segment_audit_verdicts", "segment_gate", "facts_by_day",
+        "rollup_differences",
     )
 ]  # fmt: skip
 PUBLISHED_ASSETS = [*(f"gold/{table}" for table in (*TABLES, "segment_explanations")), "silver/outdated_months"]

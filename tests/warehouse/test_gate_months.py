@@ -207,7 +207,10 @@ def test_audits_of_an_earlier_candidate_cannot_publish(published: Pipeline) -> N
 
     alone = published.run(NOVEMBER, select=PUBLISHED_ASSETS[:1])
     assert not alone.success
-    assert refusal(alone).startswith("Not published: 2025-11-01. There are no audits of the present candidate")
+    told = refusal(alone)
+    assert told.startswith("Not published: 2025-11-01. Each keeps its last published version, if it has one.\n")
+    assert "- 2025-11-01: there are no audits of the present candidate (content hash " in told
+    assert told.endswith("(make month MONTH=2025-11-01).")
     plain, said = published.dbt(NOVEMBER, select=PUBLICATION, arguments=NAMED_TESTS_ONLY)
     assert not plain, said
     assert published_tables(published) == before

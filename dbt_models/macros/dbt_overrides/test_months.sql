@@ -1,13 +1,11 @@
 {#- Which rows a data test looks at: a test of a monthly table reads the months of the run and no others. In its `where`
       __asked_months__                   keeps the asked months; its column is snapshot_month,
-      __asked_months:transaction_date__  keeps them by another column,
-      __asked_months_that_passed__       keeps those that were published because they obey the rules of this run.
+      __asked_months:transaction_date__  keeps them by another column.
     The words become SQL when the test runs. Jinja in a `where` would be rendered when the project is parsed, which
     knows no months and happens once for many runs. -#}
 {% macro get_where_subquery(relation) %}
     {% set where = config.get('where') %}
     {% if not where %}{{ return(relation) }}{% endif %}
-    {% set where = where | replace('__asked_months_that_passed__', months_that_passed_sql()) %}
     {% set months = modules.re.search('__asked_months(:([a-z_]+))?__', where) %}
     {% if months %}
         {% set asked = is_asked_month(months.group(2) or 'snapshot_month') %}

@@ -1,10 +1,12 @@
 {#- The gate and the log of what passed it. -#}
 
 {#- `audits` with the acceptance of each failure, if a person gave one, and whether the failure keeps the month from
-    being published. An acceptance holds for the measured value that was seen: a month computed anew with another value
-    is blocked again. One without a name does not count, and one that was given twice counts once. `further` names
-    columns of `audits` to be handed on. -#}
+    being published. An acceptance holds for what was seen and for nothing else: this candidate under these rules, this
+    measured value, as many rows, as much money, the same facts. One without a name does not count, neither does one of
+    an earlier version, which named no candidate, and one that was given twice counts once. `further` names columns of
+    `audits` to be handed on. -#}
 {% macro audits_and_acceptances(audits, further=[]) %}
+    {%- set seen = ['content_hash', 'decision_hash', 'failed_rows', 'affected_spend', 'facts_hash'] %}
     select
         audits.snapshot_month,
         audits.audit,
@@ -25,13 +27,16 @@
             audit,
             customer_segment,
             measured,
+            {%- for column in seen %}
+            {{ column }},
+            {%- endfor %}
             accepted_by,
             reason
         from {{ ref('segment_audit_overrides') }}
         where accepted_by is not null
         qualify
             row_number() over (
-                partition by snapshot_month, audit, customer_segment, measured
+                partition by snapshot_month, audit, customer_segment, measured, {{ seen | join(", ") }}
                 order by accepted_by desc, reason desc nulls last
             ) = 1
     ) as acceptances
@@ -40,7 +45,111 @@
             and audits.audit = acceptances.audit
             and coalesce(audits.customer_segment, '') = coalesce(acceptances.customer_segment, '')
             and abs(audits.measured - acceptances.measured) < 0.000000001
+            and audits.content_hash = acceptances.content_hash
+            and audits.decision_hash = acceptances.decision_hash
+            and audits.failed_rows = acceptances.failed_rows
+            and coalesce(audits.affected_spend, 0) = coalesce(acceptances.affected_spend, 0)
+            and coalesce(audits.facts_hash, '') = coalesce(acceptances.facts_hash, '')
 {% endmacro %}
+
+{#- One row per candidate month (`which` limits them): what it is, what its audits judged, and whether the two are one.
+    `content_hash` is made of the rows as they stand; a candidate that was changed by hand shows in the hash written on
+    it. Audits of several candidates at once, or of none, are those of no candidate. -#}
+{% macro gate(which) %}
+    with candidates as (
+
+        select
+            snapshot_month,
+            count(*) as customers,
+            cast({{ content_hash(history_columns()) }} as varchar) as content_hash,
+            case when min(content_hash) = max(content_hash) then min(content_hash) end as stamped_content_hash,
+            case when min(decision_hash) = max(decision_hash) then min(decision_hash) end as decision_hash
+        from {{ ref('segment_assignments') }}
+        where {{ which }}
+        group by snapshot_month
+
+    ),
+
+    audits as (
+
+        select
+            snapshot_month,
+            case
+                when min(content_hash) = max(content_hash) and count(content_hash) = count(*) then min(content_hash)
+            end as content_hash,
+            case
+                when min(decision_hash) = max(decision_hash) and count(decision_hash) = count(*)
+                    then min(decision_hash)
+            end as decision_hash
+        from {{ ref('segment_audits') }}
+        where {{ which }}
+        group by snapshot_month
+
+    ),
+
+    expected_audits as (
+
+        {{ expected_audits() }}
+
+    ),
+
+    absent as (
+
+        select
+            candidates.snapshot_month,
+            count(*) as audits,
+            min(expected_audits.audit) as first_audit
+        from candidates
+        cross join expected_audits
+        left join {{ ref('segment_audits') }} as found
+            on
+                candidates.snapshot_month = found.snapshot_month
+                and expected_audits.audit = found.audit
+                and expected_audits.about_segment = coalesce(found.customer_segment, '')
+        where found.snapshot_month is null
+        group by candidates.snapshot_month
+
+    ),
+
+    blocked as (
+
+        {{ blocked_months(ref('segment_audits')) }}
+
+    )
+
+    select
+        candidates.snapshot_month,
+        candidates.customers,
+        candidates.content_hash,
+        candidates.stamped_content_hash,
+        audits.content_hash as audited_content_hash,
+        candidates.decision_hash,
+        audits.decision_hash as audited_decision_hash,
+        coalesce(absent.audits, 0) as absent_audits,
+        absent.first_audit as first_absent_audit,
+        blocked.snapshot_month is not null as is_blocked,
+        coalesce(
+            candidates.content_hash = candidates.stamped_content_hash
+            and candidates.content_hash = audits.content_hash
+            and candidates.decision_hash = audits.decision_hash
+            and absent.snapshot_month is null,
+            false
+        ) as is_audited
+    from candidates
+    left join audits on candidates.snapshot_month = audits.snapshot_month
+    left join absent on candidates.snapshot_month = absent.snapshot_month
+    left join blocked on candidates.snapshot_month = blocked.snapshot_month
+{% endmacro %}
+
+{#- Whether a row of `gate` may be published by this run. Rules that were edited since the candidate are not those that
+    it was made and judged by. -#}
+{% macro may_be_published(gate) %}
+    (
+        {{ gate }}.is_audited
+        and not {{ gate }}.is_blocked
+        and {{ gate }}.decision_hash = '{{ decision_hash() }}'
+    )
+{%- endmacro %}
 
 {#- Months of `audits` with a failed blocking audit that nobody accepted. -#}
 {% macro blocked_months(audits) %}
@@ -94,21 +203,29 @@
 {% endmacro %}
 
 {#- One log row per month of `batch` whose content, rules or verdict differ from its newest logged version: computing
-    a month again without a change publishes nothing that consumers could notice, and so makes no version. -#}
+    a month again without a change publishes nothing that consumers could notice, and so makes no version. What is
+    logged is what the candidate and its audits say of themselves; a month whose candidate or audits another run has
+    replaced since the batch was made is not logged, and so not published (replace_months.sql). -#}
 {% macro log_publications_sql(batch) %}
     {% set log = existing_relation_of('segment_publications') %}
     insert into {{ log }} (
         snapshot_month, version, published_at, run_id, rules_hash, customers, content_hash, audits_verdict,
-        override_reason
+        override_reason, decision_hash
     )
     with batch as (
 
         select
             snapshot_month,
             count(*) as customers,
-            {{ content_hash(history_columns()) }} as content_hash
+            cast({{ content_hash(history_columns()) }} as varchar) as content_hash
         from {{ batch }}
         group by snapshot_month
+
+    ),
+
+    gate as (
+
+        {{ gate(is_asked_month('snapshot_month')) }}
 
     ),
 
@@ -126,14 +243,7 @@
 
     newest as (
 
-        select
-            snapshot_month,
-            version,
-            rules_hash,
-            content_hash,
-            audits_verdict
-        from {{ log }}
-        qualify row_number() over (partition by snapshot_month order by version desc) = 1
+        {{ newest_of_log(log) }}
 
     ),
 
@@ -143,6 +253,7 @@
             batch.snapshot_month,
             batch.customers,
             batch.content_hash,
+            gate.decision_hash,
             failed.override_reason,
             case
                 when failed.snapshot_month is null then 'passed'
@@ -150,7 +261,9 @@
                 else 'warned'
             end as audits_verdict
         from batch
+        inner join gate on batch.snapshot_month = gate.snapshot_month and batch.content_hash = gate.content_hash
         left join failed on batch.snapshot_month = failed.snapshot_month
+        where {{ may_be_published('gate') }}
 
     )
 
@@ -163,14 +276,42 @@
         judged.customers,
         judged.content_hash,
         judged.audits_verdict,
-        judged.override_reason
+        judged.override_reason,
+        judged.decision_hash
     from judged
     left join newest on judged.snapshot_month = newest.snapshot_month
     where
         newest.snapshot_month is null
         or newest.content_hash <> judged.content_hash
         or newest.rules_hash <> '{{ rules_hash() }}'
+        or newest.decision_hash <> judged.decision_hash
         or newest.audits_verdict <> judged.audits_verdict
+{% endmacro %}
+
+{% macro newest_of_log(log) %}
+    select
+        snapshot_month,
+        version,
+        rules_hash,
+        decision_hash,
+        content_hash,
+        audits_verdict
+    from {{ log }}
+    qualify row_number() over (partition by snapshot_month order by version desc) = 1
+{% endmacro %}
+
+{#- The months of `batch` that the log has now: only these are replaced, and by nothing else than what it tells. -#}
+{% macro logged_months_sql(batch) %}
+    select batch.snapshot_month
+    from (
+        select
+            snapshot_month,
+            cast({{ content_hash(history_columns()) }} as varchar) as content_hash
+        from {{ batch }}
+        group by snapshot_month
+    ) as batch
+    inner join ({{ newest_of_log(existing_relation_of('segment_publications')) }}) as newest
+        on batch.snapshot_month = newest.snapshot_month and batch.content_hash = newest.content_hash
 {% endmacro %}
 
 {% macro publishing_run() %}{{ return(string_literal(var('run_id', none) or invocation_id)) }}{% endmacro %}

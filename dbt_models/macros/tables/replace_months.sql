@@ -11,15 +11,17 @@
     {% set target = arg_dict.target_relation %}
     {% set months = replaced_months(meta, arg_dict.temp_relation) %}
     {% set columns = get_quoted_csv(arg_dict.dest_columns | map(attribute='name')) %}
-    {% set statements = [] %}
+    {% set statements, kept = [], "" %}
     {% if meta.get('logs_publication') %}
+        {% set months = "snapshot_month in (" ~ logged_months_sql(arg_dict.temp_relation) ~ ")" %}
+        {% set kept = " where " ~ months %}
         {#- Before the month is replaced, as the version that stood until now is compared with it. -#}
         {% do statements.append(log_publications_sql(arg_dict.temp_relation)) %}
         {% do statements.append(log_restatements_sql(arg_dict.temp_relation, target)) %}
     {% endif %}
     {% set statements = statements + [
         "delete from " ~ target ~ " where " ~ months,
-        "insert into " ~ target ~ " (" ~ columns ~ ") select " ~ columns ~ " from " ~ arg_dict.temp_relation,
+        "insert into " ~ target ~ " (" ~ columns ~ ") select " ~ columns ~ " from " ~ arg_dict.temp_relation ~ kept,
     ] %}
     {% if meta.get('invalidates') %}
         {% set stale = adapter.get_relation(this.database, this.schema, meta.invalidates) %}

@@ -3,11 +3,13 @@
     post_hook="{{ log_unlogged_publications_sql() }}",
 ) }}
 
--- The gate: only months whose newest audits hold no failed blocking one, unless a person accepted it, go on.
+-- The gate: only months go on whose audits are all there, are of this very candidate and of the rules that this run reads,
+-- and hold no failed blocking one, unless a person accepted it.
 -- A month that may not be published is absent here and so keeps its last published version, whole.
 -- depends_on: {{ ref('segment_publications') }}
 -- depends_on: {{ ref('segment_restatements') }}
 -- depends_on: {{ ref('segment_rules') }}
+-- depends_on: {{ ref('segment_decisions') }}
 with assignments as (
 
     select * from {{ ref('segment_assignments') }}
@@ -15,17 +17,9 @@ with assignments as (
 
 ),
 
-audited as (
+gate as (
 
-    select distinct snapshot_month
-    from {{ ref('segment_audits') }}
-    where {{ is_asked_month('snapshot_month') }}
-
-),
-
-blocked as (
-
-    {{ blocked_months(ref('segment_audits')) }}
+    {{ gate(is_asked_month('snapshot_month')) }}
 
 )
 
@@ -51,6 +45,5 @@ select
     assignments.lifetime_necessities_spend_pct,
     assignments.is_active
 from assignments
-inner join audited on assignments.snapshot_month = audited.snapshot_month
-left join blocked on assignments.snapshot_month = blocked.snapshot_month
-where blocked.snapshot_month is null
+inner join gate on assignments.snapshot_month = gate.snapshot_month
+where {{ may_be_published('gate') }}

@@ -1,4 +1,9 @@
-{{ config(group='segments_candidate', schema='silver', meta={'invalidates': 'segment_audits'}) }}
+{{ config(
+    group='segments_candidate',
+    schema='silver',
+    on_schema_change='append_new_columns',
+    meta={'invalidates': 'segment_audits'},
+) }}
 
 with window_metrics as (
 
@@ -48,32 +53,73 @@ measured as (
             window_metrics.snapshot_month = category_shares.snapshot_month
             and window_metrics.customer_id = category_shares.customer_id
 
+),
+
+assigned as (
+
+    select
+        snapshot_month,
+        cast(customer_id as varchar) as customer_id,
+        cast(customer_key as bigint) as customer_key,
+        case
+            {% for segment in var('segments') if segment.criteria %}
+            when {{ criteria_sql(segment.criteria) }} then {{ string_literal(segment.name) }}
+            {% endfor %}
+            else {{ string_literal(var('segments')[-1].name) }}
+        end as customer_segment,
+        segment_assigned_date,
+        total_transactions,
+        lifetime_value,
+        avg_transaction_value,
+        first_transaction_date,
+        last_transaction_date,
+        cast(tenure_months as bigint) as tenure_months,
+        spend_last_90_days,
+        spend_prior_90_days,
+        spend_change_pct,
+        avg_monthly_spend,
+        travel_spend_pct,
+        necessities_spend_pct,
+        lifetime_travel_spend_pct,
+        lifetime_necessities_spend_pct,
+        is_active
+    from measured
+
+),
+
+-- What the audits judge and publication logs is told by these rows, not by their month.
+sealed as (
+
+    select
+        snapshot_month,
+        {{ content_hash(history_columns()) }} as content_hash
+    from assigned
+    group by snapshot_month
+
 )
 
 select
-    snapshot_month,
-    customer_id,
-    customer_key,
-    case
-        {% for segment in var('segments') if segment.criteria %}
-        when {{ criteria_sql(segment.criteria) }} then {{ string_literal(segment.name) }}
-        {% endfor %}
-        else {{ string_literal(var('segments')[-1].name) }}
-    end as customer_segment,
-    segment_assigned_date,
-    total_transactions,
-    lifetime_value,
-    avg_transaction_value,
-    first_transaction_date,
-    last_transaction_date,
-    tenure_months,
-    spend_last_90_days,
-    spend_prior_90_days,
-    spend_change_pct,
-    avg_monthly_spend,
-    travel_spend_pct,
-    necessities_spend_pct,
-    lifetime_travel_spend_pct,
-    lifetime_necessities_spend_pct,
-    is_active
-from measured
+    assigned.snapshot_month,
+    assigned.customer_id,
+    assigned.customer_key,
+    assigned.customer_segment,
+    assigned.segment_assigned_date,
+    assigned.total_transactions,
+    assigned.lifetime_value,
+    assigned.avg_transaction_value,
+    assigned.first_transaction_date,
+    assigned.last_transaction_date,
+    assigned.tenure_months,
+    assigned.spend_last_90_days,
+    assigned.spend_prior_90_days,
+    assigned.spend_change_pct,
+    assigned.avg_monthly_spend,
+    assigned.travel_spend_pct,
+    assigned.necessities_spend_pct,
+    assigned.lifetime_travel_spend_pct,
+    assigned.lifetime_necessities_spend_pct,
+    assigned.is_active,
+    cast(sealed.content_hash as varchar) as content_hash,
+    cast('{{ decision_hash() }}' as varchar) as decision_hash
+from assigned
+inner join sealed on assigned.snapshot_month = sealed.snapshot_month

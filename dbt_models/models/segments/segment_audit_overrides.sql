@@ -1,7 +1,7 @@
 {{ config(materialized='log_table', group='segments_candidate', schema='silver') }}
 
 -- This model only sees to it that the table exists. Its rows are written by a person who accepts a failed audit
--- (`make accept`), and hold for the measured value that was seen: another value has to be accepted again.
+-- (`make accept`), and hold for the candidate, rows, money and facts that were seen: anything else has to be accepted again.
 select
     cast(null as date) as snapshot_month,
     cast(null as varchar) as audit,
@@ -9,5 +9,10 @@ select
     cast(null as double) as measured,
     cast(null as varchar) as accepted_by,
     cast(null as varchar) as reason,
-    cast(null as timestamp) as accepted_at
+    cast(null as timestamp) as accepted_at,
+    cast(null as varchar) as content_hash,
+    cast(null as varchar) as decision_hash,
+    cast(null as bigint) as failed_rows,
+    cast(null as decimal(38, 2)) as affected_spend,
+    cast(null as varchar) as facts_hash
 where 1 = 0

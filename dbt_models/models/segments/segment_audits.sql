@@ -1,20 +1,4 @@
-{{ config(group='segments_candidate', schema='silver') }}
-
-{#- What an audit may measure, both ends included. The band of a segment's share is the segment's own. -#}
-{%- set limits = var('audits') %}
-{%- set audit_bounds = [
-    {'audit': 'every_customer_is_assigned_once', 'severity': 'error', 'at_most': 0},
-    {'audit': 'members_meet_their_criteria', 'severity': 'error', 'at_most': 0},
-    {'audit': 'every_segment_holds_the_minimum_share', 'severity': 'error',
-     'at_least': limits.minimum_segment_share_pct},
-    {'audit': 'rollup_equals_the_facts', 'severity': 'error', 'at_most': 0},
-    {'audit': 'every_fact_belongs_to_a_customer', 'severity': 'error', 'at_most': 0},
-    {'audit': 'facts_reach_the_end_of_the_month', 'severity': 'error', 'at_most': limits.facts_may_end_days_early},
-    {'audit': 'unknown_categories_are_few', 'severity': 'warn', 'at_most': limits.unknown_category_max_share_pct},
-    {'audit': 'future_dated_facts_are_few', 'severity': 'warn', 'at_most': limits.future_dated_max_share_pct},
-    {'audit': 'segment_mix_is_stable', 'severity': 'warn', 'at_most': limits.drift_max_psi},
-    {'audit': 'no_segment_moved_far', 'severity': 'warn', 'at_most': limits.drift_max_change_points},
-] %}
+{{ config(group='segments_candidate', schema='silver', on_schema_change='append_new_columns') }}
 
 -- An audit is a bound above and a finding below. One query, although it is long: each ephemeral model it was made of
 -- cost dbt as much as a table does, 0.02 s, and DuckDB computes what two audits share once.
@@ -32,7 +16,7 @@ segments as (
 
 bounds as (
 
-    {{ bounds_as_rows(audit_bounds) }}
+    {{ bounds_as_rows(audit_list()) }}
     union all
     select
         'share_is_within_the_expected_band' as audit,
@@ -204,7 +188,13 @@ reconciled as (
     select
         months.snapshot_month,
         count(differences.calendar_month) as months_that_differ,
-        sum(coalesce(abs(differences.transaction_count), 0)) as transaction_count
+        sum(coalesce(abs(differences.transaction_count), 0)) as transaction_count,
+        sum(
+            greatest(
+                abs(differences.spend), abs(differences.travel_spend), abs(differences.necessities_spend)
+            )
+        ) as spend,
+        sum(differences.facts_hash) as facts_hash
     from months
     left join differences
         on
@@ -219,7 +209,9 @@ facts_of_nobody as (
 
     select
         rollup.period_start,
-        sum(rollup.transaction_count) as transaction_count
+        sum(rollup.transaction_count) as transaction_count,
+        sum(rollup.spend) as spend,
+        sum(rollup.facts_hash) as facts_hash
     from {{ ref('customer_period_spend') }} as rollup
     left join {{ ref('stg_customers') }} as customers on rollup.customer_key = customers.customer_key
     where
@@ -233,7 +225,9 @@ unowned as (
 
     select
         months.snapshot_month,
-        coalesce(sum(facts_of_nobody.transaction_count), 0) as transaction_count
+        coalesce(sum(facts_of_nobody.transaction_count), 0) as transaction_count,
+        sum(facts_of_nobody.spend) as spend,
+        sum(facts_of_nobody.facts_hash) as facts_hash
     from months
     left join facts_of_nobody on months.as_of_date > facts_of_nobody.period_start
     group by months.snapshot_month
@@ -267,6 +261,12 @@ future as (
     select coalesce(sum(transaction_count), 0) as transaction_count
     from facts
     where transaction_date >= {{ future_facts_start() }}
+
+),
+
+loosened as (
+
+    {{ loosened_bounds() }}
 
 ),
 
@@ -335,6 +335,15 @@ findings as (
     from arrived
     union all
     select
+        months.snapshot_month,
+        'no_blocking_bound_was_loosened' as audit,
+        cast(null as varchar) as customer_segment,
+        loosened.bounds as measured,
+        loosened.bounds as affected_rows
+    from months
+    cross join loosened
+    union all
+    select
         snapshot_month,
         'unknown_categories_are_few' as audit,
         cast(null as varchar) as customer_segment,
@@ -353,9 +362,54 @@ findings as (
 
 ),
 
-verdicts as (
+-- The money a finding is about, and a number for the very facts: two findings of equal counts are not the same finding.
+concerned as (
+
+    select
+        snapshot_month,
+        'rollup_equals_the_facts' as audit,
+        spend,
+        facts_hash
+    from reconciled
+    union all
+    select
+        snapshot_month,
+        'every_fact_belongs_to_a_customer' as audit,
+        spend,
+        facts_hash
+    from unowned
+    union all
+    select
+        snapshot_month,
+        'unknown_categories_are_few' as audit,
+        unknown_category_spend as spend,
+        null as facts_hash
+    from arrived
+
+),
+
+-- By the rows themselves, not by what is written on them.
+candidates as (
+
+    select
+        snapshot_month,
+        {{ content_hash(history_columns()) }} as content_hash,
+        '{{ decision_hash() }}' as decision_hash
+    from {{ ref('segment_assignments') }}
+    where {{ is_asked_month('snapshot_month') }}
+    group by snapshot_month
+
+),
+
+found as (
 
     {{ judged('findings') }}
+
+),
+
+verdicts as (
+
+    {{ bound_to_candidates('found') }}
 
 ),
 
@@ -392,11 +446,17 @@ drift_findings as (
 
 ),
 
+found_drift as (
+
+    {{ judged('drift_findings') }}
+
+),
+
 audits as (
 
     select * from verdicts
     union all
-    {{ judged('drift_findings') }}
+    {{ bound_to_candidates('found_drift') }}
 
 )
 
@@ -409,5 +469,9 @@ select
     upper_bound,
     cast(failed_rows as bigint) as failed_rows,
     cast(severity as varchar) as severity,
-    failed_rows = 0 as passed
+    failed_rows = 0 as passed,
+    cast(content_hash as varchar) as content_hash,
+    cast(decision_hash as varchar) as decision_hash,
+    cast(affected_spend as decimal(38, 2)) as affected_spend,
+    cast(facts_hash as varchar) as facts_hash
 from audits

@@ -12,5 +12,6 @@ select
     cast(null as bigint) as customers,
     cast(null as varchar) as content_hash,
     cast(null as varchar) as audits_verdict,
-    cast(null as varchar) as override_reason
+    cast(null as varchar) as override_reason,
+    cast(null as varchar) as decision_hash
 where 1 = 0

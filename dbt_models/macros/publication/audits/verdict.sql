@@ -13,6 +13,27 @@
     {%- endfor %}
 {% endmacro %}
 
+{#- Judged findings with what they are about: the candidate, by its hashes, and where there is any, the money and the
+    facts. Only a failed one has money to show. -#}
+{% macro bound_to_candidates(verdicts) %}
+    select
+        verdicts.snapshot_month,
+        verdicts.audit,
+        verdicts.customer_segment,
+        verdicts.measured,
+        verdicts.lower_bound,
+        verdicts.upper_bound,
+        verdicts.failed_rows,
+        verdicts.severity,
+        candidates.content_hash,
+        candidates.decision_hash,
+        case when verdicts.failed_rows > 0 then cast(concerned.spend as decimal(38, 2)) end as affected_spend,
+        case when verdicts.failed_rows > 0 then cast(concerned.facts_hash as varchar) end as facts_hash
+    from {{ verdicts }} as verdicts
+    left join candidates on verdicts.snapshot_month = candidates.snapshot_month
+    left join concerned on verdicts.snapshot_month = concerned.snapshot_month and verdicts.audit = concerned.audit
+{% endmacro %}
+
 {#- Each finding beside its bound: what breaks it counts its affected rows; what keeps it, or measures nothing, 0. -#}
 {% macro judged(findings) %}
     select

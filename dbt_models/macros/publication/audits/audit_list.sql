@@ -1,0 +1,75 @@
+{#- The audits: name, severity, what each is about (the month, or every segment) and what it may measure, both ends
+    included; `bound` is the key of the var `audits` that says so. The band of a segment's share is the segment's own. -#}
+{% macro audit_list() %}
+    {% set limits = var('audits') %}
+    {{ return([
+        {'audit': 'every_customer_is_assigned_once', 'severity': 'error', 'at_most': 0},
+        {'audit': 'members_meet_their_criteria', 'severity': 'error', 'about': 'segments', 'at_most': 0},
+        {'audit': 'every_segment_holds_the_minimum_share', 'severity': 'error', 'about': 'segments',
+         'at_least': limits.minimum_segment_share_pct, 'bound': 'minimum_segment_share_pct'},
+        {'audit': 'rollup_equals_the_facts', 'severity': 'error', 'at_most': 0},
+        {'audit': 'every_fact_belongs_to_a_customer', 'severity': 'error', 'at_most': 0},
+        {'audit': 'facts_reach_the_end_of_the_month', 'severity': 'error',
+         'at_most': limits.facts_may_end_days_early, 'bound': 'facts_may_end_days_early'},
+        {'audit': 'no_blocking_bound_was_loosened', 'severity': 'error', 'at_most': 0},
+        {'audit': 'unknown_categories_are_few', 'severity': 'warn', 'at_most': limits.unknown_category_max_share_pct},
+        {'audit': 'future_dated_facts_are_few', 'severity': 'warn', 'at_most': limits.future_dated_max_share_pct},
+        {'audit': 'segment_mix_is_stable', 'severity': 'warn', 'at_most': limits.drift_max_psi},
+        {'audit': 'no_segment_moved_far', 'severity': 'warn', 'at_most': limits.drift_max_change_points},
+    ]) }}
+{% endmacro %}
+
+{#- Which rows a month has to have in segment_audits before anything is said of it: an audit that did not run is no audit
+    that passed. -#}
+{% macro expected_audits() %}
+    {%- set segments = var('segments') %}
+    {%- set wanted = [] %}
+    {%- for audit in audit_list() %}
+        {%- for name in (segments | map(attribute='name') if audit.about == 'segments' else ['']) %}
+            {%- do wanted.append([audit.audit, name]) %}
+        {%- endfor %}
+    {%- endfor %}
+    {%- for segment in segments if segment.expected_share_pct %}
+        {%- do wanted.append(['share_is_within_the_expected_band', segment.name]) %}
+    {%- endfor %}
+    {%- for audit, name in wanted %}
+    select
+        {{ string_literal(audit) }} as audit,
+        {{ string_literal(name) }} as about_segment
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+{% endmacro %}
+
+{#- How many bounds of blocking audits are looser than at the last publication; NULL where nobody knows, as before the
+    first one. A bound that only warns may be moved: it stops nothing. Bounds of one side only are compared. -#}
+{% macro loosened_bounds() %}
+    {%- set log = existing_relation_of('segment_publications') %}
+    {%- set decisions = existing_relation_of('segment_decisions') %}
+    {%- set bounds = audit_list() | selectattr('severity', 'equalto', 'error') | selectattr('bound', 'defined') | list %}
+    {%- if log and decisions and 'decision_hash' in adapter.get_columns_in_relation(log) | map(attribute='name')
+        | map('lower') %}
+    select
+        sum(
+            case
+                {%- for bound in bounds %}
+                when decisions.entry = 'audits.{{ bound.bound }}'
+                    and try_cast(decisions.entry_value as double)
+                    {{ '>' if 'at_least' in bound else '<' }} {{ bound.at_least if 'at_least' in bound else bound.at_most }}
+                    then 1
+                {%- endfor %}
+                else 0
+            end
+        ) as bounds
+    from {{ decisions }} as decisions
+    where decisions.decision_hash = (
+        select log.decision_hash
+        from {{ log }} as log
+        qualify
+            row_number() over (order by log.published_at desc, log.snapshot_month desc, log.version desc) = 1
+    )
+    {%- else %}
+    select cast(null as integer) as bounds
+    {%- endif %}
+{% endmacro %}

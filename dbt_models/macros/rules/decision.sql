@@ -1,0 +1,28 @@
+{#- Everything that decides which segment a customer gets and whether a month may be published. -#}
+
+{#- The vars that decide, those of them that are set: Rules.decision in segmentation_assets/rules/load.py is the same. -#}
+{% macro decision() %}
+    {% set decided = {} %}
+    {% for key in ['approved_statuses', 'audits', 'category_groups', 'metrics', 'segments', 'star_schema', 'windows'] %}
+        {% set value = var(key, none) %}
+        {% if value is not none %}{% do decided.update({key: value}) %}{% endif %}
+    {% endfor %}
+    {{ return(decided) }}
+{% endmacro %}
+
+{#- In one word: what binds a candidate, its audits and what is logged of it. -#}
+{% macro decision_hash() %}{{ return(local_md5(tojson(decision(), sort_keys=true))) }}{% endmacro %}
+
+{#- The decision as entries, [name, value]: one per bound of the audits, `audits.<bound>`, which can then be compared with
+    that of another decision; of every other key its whole value as JSON. -#}
+{% macro decision_entries() %}
+    {% set entries = [] %}
+    {% for key, value in decision() | dictsort %}
+        {% if key == 'audits' %}
+            {% for bound, number in value | dictsort %}{% do entries.append(['audits.' ~ bound, number]) %}{% endfor %}
+        {% else %}
+            {% do entries.append([key, tojson(value, sort_keys=true)]) %}
+        {% endif %}
+    {% endfor %}
+    {{ return(entries) }}
+{% endmacro %}

@@ -1,0 +1,3 @@
+{{ config(materialized='view', group='segments_candidate', schema='silver') }}
+
+{{ gate('true') }}
