@@ -37,7 +37,7 @@ CANDIDATE_ASSETS = [
     for name in (
         "customer_period_spend", "transaction_window_metrics", "category_shares",
         "segment_assignments", "segment_audits", "segment_audit_verdicts", "segment_gate", "facts_by_day",
-        "rollup_differences",
+        "rollup_differences", "fact_days",
     )
 ]  # fmt: skip
 PUBLISHED_ASSETS = [*(f"gold/{table}" for table in (*TABLES, "segment_explanations")), "silver/outdated_months"]

@@ -25,7 +25,14 @@ from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
 RULES = Project.load().rules
-VIEWS = ("customer_contacts", "outdated_months", "rollup_differences", "segment_audit_verdicts", "segment_gate")
+VIEWS = (
+    "customer_contacts",
+    "fact_days",
+    "outdated_months",
+    "rollup_differences",
+    "segment_audit_verdicts",
+    "segment_gate",
+)
 STAMPED = (
     "gold.segment_summary",
     "gold.segment_transitions",
@@ -99,7 +106,7 @@ def test_a_run_of_the_audiences_alone_migrates_and_only_its_month_can_be_exporte
 def test_commands_and_sensors_say_what_is_missing_or_make_it(old: Pipeline, empty_home: Path, tmp_path: Path) -> None:
     home = shutil.copytree(empty_home, tmp_path / "home")
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        asked = restate.look(instance, warehouse_of(old))
+        asked = restate.evaluate(instance, warehouse_of(old))
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == (
         "silver.rollup_differences and silver.outdated_months are not there yet: the next run makes what an earlier"
