@@ -86,8 +86,8 @@ AUDITS: tuple[Audit, ...] = (
         meaning="No day of the month is empty whose weekday usually has facts, by the eight weeks before.",
         unit="days without facts that usually have some",
         one="day without facts that usually has some",
-        advice="silver.fact_days names the days. Load them, then run the month again. If nothing was bought or booked then,"
-        " as on a holiday, accept it with `make accept`.",
+        advice="silver.fact_days names the days. Load them, then run the month again. If nothing was bought or booked"
+        " then, as on a holiday, accept it with `make accept`.",
     ),
     Audit(
         "no_blocking_bound_was_loosened",

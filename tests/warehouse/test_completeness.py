@@ -1,7 +1,7 @@
 """A month is complete when its days are, not when its last one is; what is usual follows from the weeks before.
 
 Locks out: days that were never loaded in the middle of a month, a month that counts as arrived because of one
-post-dated fact, a small portfolio that is blocked for its natural gaps, and a wait that judges otherwise than the audit.
+post-dated fact, a small portfolio that is blocked for its natural gaps, a wait that judges otherwise than the audit.
 """
 
 from datetime import date
@@ -90,9 +90,8 @@ def test_days_loaded_in_part_warn(published: Pipeline) -> None:
 
 
 def test_a_small_portfolio_may_have_gaps(published: Pipeline) -> None:
-    (count,) = published.rows(
-        "select count(*) / 30 from silver.stg_transactions where transaction_date >= '2025-11-01'"
-    )[0]
+    november = "silver.stg_transactions where transaction_date >= '2025-11-01'"
+    (count,) = published.rows(f"select count(*) / 30 from {november}")[0]
     assert count > 20, "the portfolio would be small without the change"
     assert judged(published, FEW, MIDDLE) == {}
     assert waits_for(published) is None
