@@ -218,7 +218,9 @@ def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
 @click.argument("to")
 def snapshot(to: str) -> int:
     """Copy the published tables to the DuckDB file TO."""
+    from segmentation_assets.assets import outcomes
     from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.errors import WarehouseError
     from segmentation_assets.publication import reader_copy
     from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -228,7 +230,8 @@ def snapshot(to: str) -> int:
     if not isinstance(found, DuckDBWarehouse):
         raise WarehouseError("SEGMENTATION_TARGET is 'snowflake', where everybody may read while a run writes.")
     with terminal.working(f"Copying to {path} ..."):
-        copied = reader_copy.take(found, path)
+        outcomes_table = {outcomes.KEY.path[-1]: outcomes.NAMES}
+        copied = reader_copy.take(found, path, Project.load(), outcomes_table)
     terminal.say(f"{copied} tables and views are in {path}. Open it read-only; a reader keeps the file it has opened.")
     return 0
 
@@ -258,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ends as a shell expects of one that a signal ended."""
     if arguments is not None:
         return _main(list(arguments))
-    from segmentation_assets.cli.interrupts import interrupts
+    from segmentation_assets.cli.interrupts import interrupts, leave
     from segmentation_assets.private import keep_to_owner
 
     try:
@@ -273,10 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if interrupts.code:
         interrupts.end()
     if code:
-        # Nothing is waited for, and no thread is left inside of DuckDB, which would abort the process.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        leave(code)
     return code
 
 

@@ -59,16 +59,11 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def end(self) -> None:
-        """Without Python's own end, which would wait for threads or abort in one."""
         with suppress(OSError, ValueError):
-            sys.stdout.flush()
             # On a terminal ^C stands in the line, and a spinner may have hidden the cursor.
             begin, end = ("\n", "\x1b[?25h") if os.isatty(2) else ("", "")
             os.write(2, f"{begin}{self.line()}\n{end}".encode())
-        with suppress(Exception):
-            # The semaphores of dbt's locks, of which a process that outlives this one would complain.
-            multiprocessing.util._run_finalizers(0)  # pyright: ignore[reportAttributeAccessIssue]
-        os._exit(self.code)
+        leave(self.code)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
@@ -86,6 +81,17 @@ class Interrupts:
                     threading.Thread(target=cancel_statements, name="cancel", daemon=True).start()
                     time.sleep(GRACE_SECONDS)
                     self.end()
+
+
+def leave(code: int) -> None:
+    """Ends the process without Python's own end, which waits for threads and aborts where one is inside of DuckDB."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    with suppress(Exception):
+        # The semaphores of dbt's locks, of which a process that outlives this one would complain.
+        multiprocessing.util._run_finalizers(0)  # pyright: ignore[reportAttributeAccessIssue]
+    os._exit(code)
 
 
 interrupts = Interrupts()

@@ -81,13 +81,22 @@ AUDITS: tuple[Audit, ...] = (
         advice="The load of the last days has not arrived. Wait for it, then run the month again.",
     ),
     Audit(
+        "no_usual_day_is_without_facts",
+        is_blocking=True,
+        meaning="No day of the month is empty whose weekday usually has facts, by the eight weeks before.",
+        unit="days without facts that usually have some",
+        one="day without facts that usually has some",
+        advice="silver.fact_days names the days. Load them, then run the month again. If nothing was bought or booked"
+        " then, as on a holiday, accept it with `make accept`.",
+    ),
+    Audit(
         "no_blocking_bound_was_loosened",
         is_blocking=True,
         meaning="No bound of a blocking audit is looser than at the last publication.",
         unit="bounds are looser than at the last publication",
         one="bound is looser than at the last publication",
-        advice="Compare the `audits` of the rules with gold.segment_decisions of the last publication's decision_hash. Put"
-        " the bound back and compute the month again; if it is meant, accept it with `make accept`, once: the next"
+        advice="Compare the `audits` of the rules with gold.segment_decisions of the last publication's decision_hash."
+        " Put the bound back and compute the month again; if it is meant, accept it with `make accept`, once: the next"
         " publication is measured by this one.",
     ),
     Audit(
@@ -113,6 +122,14 @@ AUDITS: tuple[Audit, ...] = (
         unit="points",
         one="point",
         advice="Publication goes on. Look at gold.segment_transitions for who moved where.",
+    ),
+    Audit(
+        "days_are_as_full_as_before",
+        is_blocking=False,
+        meaning="Few days of the month hold far fewer facts than their weekday did in the eight weeks before.",
+        unit="days with far fewer facts than usual",
+        one="day with far fewer facts than usual",
+        advice="Publication goes on. silver.fact_days names the days: a holiday, or a file that was loaded in part.",
     ),
     Audit(
         "unknown_categories_are_few",

@@ -1,7 +1,8 @@
 """The gate in words: refuses to go on with months that are blocked, not audited or not published.
 
-The gate itself is in the warehouse, where publication demands that the candidate, its audits and the rules of its own run
-be one (write-audit-publish, macro `gate`); here a run that asked for a month which it held back is failed, saying why.
+The gate itself is in the warehouse, where publication demands that the candidate, its audits and the rules of its own
+run be one (write-audit-publish, macro `gate`); here a run that asked for a month which it held back is failed, saying
+why.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,8 +27,8 @@ def refuse_blocked(warehouse: Warehouse, months: MonthRange) -> None:
 
 
 def refuse_unpublished(rules: Rules, warehouse: Warehouse, months: MonthRange) -> None:
-    """A run is never green without what it was asked for: every month audited as it stands, by these rules, and published
-    as it was audited."""
+    """A run is never green without what it was asked for: every month audited as it stands, by these rules, and
+    published as it was audited."""
     refuse_blocked(warehouse, months)
     with warehouse.session() as session:
         obstacles = list(_obstacles(session, rules, months))

@@ -167,6 +167,11 @@ class Audits(Rule):
     minimum_segment_share_pct: Percentage
     drift_baseline_months: Annotated[int, PlainValidator(whole(1, 24))]
     facts_may_end_days_early: Annotated[int, PlainValidator(whole(0, 27))]  # 28 is a whole month
+    # With the shipped values as defaults: a rules file of an earlier version does not name them.
+    usual_day_min_facts: Annotated[int, PlainValidator(whole(1))] = 20
+    absent_days_max: Annotated[int, PlainValidator(whole(0, 31))] = 0
+    thin_day_below_pct: Percentage = 50
+    thin_days_max: Annotated[int, PlainValidator(whole(0, 31))] = 2
     drift_max_psi: Annotated[Number, PlainValidator(positive_psi)]
     drift_max_change_points: Percentage
     unknown_category_max_share_pct: Percentage

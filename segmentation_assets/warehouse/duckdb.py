@@ -160,7 +160,7 @@ def _holder(lock: Path) -> str:
     except (OSError, StopIteration, IndexError):
         return "another run"
     # What it does, not where Python lies.
-    command = " ".join(word.rpartition("/")[2] for word in words if word)[:80]
+    command = " ".join(" ".join(word.rpartition("/")[2] for word in words).split())[:80]
     return f"process {pid} ({command})"
 
 

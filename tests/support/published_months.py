@@ -37,7 +37,7 @@ CANDIDATE_ASSETS = [
     for name in (
         "customer_period_spend", "transaction_window_metrics", "category_shares",
         "segment_assignments", "segment_audits", "segment_audit_verdicts", "segment_gate", "facts_by_day",
-        "rollup_differences",
+        "rollup_differences", "fact_days",
     )
 ]  # fmt: skip
 PUBLISHED_ASSETS = [*(f"gold/{table}" for table in (*TABLES, "segment_explanations")), "silver/outdated_months"]
@@ -211,15 +211,15 @@ def below_the_floor(
 
 
 @pytest.fixture(scope="session")
-def changed_after_the_rollup(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
-    """November once more, after one cent was added to a fact of September, which the run does not roll up again."""
-    cent = (
-        "update gold.fct_transactions set transaction_amount = transaction_amount + 0.01 where transaction_key ="
-        " (select min(transaction_key) from silver.stg_transactions where transaction_date >= '2025-09-01')"
+def fact_of_nobody(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attempt]:
+    """November once more, after one of its facts went to a customer_key that dim_customer does not know."""
+    moved = (
+        "update gold.fct_transactions set customer_key = 999999999, transaction_amount = 12.50 where transaction_key ="
+        " (select min(transaction_key) from silver.stg_transactions where transaction_date >= '2025-11-01')"
     )
     with dg.DagsterInstance.ephemeral() as instance:
-        with pipeline_at(tmp_path_factory.mktemp("rollup") / FILE, published_file, instance) as pipeline:
-            found = attempt(pipeline, NOVEMBER, [cent], everything=True)
+        with pipeline_at(tmp_path_factory.mktemp("nobody") / FILE, published_file, instance) as pipeline:
+            found = attempt(pipeline, NOVEMBER, [moved], everything=True)
         yield found
 
 

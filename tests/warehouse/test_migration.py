@@ -25,7 +25,14 @@ from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
 RULES = Project.load().rules
-VIEWS = ("customer_contacts", "outdated_months", "rollup_differences", "segment_audit_verdicts", "segment_gate")
+VIEWS = (
+    "customer_contacts",
+    "fact_days",
+    "outdated_months",
+    "rollup_differences",
+    "segment_audit_verdicts",
+    "segment_gate",
+)
 STAMPED = (
     "gold.segment_summary",
     "gold.segment_transitions",

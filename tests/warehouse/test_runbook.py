@@ -156,14 +156,18 @@ FAULTS = {
     "percentages_exist_exactly_where_their_base_is_positive": (
         "update silver.segment_assignments set travel_spend_pct = null"
     ),
+    "one_row_per_decision_and_entry": "insert into gold.segment_decisions from gold.segment_decisions limit 1",
+    "no_usual_day_is_without_facts": (
+        f"delete from gold.fct_transactions where transaction_date between '{DAY}' and '{DAY + timedelta(days=3)}'"
+    ),
     "every_accepted_month_has_a_reason": "update gold.segment_publications set audits_verdict = 'accepted'",
     "one_row_per_month_and_version": "insert into gold.segment_publications from gold.segment_publications limit 1",
     "published_rows_match_the_log": "update gold.segment_publications set customers = 1",
     "one_published_segment_per_customer_and_month": (
         f"insert into gold.customer_segment_history from gold.customer_segment_history {OF_THE_MONTH} limit 1"
     ),
-    "published_numbers_agree_with_each_other": "update gold.customer_segment_history set avg_monthly_spend = -1",
-    "every_published_customer_is_in_dim_customer": "delete from gold.dim_customer",
+    "assigned_numbers_agree_with_each_other": "update silver.segment_assignments set avg_monthly_spend = -1",
+    "every_assigned_customer_is_in_dim_customer": "delete from gold.dim_customer",
     "customer_segments_is_the_newest_published_month": (
         f"delete from gold.customer_segments where customer_id = {ONE_OF_THE_MONTH}"
     ),

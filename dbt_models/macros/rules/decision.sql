@@ -1,6 +1,7 @@
 {#- Everything that decides which segment a customer gets and whether a month may be published. -#}
 
-{#- The vars that decide, those of them that are set: Rules.decision in segmentation_assets/rules/load.py is the same. -#}
+{#- The vars that decide, those of them that are set. Rules.decision_hash in segmentation_assets/rules/load.py names the
+    same. -#}
 {% macro decision() %}
     {% set decided = {} %}
     {% for key in ['approved_statuses', 'audits', 'category_groups', 'metrics', 'other_statuses', 'segments', 'star_schema',
@@ -14,8 +15,8 @@
 {#- In one word: what binds a candidate, its audits and what is logged of it. -#}
 {% macro decision_hash() %}{{ return(local_md5(tojson(decision(), sort_keys=true))) }}{% endmacro %}
 
-{#- The decision as entries, [name, value]: one per bound of the audits, `audits.<bound>`, which can then be compared with
-    that of another decision; of every other key its whole value as JSON. -#}
+{#- The decision as entries, [name, value]: one per bound of the audits, `audits.<bound>`, which can then be compared
+    with that of another decision; of every other key its whole value as JSON. -#}
 {% macro decision_entries() %}
     {% set entries = [] %}
     {% for key, value in decision() | dictsort %}

@@ -3,8 +3,8 @@
     post_hook="{{ log_unlogged_publications_sql() }}",
 ) }}
 
--- The gate: only months go on whose audits are all there, are of this very candidate and of the rules that this run reads,
--- and hold no failed blocking one, unless a person accepted it.
+-- The gate: only months go on whose audits are all there, are of this very candidate and of the rules that this run
+-- reads, and hold no failed blocking one, unless a person accepted it.
 -- A month that may not be published is absent here and so keeps its last published version, whole.
 -- depends_on: {{ ref('segment_publications') }}
 -- depends_on: {{ ref('segment_restatements') }}

@@ -1,7 +1,8 @@
 {{ config(materialized='log_table', group='segments_candidate', schema='silver') }}
 
 -- This model only sees to it that the table exists. Its rows are written by a person who accepts a failed audit
--- (`make accept`), and hold for the candidate, rows, money and facts that were seen: anything else has to be accepted again.
+-- (`make accept`), and hold for the candidate, rows, money and facts that were seen: anything else has to be
+-- accepted again.
 select
     cast(null as date) as snapshot_month,
     cast(null as varchar) as audit,

@@ -315,6 +315,24 @@ future as (
 
 ),
 
+fact_days as (
+
+    {{ fact_days('months', 'facts') }}
+
+),
+
+completeness as (
+
+    select
+        months.snapshot_month,
+        coalesce(sum(case when fact_days.is_absent then 1 else 0 end), 0) as absent_days,
+        coalesce(sum(case when fact_days.is_thin then 1 else 0 end), 0) as thin_days
+    from months
+    left join fact_days on months.snapshot_month = fact_days.snapshot_month
+    group by months.snapshot_month
+
+),
+
 loosened as (
 
     {{ loosened_bounds() }}
@@ -384,6 +402,22 @@ findings as (
         coalesce(missing_days, 180) as measured,
         1 as affected_rows
     from arrived
+    union all
+    select
+        snapshot_month,
+        'no_usual_day_is_without_facts' as audit,
+        cast(null as varchar) as customer_segment,
+        absent_days as measured,
+        absent_days as affected_rows
+    from completeness
+    union all
+    select
+        snapshot_month,
+        'days_are_as_full_as_before' as audit,
+        cast(null as varchar) as customer_segment,
+        thin_days as measured,
+        thin_days as affected_rows
+    from completeness
     union all
     select
         months.snapshot_month,

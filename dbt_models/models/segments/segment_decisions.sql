@@ -1,6 +1,6 @@
 {{ config(materialized='log_table', group='segments_candidate') }}
 
--- Every decision a month was ever computed under, so that a published month tells the bounds and statuses of its own day.
+-- Every decision a month was ever computed under, so that a published month tells the bounds and statuses of its day.
 with decision as (
 
     {%- for entry, value in decision_entries() %}

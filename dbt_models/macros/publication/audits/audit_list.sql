@@ -1,5 +1,5 @@
 {#- The audits: name, severity, what each is about (the month, or every segment) and what it may measure, both ends
-    included; `bound` is the key of the var `audits` that says so. The band of a segment's share is the segment's own. -#}
+    included; `bound` is the key of the var `audits` that says so. The band of a segment's share is its own. -#}
 {% macro audit_list() %}
     {% set limits = var('audits') %}
     {{ return([
@@ -11,6 +11,8 @@
         {'audit': 'every_fact_belongs_to_a_customer', 'severity': 'error', 'at_most': 0},
         {'audit': 'facts_reach_the_end_of_the_month', 'severity': 'error',
          'at_most': limits.facts_may_end_days_early, 'bound': 'facts_may_end_days_early'},
+        {'audit': 'no_usual_day_is_without_facts', 'severity': 'error',
+         'at_most': limits.get('absent_days_max', 0), 'bound': 'absent_days_max'},
         {'audit': 'no_blocking_bound_was_loosened', 'severity': 'error', 'at_most': 0},
         {'audit': 'unknown_statuses_are_few', 'severity': 'error',
          'at_most': audit_bound('unknown_status_max_share_pct'), 'bound': 'unknown_status_max_share_pct'},
@@ -19,13 +21,14 @@
         {'audit': 'unknown_members_are_few', 'severity': 'warn', 'at_most': audit_bound('unknown_members_max')},
         {'audit': 'spend_of_unknown_members_is_small', 'severity': 'warn',
          'at_most': audit_bound('unknown_member_max_share_pct')},
+        {'audit': 'days_are_as_full_as_before', 'severity': 'warn', 'at_most': limits.get('thin_days_max', 2)},
         {'audit': 'future_dated_facts_are_few', 'severity': 'warn', 'at_most': limits.future_dated_max_share_pct},
         {'audit': 'segment_mix_is_stable', 'severity': 'warn', 'at_most': limits.drift_max_psi},
         {'audit': 'no_segment_moved_far', 'severity': 'warn', 'at_most': limits.drift_max_change_points},
     ]) }}
 {% endmacro %}
 
-{#- Which rows a month has to have in segment_audits before anything is said of it: an audit that did not run is no audit
+{#- Which rows a month has to have in segment_audits before anything is said of it: an audit that did not run is none
     that passed. -#}
 {% macro expected_audits() %}
     {%- set segments = var('segments') %}
@@ -48,8 +51,8 @@
     {%- endfor %}
 {% endmacro %}
 
-{#- How many bounds of blocking audits are looser than at the last publication; NULL where nobody knows, as before the
-    first one. A bound that only warns may be moved: it stops nothing. Bounds of one side only are compared. -#}
+{#- How many bounds of blocking audits are looser than at the last publication; NULL where nobody knows, as before
+    the first one. A bound that only warns may be moved: it stops nothing. Bounds of one side only are compared. -#}
 {% macro loosened_bounds() %}
     {%- set log = existing_relation_of('segment_publications') %}
     {%- set decisions = existing_relation_of('segment_decisions') %}
@@ -60,9 +63,11 @@
         sum(
             case
                 {%- for bound in bounds %}
-                when decisions.entry = 'audits.{{ bound.bound }}'
-                    and try_cast(decisions.entry_value as double)
-                    {{ '>' if 'at_least' in bound else '<' }} {{ bound.at_least if 'at_least' in bound else bound.at_most }}
+                {%- set is_floor = 'at_least' in bound %}
+                when
+                    decisions.entry = 'audits.{{ bound.bound }}'
+                    and try_cast(decisions.entry_value as double) {{ '>' if is_floor else '<' }}
+                    {{ bound.at_least if is_floor else bound.at_most }}
                     then 1
                 {%- endfor %}
                 else 0
