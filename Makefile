@@ -4,59 +4,65 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+override VENV := .venv
+override BIN := $(VENV)/bin
+
+# What is typed behind `make` is data. It reaches a command through the environment, as it was typed ($$ and $ are both a
+# dollar), and a recipe quotes it: "$$WHY". Written as $(WHY), make would expand what it holds and the shell would run it.
+$(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),\
+  $(eval export override $(name) := $$(subst $$$$$$$$,$$$$,$$(value $(name))))))
+export PYTHON
 export DO_NOT_TRACK := 1
 export DAGSTER_DISABLE_TELEMETRY := 1
 ifdef TARGET
-export SEGMENTATION_TARGET := $(TARGET)
+export SEGMENTATION_TARGET := $(value TARGET)
 endif
 ifdef SOURCE
-export SEGMENTATION_SOURCE := $(SOURCE)
+export SEGMENTATION_SOURCE := $(value SOURCE)
 endif
 
 .PHONY: help run test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 	@echo "  TARGET=duckdb|snowflake and SOURCE=synthetic|completejourney|warehouse choose engine and source."
 
 $(VENV)/.installed: requirements.lock pyproject.toml setup.py
 	@echo "Setting up $(VENV) (once, about a minute) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@"$$PYTHON" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m compileall -q segmentation_assets
 	@touch $@
 
-SETUP := $(VENV)/.installed
+override SETUP := $(VENV)/.installed
 # A file of tests stays on one worker, and files begin in the order of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+override PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, show the result
 	@$(BIN)/segmentation run
 
 month: $(SETUP) ## Compute and publish one month: MONTH=2025-11-01
-	@$(BIN)/segmentation month "$(MONTH)"
+	@$(BIN)/segmentation month -- "$$MONTH"
 
 backfill: $(SETUP) ## Compute a range of months in one run: FROM=2025-01-01 TO=2025-06-01
-	@$(BIN)/segmentation backfill "$(FROM)" "$(TO)"
+	@$(BIN)/segmentation backfill -- "$$FROM" "$$TO"
 
 restate: $(SETUP) ## Recompute every published month whose facts changed since, and all published after it
 	@$(BIN)/segmentation restate
 
 why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 MONTH=2025-11-01
-	@$(BIN)/segmentation why "$(CUSTOMER)" "$(MONTH)"
+	@$(BIN)/segmentation why -- "$$CUSTOMER" "$$MONTH"
 
 what-if: $(SETUP) ## Months with changed rules, nothing published: SET="Declining.spend_change_pct=-25" [MONTH= | FROM= TO=] [RULES=]
-	@$(BIN)/segmentation what-if --set "$(SET)" --rules "$(RULES)" --month "$(MONTH)" --first "$(FROM)" --last "$(TO)"
+	@$(BIN)/segmentation what-if --set "$$SET" --rules "$$RULES" --month "$$MONTH" --first "$$FROM" --last "$$TO"
 
 accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [SEGMENT=]
-	@$(BIN)/segmentation accept "$(MONTH)" "$(AUDIT)" --segment "$(SEGMENT)" --who "$(WHO)" --why "$(WHY)"
+	@$(BIN)/segmentation accept --segment "$$SEGMENT" --who "$$WHO" --why "$$WHY" -- "$$MONTH" "$$AUDIT"
 
 snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO=/shared/segments.duckdb
-	@$(BIN)/segmentation snapshot "$(TO)"
+	@$(BIN)/segmentation snapshot -- "$$TO"
 
 ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run
 	@$(BIN)/segmentation ui
@@ -77,7 +83,7 @@ test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/system/test_snowflake.py
 
 soak: $(SETUP) ## Kill runs at chosen and random moments, 20 backfills at once: [KILLS=32] [BACKFILLS=20]
-	@$(BIN)/python -W ignore -m tools.soak $(if $(KILLS),--kills $(KILLS)) $(if $(BACKFILLS),--backfills $(BACKFILLS))
+	@$(BIN)/python -W ignore -m tools.soak $${KILLS:+--kills "$$KILLS"} $${BACKFILLS:+--backfills "$$BACKFILLS"}
 
 lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/ruff format --check .
@@ -88,10 +94,25 @@ lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/python -m tools.lint_sql
 
 bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
-	@$(BIN)/python benchmarks/bench.py $(if $(ONLY),--only "$(ONLY)")
+	@$(BIN)/python benchmarks/bench.py $${ONLY:+--only "$$ONLY"}
 
 cost: $(SETUP) ## Rows and bytes that a run reads as history grows (docs/cost.md)
 	@$(BIN)/python benchmarks/cost.py
 
-clean: ## Remove the demo database, Dagster's state and build artifacts (not the environment)
-	@rm -rf data exports $(or $(DAGSTER_HOME),.dagster) dbt_models/target dbt_models/logs build dist
+clean: ## Remove the demo database, its exports, Dagster's state and build artifacts (not the environment)
+	@# Ours, by name, below this folder: no DAGSTER_HOME, database or export folder that was named elsewhere, and of
+	@# exports only what lies beside a manifest or is a report of a month.
+	@[ -f segmentation_assets/definitions.py ] || { echo "make clean works in the checkout; this is $$PWD." >&2; exit 2; }
+	@rm -rf .dagster dbt_models/target dbt_models/logs build dist
+	@rm -f data/segmentation.duckdb data/segmentation.duckdb.wal data/segmentation.duckdb.lock
+	@months=exports/'*'/'[0-9][0-9][0-9][0-9]-[0-9][0-9]-01'; \
+	if [ -d exports ] && [ ! -L exports ]; then \
+		find exports -mindepth 3 -maxdepth 3 -type f -name manifest.json -path "$$months/*" -print0 | while IFS= read -r -d '' found; do \
+			find "$${found%/*}" -mindepth 2 -maxdepth 2 -type f \( -name '*.csv' -o -name '*.parquet' -o -name replaced.json \) \
+				-path "*/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]/*" -delete; \
+			rm -f "$$found"; \
+		done; \
+		find exports/reports -mindepth 2 -maxdepth 2 -type f -name segment_report.html -path "$$months/*" -delete 2>/dev/null || true; \
+		find exports -depth -type d -empty -delete; \
+	fi
+	@if [ -d data ] && [ ! -L data ]; then rmdir data 2>/dev/null || true; fi

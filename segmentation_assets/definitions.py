@@ -22,6 +22,7 @@ from segmentation_assets.automation.schedule import monthly_schedule
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.exports.store import ExportStore
+from segmentation_assets.private import keep_to_owner
 from segmentation_assets.settings import load_env_file
 from segmentation_assets.warehouse.session import warehouse
 from segmentation_assets.what_if.job import what_if_job
@@ -44,6 +45,8 @@ def build_defs(
     project: Project | None = None,
 ) -> dg.Definitions:
     """A fresh graph; `resources` replace those named the same. Without a project, that of the environment as it is."""
+    # Every process that runs something of this graph has loaded it.
+    keep_to_owner()
     project = project or Project.load()
     settings = project.settings
     job = monthly_job(settings)

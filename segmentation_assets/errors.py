@@ -9,7 +9,8 @@ UserError
 ├── WarehouseBusyError     somebody else has the DuckDB file open
 ├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
 └── one per command or step that refuses what was asked:
-    NotPublishedError, WhatIfError, WhyError, AcceptanceError, ExportError, ReportError, AlertAddressError,
+    NotPublishedError, ObjectionsError, WhatIfError, WhyError,
+    AcceptanceError, ExportError, ReportError, AlertAddressError,
     AnotherTickError
 """
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -19,10 +20,30 @@ SOURCES: tuple[Source, ...] = ("synthetic", "completejourney", "warehouse")
 
 ENV_FILE = ".env"
 _SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
+# scheme://user:password@host; the password may hold / and @.
+_LOGIN = re.compile(r"://[^\s:/@]*:(?P<password>\S+)@")
 # A name and a colon with no // or : behind it: an address with a slash forgotten, not a folder.
 _HALF_AN_ADDRESS = re.compile(r"(?P<beginning>[A-Za-z][A-Za-z0-9+.-]+:/?)(?![/:])")
 # A partition per month: before it no card was issued, after it the arithmetic of windows leaves the calendar.
 _YEARS = range(1900, 2200)
+# A name that needs no quotes; which words are reserved besides differs by engine.
+PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What may stand in a name between double quotes without standing for something else to dbt, DuckDB or a shell.
+_QUOTED_NAME = re.compile(r"\w(?:[\w -]*\w)?")
+# Snowflake's reserved words that could be meant as a name.
+_SNOWFLAKE_RESERVED = frozenset((
+    "account", "all", "alter", "and", "any", "as", "between", "by", "case", "cast", "check", "column", "connect",
+    "connection", "constraint", "create", "cross", "current", "current_date", "current_time", "current_timestamp",
+    "current_user", "database", "delete", "distinct", "drop", "else", "exists", "false", "following", "for", "from",
+    "full", "grant", "group", "gscluster", "having", "ilike", "in", "increment", "inner", "insert", "intersect",
+    "into", "is", "issue", "join", "lateral", "left", "like", "localtime", "localtimestamp", "minus", "natural",
+    "not", "null", "of", "on", "or", "order", "organization", "qualify", "regexp", "revoke", "right", "rlike",
+    "row", "rows", "sample", "schema", "select", "set", "some", "start", "table", "tablesample", "then", "to",
+    "trigger", "true", "try_cast", "union", "unique", "update", "using", "values", "view", "when", "whenever",
+    "where", "with",
+))  # fmt: skip
+# Of the engine itself, and no schema or database of anybody's.
+_OF_THE_ENGINE = ("information_schema", "pg_catalog", "system", "temp")
 
 
 def _one_of(names: tuple[str, ...]) -> Callable[[str], str]:
@@ -52,8 +73,11 @@ def _month(text: str) -> date:
 
 
 def _schema(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
-        raise ValueError("; the name of a schema has letters, digits and _ only, and begins with no digit.")
+    if not _QUOTED_NAME.fullmatch(text) or text.lower() in _OF_THE_ENGINE:
+        raise ValueError(
+            "; the name of a schema has letters, digits and _, and blanks or dashes between them, and is none of"
+            f" {', '.join(_OF_THE_ENGINE)}."
+        )
     return text
 
 
@@ -69,11 +93,25 @@ def _absolute(text: str | Path) -> Path:
     return _path(text).absolute()
 
 
+def database_name(path: Path) -> str:
+    """What DuckDB calls the database of a file, and dbt-duckdb by the same rule: a.b.duckdb is `a`."""
+    return path.name.lstrip(".").split(".")[0]
+
+
 def _database_file(text: str | Path) -> Path:
     path = _absolute(text)
+    name = database_name(path)
+    if not _QUOTED_NAME.fullmatch(name) or "?" in path.name or "#" in path.name:
+        raise ValueError(
+            f", and DuckDB would call the database {name!r}: let the file's name have letters, digits and _, and blanks"
+            " or dashes between them, before its first dot."
+        )
     # DuckDB calls the database as the file, and takes gold.customer_segments for a table of that database.
-    if path.stem.lower() in ("gold", "silver"):
+    if name.lower() in ("gold", "silver"):
         raise ValueError(", and DuckDB would take the database for the schema of that name: name the file otherwise.")
+    # Of these DuckDB makes main_db and so on, and dbt does not.
+    if name.lower() in ("main", "memory", *_OF_THE_ENGINE):
+        raise ValueError(f", and {name} is a name of DuckDB's own: name the file otherwise.")
     return path
 
 
@@ -174,12 +212,27 @@ class Settings(_Variables):
         if problems:
             raise SettingsError("\n".join(problems))
         found = cls.model_validate({**own, "snowflake": account})
-        if found.target == "duckdb" and found.duckdb_path.stem.lower() == found.source_schema.lower():
+        problems = list(found._unquoted_names()) if found.target == "snowflake" else []
+        if problems:
+            raise SettingsError("\n".join(problems))
+        if found.target == "duckdb" and database_name(found.duckdb_path).lower() == found.source_schema.lower():
             raise SettingsError(
                 f"SEGMENTATION_DUCKDB_PATH is {found.duckdb_path}, and DuckDB would take the database for the schema of"
                 " that name (SEGMENTATION_SOURCE_SCHEMA): name the file otherwise."
             )
         return found
+
+    def _unquoted_names(self) -> Iterator[str]:
+        """On Snowflake names are written without quotes, as its users write them: what needs some is refused."""
+        for name, value in (
+            ("SEGMENTATION_SOURCE_SCHEMA", self.source_schema),
+            ("SNOWFLAKE_DATABASE", self.snowflake.database),
+        ):
+            if value and (not PLAIN_NAME.fullmatch(value) or value.lower() in _SNOWFLAKE_RESERVED):
+                yield (
+                    f"{name} is {value!r}, which Snowflake takes only in quotes; this pipeline writes names without:"
+                    " letters, digits and _, no digit first, no reserved word. Name another one, or rename it there."
+                )
 
     @property
     def source(self) -> Source:
@@ -270,5 +323,8 @@ def variables_set(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def secret_values() -> set[str]:
-    """The words of every variable whose name says that it is secret, ours or not: never to be shown."""
-    return {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}
+    """What is never to be shown: the words of every variable whose name says that it is secret, ours or not, and the
+    passwords in the addresses that any other holds, such as DATABASE_URL."""
+    named = {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}
+    logins = [found["password"] for value in os.environ.values() for found in _LOGIN.finditer(value)]
+    return named | {form for password in logins for form in (password, unquote(password)) if form}

@@ -15,7 +15,11 @@ with members as (
         {{ string_literal(campaign.name) }} as campaign,
         customer_id
     from {{ ref('customer_segment_history') }}
-    where customer_segment = {{ string_literal(campaign.segment) }} and {{ is_asked_month('snapshot_month') }}
+    where
+        customer_segment = {{ string_literal(campaign.segment) }}
+        and {{ is_asked_month('snapshot_month') }}
+        -- A month that was refused lists has none; asked_audiences_are_made says so.
+        and snapshot_month in (select snapshot_month from {{ ref('audience_waterfall') }})
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}
 

@@ -55,7 +55,9 @@ segments as (
         {{ string_literal(campaign.name) }} as campaign,
         count(case when customer_segment = {{ string_literal(campaign.segment) }} then 1 end) as customers
     from {{ ref('customer_segment_history') }}
-    where {{ is_asked_month('snapshot_month') }}
+    where
+        {{ is_asked_month('snapshot_month') }}
+        and snapshot_month in (select snapshot_month from steps)
     group by snapshot_month
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}

@@ -3,9 +3,11 @@
 Nothing is read here. Every text passes `without_secrets`: a failed test or a driver may quote an address or a password.
 """
 
+import html
 import re
-from collections.abc import Iterable
-from urllib.parse import quote
+import unicodedata
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote, unquote
 
 import dagster as dg
 
@@ -14,11 +16,15 @@ from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import failed_rows, from_metadata
 from segmentation_assets.settings import Settings, secret_values
+from segmentation_assets.text import message
 
 LONGEST_TEXT = 1500
-_EMAIL = re.compile(r"[^\s@<>\"'(),;:=]+@[^\s@<>\"'(),;:]+")
-_URL_LOGIN = re.compile(r"(?<=://)[^\s/@]+@")
+_EMAIL = re.compile(r"(?:\"[^\"@]*\"|[^\s@<>\"'(),;:=]+)@[^\s@<>\"'(),;:]+")
+# Up to the last @: a password may hold the signs that an address is made of.
+_URL_LOGIN = re.compile(r"(?<=://)[^\s<>\"']*@")
 SHORTEST_SECRET = 4
+# An address may be encoded more than once on its way through links.
+_MOST_DECODINGS = 5
 
 
 def ui_url(*path: str, **query: str) -> str:
@@ -30,11 +36,45 @@ def ui_url(*path: str, **query: str) -> str:
 
 def without_secrets(text: str) -> str:
     """No e-mail address, no login in an address, no value of a variable whose name says it is secret; shortened."""
-    secrets = {word for word in secret_values() if len(word) >= SHORTEST_SECRET}
-    for secret in sorted(secrets, key=len, reverse=True):
+    found = {word for word in secret_values() if len(word) >= SHORTEST_SECRET}
+    secrets = sorted(found | {_folded(word) for word in found}, key=len, reverse=True)
+    # Word by word, each also as it reads once full-width signs, percent signs and entities are written plainly; where
+    # that holds nothing secret, the word stays as it was.
+    words = [_without_secrets(word, secrets) for word in re.split(r"(\s+)", _replaced(text, secrets))]
+    text = _EMAIL.sub("[e-mail address]", "".join(words)).strip()
+    text = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT].rstrip()} ..."
+    return message(text)
+
+
+def _without_secrets(word: str, secrets: Sequence[str]) -> str:
+    plain = _folded(word)
+    removed, removed_plain = _removed(word, secrets), _removed(plain, secrets)
+    if removed_plain == plain:
+        return removed
+    # As it was, with less taken out of it, where nothing else is hidden in it.
+    rest = _folded(removed)
+    return removed if removed != word and _removed(rest, secrets) == rest else removed_plain
+
+
+def _removed(word: str, secrets: Sequence[str]) -> str:
+    return _EMAIL.sub("[e-mail address]", _URL_LOGIN.sub("", _replaced(word, secrets)))
+
+
+def _replaced(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
         text = text.replace(secret, "[secret]")
-    text = _EMAIL.sub("[e-mail address]", _URL_LOGIN.sub("", text)).strip()
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT].rstrip()} ..."
+    return text
+
+
+def _folded(text: str) -> str:
+    """As it reads: NFKC, without signs that are not seen, percent-encoding and entities decoded."""
+    for _ in range(_MOST_DECODINGS):
+        seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+        decoded = html.unescape(unquote(seen))
+        if decoded == text:
+            break
+        text = decoded
+    return text
 
 
 def alert(

@@ -23,6 +23,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.rules.load import Campaign, Rules
+from segmentation_assets.text import markdown
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -48,8 +49,8 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
         owners=["team:customer-analytics"],
         description="\n\n".join(
             [
-                f"The files of {campaign.name}, {campaign.segment}. {campaign.objective}",
-                "\n".join(f"- {action}" for action in campaign.actions),
+                f"The files of {campaign.name}, {markdown(campaign.segment)}. {markdown(campaign.objective)}",
+                "\n".join(f"- {markdown(action)}" for action in campaign.actions),
                 "One folder per month: manifest.json names the files of the current version.",
             ]
         ),
@@ -128,6 +129,7 @@ def export_month(session: Session, store: ExportStore, campaign: Campaign, month
         "Execution Duration": round(time.monotonic() - started, 3),
         "added": files[export_files.ADDED].rows,
         "removed": files[export_files.REMOVED].rows,
+        "left_since": audience.left_since,
         "suppressed_since": audience.suppressed_since,
         "compared_with": str(baseline.month) if baseline else "nothing, as no month before was exported",
         "audience_code": campaign.audience_code,

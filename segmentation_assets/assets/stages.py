@@ -24,7 +24,7 @@ from segmentation_assets.errors import as_failure
 from segmentation_assets.months import MonthRange, rollup_from
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import rollup
-from segmentation_assets.publication.gate import refuse_empty_audiences, refuse_unpublished
+from segmentation_assets.publication.gate import refuse_blocked_audiences, refuse_empty_audiences, refuse_unpublished
 from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.session import Warehouse
@@ -100,7 +100,12 @@ def stages(project: Project) -> tuple[Stage, ...]:
             on_failure=partial(refuse_unpublished, project.rules),
             after=partial(refuse_unpublished, project.rules),
         ),
-        Stage("audiences", "path:models/audiences", before=refuse_empty_audiences),
+        Stage(
+            "audiences",
+            "path:models/audiences",
+            before=refuse_empty_audiences,
+            on_failure=refuse_blocked_audiences,
+        ),
         Stage("insights", "path:models/insights"),
     )
 

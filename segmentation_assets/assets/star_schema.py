@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -12,11 +13,13 @@ import dagster as dg
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import as_failure
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.settings import Settings
-from segmentation_assets.sources import contract
-from segmentation_assets.warehouse.duckdb import DuckDBSession
+from segmentation_assets.sources import contract, mark
+from segmentation_assets.warehouse.catalog import quoted
+from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeSession
 
@@ -67,11 +70,14 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
     ) -> Iterator[dg.MaterializeResult]:
         started = time.monotonic()
         with warehouse.session() as session:
-            context.log.info(fill(session, settings))
+            with as_failure():
+                said = fill(session, settings)
+            context.log.info(said)
             seconds = round(time.monotonic() - started, 2)
             columns = columns_of(session, settings.source_schema)
             counts = ", ".join(
-                f"(select count(*) from {settings.source_schema}.{table}) as {table}" for table in TABLES
+                f"(select count(*) from {quoted(session, settings.source_schema)}.{table}) as {table}"
+                for table in TABLES
             )
             rows = session.rows(f"select {counts}")[0]
             for table in TABLES:
@@ -101,12 +107,16 @@ def columns_of(session: Session, schema: str) -> dict[str, dg.TableSchema]:
 
 
 def fill(session: Session, settings: Settings) -> str:
-    """Make the demo source's tables, unless they are there already; says in a sentence what it did."""
+    """Make the demo source's tables, unless they are there already; says in a sentence what it did.
+
+    Raises SourceError where there are tables of their names that no demo made.
+    """
     wanted, schema = recipe(settings), settings.source_schema
-    if _recorded(session, schema) == wanted:
+    mark.refuse_foreign_tables(session, settings)
+    if mark.recorded(session, schema) == wanted:
         return f"The star schema is complete already ({wanted})."
     if isinstance(session, DuckDBSession):
-        _build(session.connection, settings)
+        _build(session.connection, settings, wanted)
     elif isinstance(session, SnowflakeSession):
         import duckdb
 
@@ -114,13 +124,22 @@ def fill(session: Session, settings: Settings) -> str:
 
         # In a file, not in memory: 50,000 customers are 13.5 million facts.
         with tempfile.TemporaryDirectory() as folder, closing(duckdb.connect(f"{folder}/star_schema.duckdb")) as local:
-            _build(local, settings)
+            _build(local, settings, wanted)
             copy_tables(session, local, schema)
-    session.execute(f"comment on table {schema}.fct_transactions is '{wanted}'")
+        mark.write(session, schema, wanted)
     return f"Filled the star schema ({wanted})."
 
 
-def _build(connection: "duckdb.DuckDBPyConnection", settings: Settings) -> None:
+def refuse_to_replace(warehouse: Warehouse, settings: Settings) -> None:
+    """Raises SourceError where the demo of the settings would replace tables that no demo made."""
+    is_new = isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists()
+    if settings.source == "warehouse" or is_new:
+        return
+    with warehouse.session(read_only=True) as session:
+        mark.refuse_foreign_tables(session, settings)
+
+
+def _build(connection: "duckdb.DuckDBPyConnection", settings: Settings, wanted: str) -> None:
     if settings.source == "synthetic":
         from segmentation_assets.sources import synthetic
 
@@ -131,11 +150,12 @@ def _build(connection: "duckdb.DuckDBPyConnection", settings: Settings) -> None:
             customers=settings.customers,
             first_month=first_month(last),
             last_month=last,
+            recipe=wanted,
         )
     else:
         from segmentation_assets.sources import completejourney
 
-        completejourney.build(connection, settings.source_schema)
+        completejourney.build(connection, settings.source_schema, recipe=wanted)
 
 
 def first_month(last: date) -> date:
@@ -143,23 +163,11 @@ def first_month(last: date) -> date:
 
 
 def recipe(settings: Settings) -> str:
-    """What the tables were made of, kept as the fact table's comment: the same recipe gives the same rows."""
+    """What the tables were made of, kept in their mark: the same recipe gives the same rows."""
     if settings.source == "synthetic":
         last = last_closed_month()
         return f"synthetic, {settings.customers} customers, {first_month(last)} to {last}"
     return "completejourney"
-
-
-def _recorded(session: Session, schema: str) -> str | None:
-    if isinstance(session, DuckDBSession):
-        query = "select comment from duckdb_tables() where schema_name = ? and table_name = 'fct_transactions'"
-    else:
-        query = (
-            "select comment from information_schema.tables"
-            " where lower(table_schema) = lower(?) and lower(table_name) = 'fct_transactions'"
-        )
-    rows = session.rows(query, (schema,))
-    return rows[0]["comment"] if rows else None
 
 
 def check_source(warehouse: Warehouse, rules: Rules, ranges: Sequence[contract.Range] = ()) -> None:

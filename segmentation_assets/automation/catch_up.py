@@ -38,8 +38,8 @@ ASKED_BY = "segmentation/asked_by"
 PATIENCE = timedelta(minutes=30)
 # How often facts that have not arrived are looked for: on Snowflake each look wakes a warehouse for a minute.
 RETRY = timedelta(minutes=30)
-# A service makes about one run a month: years of them, and a limit for one that makes more.
-RUNS_LOOKED_AT = 500
+# Read at once; there may be any number of pages.
+RUNS_PER_PAGE = 500
 # How often a month is run again because its facts had not arrived when it ran.
 LATE_RUNS = 3
 # A retry that Dagster announced and has not started by then is not coming.
@@ -201,11 +201,14 @@ def _missed(instance: dg.DagsterInstance, missing: Sequence[date], runs: RunsByM
 
 
 def runs_by_month(instance: dg.DagsterInstance) -> RunsByMonth:
-    """The newest RUNS_LOOKED_AT runs, by each month they were asked for."""
+    """Every run, newest first, by each month it was asked for: a month run long ago was run."""
     found: dict[date, list[dg.RunRecord]] = {}
-    for record in instance.get_run_records(limit=RUNS_LOOKED_AT):
-        for month in MonthRange.from_run(record.dagster_run) or ():
-            found.setdefault(month, []).append(record)
+    cursor: str | None = None
+    while page := instance.get_run_records(limit=RUNS_PER_PAGE, cursor=cursor):
+        for record in page:
+            for month in MonthRange.from_run(record.dagster_run) or ():
+                found.setdefault(month, []).append(record)
+        cursor = page[-1].dagster_run.run_id
     return found
 
 

@@ -1,6 +1,8 @@
 """Commands: what can be typed, and the help text. What a run does is in run.py, how it looks in terminal.py."""
 
+import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +15,8 @@ os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 MONTHS_OF_A_FIRST_RUN = 12
-MISTAKEN, INTERRUPTED = 2, 130
+FAILED, MISTAKEN, INTERRUPTED = 1, 2, 130
+UI_PORT = 3000
 
 
 class Command(click.Command):
@@ -23,7 +26,10 @@ class Command(click.Command):
         from segmentation_assets.settings import load_env_file
 
         load_env_file()
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None  # as click says it, less an empty line
 
 
 class InOrder(click.Group):
@@ -41,7 +47,7 @@ def segmentation() -> None:
     """Monthly customer segmentation: the jobs of the Dagster UI, on the same instance, from a terminal.
 
     Months are given by their first day (2025-11-01). Settings come from the environment (SEGMENTATION_..., see the
-    README). Exit codes: 0 done, 1 the run failed, 2 mistyped or not possible as asked.
+    README). Exit codes: 0 done, 1 the run failed, 2 mistyped or not possible as asked, 130 Ctrl-C, 143 SIGTERM.
     """
 
 
@@ -212,7 +218,9 @@ def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
 @click.argument("to")
 def snapshot(to: str) -> int:
     """Copy the published tables to the DuckDB file TO."""
+    from segmentation_assets.assets import outcomes
     from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.errors import WarehouseError
     from segmentation_assets.publication import reader_copy
     from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -222,7 +230,8 @@ def snapshot(to: str) -> int:
     if not isinstance(found, DuckDBWarehouse):
         raise WarehouseError("SEGMENTATION_TARGET is 'snowflake', where everybody may read while a run writes.")
     with terminal.working(f"Copying to {path} ..."):
-        copied = reader_copy.take(found, path)
+        outcomes_table = {outcomes.KEY.path[-1]: outcomes.NAMES}
+        copied = reader_copy.take(found, path, Project.load(), outcomes_table)
     terminal.say(f"{copied} tables and views are in {path}. Open it read-only; a reader keeps the file it has opened.")
     return 0
 
@@ -232,25 +241,51 @@ def ui() -> int:
     """Dagster on http://127.0.0.1:3000."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
+    from segmentation_assets.errors import WarehouseError
     from segmentation_assets.settings import Settings, anchor_paths
 
+    if _is_taken(UI_PORT):
+        raise WarehouseError(f"Port {UI_PORT} of 127.0.0.1 is in use: end what listens there, perhaps another make ui.")
     home = dagster_home()
     # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
     # environment had holds: Dagster runs where there is none.
     anchor_paths(Settings.from_environment())
     os.chdir(home)
     terminal.say("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
-    dagster_dev = ["-m", "dagster", "dev", "-m", "segmentation_assets.definitions"]
-    os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", "3000"])
+    dagster_dev = ["-m", "segmentation_assets.ui.development", "-m", "segmentation_assets.definitions"]
+    os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", str(UI_PORT)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code; what a person can put right is one line on stderr."""
-    from segmentation_assets.cli import terminal
+    """The exit code; what a person can put right is one line on stderr. Without arguments, those of the process, which
+    ends as a shell expects of one that a signal ended."""
+    if arguments is not None:
+        return _main(list(arguments))
+    from segmentation_assets.cli.interrupts import interrupts, leave
+    from segmentation_assets.private import keep_to_owner
 
-    given = None if arguments is None else list(arguments)
     try:
-        return segmentation.main(given, prog_name="segmentation", standalone_mode=False) or 0
+        with interrupts.heard():
+            keep_to_owner()
+            code = _main(None)
+    except BaseException:
+        # Whatever was raised on the way out of an interrupted command, the signal is why.
+        if not interrupts.code:
+            raise
+        code = interrupts.code
+    if interrupts.code:
+        interrupts.end()
+    if code:
+        leave(code)
+    return code
+
+
+def _main(arguments: list[str] | None) -> int:
+    from segmentation_assets.cli import mishaps, terminal
+
+    logging.getLogger("segmentation_assets.warehouse.duckdb").addHandler(terminal.waits)
+    try:
+        return segmentation.main(arguments, prog_name="segmentation", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return MISTAKEN
@@ -259,11 +294,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.error(f"{error.format_message()} (see {asked} --help)")
         return MISTAKEN
     except click.Abort:
-        terminal.complain("Interrupted. The next run puts right whatever was left; published months are whole.")
         return INTERRUPTED
-    except _user_error() as error:
-        terminal.error(str(error))
-        return MISTAKEN
+    except Exception as error:  # noqa: BLE001 - the last resort of the process: a line, and the traceback in the log
+        if isinstance(error, _user_error()):
+            terminal.error(str(error))
+            return MISTAKEN
+        terminal.error(mishaps.explained(error) or mishaps.unforeseen(error))
+        return FAILED
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _user_error() -> type[Exception]:

@@ -13,10 +13,12 @@ from typing import Any, TextIO
 
 import dagster as dg
 
+from segmentation_assets.assets import star_schema
 from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
 from segmentation_assets.automation.jobs import monthly_segmentation
-from segmentation_assets.cli import terminal
+from segmentation_assets.cli import mishaps, terminal
 from segmentation_assets.cli.home import dagster_home, dagster_instance
+from segmentation_assets.cli.interrupts import interrupts
 from segmentation_assets.cli.progress import PhaseReporter, Phases
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import UserError
@@ -27,7 +29,6 @@ from segmentation_assets.text import counted, listed
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session, warehouse
 
-NO_SPACE = "No space left on device"
 FINDINGS_SHOWN = 3
 
 
@@ -71,13 +72,14 @@ def compute(months: MonthRange, rollup_from: date | None = None, again: str = ""
     """
     check_months(months)
     project = check_settings()
-    log = dagster_home() / "last-run.log"
+    log = dagster_home() / mishaps.LOG
     started = time.monotonic()
     again = again or (
         f"make month MONTH={months}" if months.is_single else f"make backfill FROM={months.first} TO={months.last}"
     )
     terminal.say(f"Computing {months} from the source {project.settings.source!r}; the full log is {log}")
     outcome = execute(project, months, rollup_from, log)
+    interrupts.check()  # Dagster ends an interrupted run like a failed one
     seconds = time.monotonic() - started
     if outcome.failure is not None:
         report_failure(outcome, seconds)
@@ -139,6 +141,7 @@ def check_settings() -> Project:
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
     project = Project.load()
     with terminal.working("Reading the rules and the models (in a new clone they are parsed first) ..."):
+        star_schema.refuse_to_replace(warehouse(), project.settings)
         migration.bring_up_to_date(warehouse(), project)
     return project
 
@@ -231,9 +234,9 @@ def failure_of(events: Sequence[dg.DagsterEvent], months: MonthRange) -> str:
         with warehouse().session(read_only=True) as session:
             return findings.refusal(audits.month_audits(session, months))
     said = (data.user_failure_data.description if data.user_failure_data else None) or _cause(data.error)
-    if said and NO_SPACE in said:
-        line = next(line.strip() for line in said.splitlines() if NO_SPACE in line)
-        return f"The disk is full: {line}. Free space and run the same again."
+    mishap = mishaps.explained_text(said) if said else None
+    if mishap is not None:
+        return mishap
     return said.partition("Errors parsed from dbt logs:")[2].strip() or said or "It gave no reason."
 
 

@@ -1,5 +1,6 @@
 """Terminal: what is printed, and how. On a terminal with a bar or a spinner; in a file plain lines, never wrapped."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,19 @@ def _print(to: Console, what: RenderableType) -> None:
     if not to.is_terminal:
         to.width = UNWRAPPED
     to.print(what)
+
+
+class Waits(logging.Handler):
+    """What keeps a command waiting is said while it waits, and not only in the log of a run."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
+waits = Waits()
 
 
 @contextmanager

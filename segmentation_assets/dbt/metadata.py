@@ -22,6 +22,7 @@ MONTH = "snapshot_month"
 WATERFALL: tuple[str, ...] = (
     "in_segment",
     "meets_criteria",
+    "is_customer",
     "deliverable_email",
     "not_suppressed",
     "not_in_cooldown",

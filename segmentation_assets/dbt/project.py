@@ -20,7 +20,7 @@ import dagster as dg
 import yaml
 
 from segmentation_assets.rules.load import Rules, load_rules
-from segmentation_assets.settings import Settings, variables_set
+from segmentation_assets.settings import Settings, database_name, variables_set
 
 Entry = Mapping[str, Any]  # of a model or a source, in dbt's manifest
 
@@ -81,7 +81,7 @@ class Project:
                 digest.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
         settings = self.settings
         # What the manifest calls the database of every table: DuckDB names it after the file.
-        database = settings.duckdb_path.stem if settings.target == "duckdb" else settings.snowflake.database
+        database = database_name(settings.duckdb_path) if settings.target == "duckdb" else settings.snowflake.database
         place = [settings.target, database, settings.source_schema]
         digest.update(json.dumps([self.variables, *place, version("dbt-core")], sort_keys=True).encode())
         return digest.hexdigest()[:16]

@@ -28,6 +28,7 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, rollup_vars
+from segmentation_assets.private import make_folder, tighten
 from segmentation_assets.settings import variables_set
 from segmentation_assets.warehouse.session import Warehouse
 
@@ -74,7 +75,7 @@ class _DbtThread:
     def close(self) -> None:
         """Ends it. Where events are left, as after an interrupt, the statements under way are cancelled."""
         while not self._has_ended:
-            self._cancel()
+            cancel_statements()
             self.next_event()
         self._thread.join()
 
@@ -114,13 +115,6 @@ class _DbtThread:
     def _tell(self, text: str) -> None:
         info = {"level": "error", "msg": text, "name": "MainEncounteredError", "invocation_id": ""}
         self._events.put({"info": info, "data": {}})
-
-    def _cancel(self) -> None:
-        """Cancels the statements under way."""
-        from dbt.adapters.factory import FACTORY
-
-        for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
-            adapter.cancel_open_connections()
 
 
 class DbtBuild:
@@ -305,6 +299,9 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
         with warehouse.exclusive(), project.environment(), variables_set(selection):
             close_connections()
+            # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
+            make_folder(artifacts.parent)
+            tighten([artifacts.parent])
             thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
             build = DbtBuild(
                 thread,
@@ -391,6 +388,14 @@ def close_connections() -> None:
         if manager._ENV is not None:  # `env()` raises where there is none
             manager._ENV.close()
         manager.close_all_connections()
+
+
+def cancel_statements() -> None:
+    """Those that dbt has under way, in whatever thread."""
+    from dbt.adapters.factory import FACTORY
+
+    for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
+        adapter.cancel_open_connections()
 
 
 def _prune(runs: Path, keep: int = 20) -> None:

@@ -3,6 +3,7 @@
 In the UI `tag:personal_data=contact-details` lists what holds somebody's name or address.
 """
 
+import re
 from collections.abc import Iterable
 
 LAYER, PERSONAL_DATA = "layer", "personal_data"
@@ -11,7 +12,8 @@ CUSTOMER_KEYS = frozenset({"customer_id", "customer_key"})
 
 
 def tags(layer: str, columns: Iterable[str]) -> dict[str, str]:
-    return {LAYER: layer, PERSONAL_DATA: personal_data(columns)}
+    # A schema may have any name, a tag of Dagster letters of ASCII only.
+    return {LAYER: re.sub(r"[^A-Za-z0-9_.-]", "-", layer)[:63], PERSONAL_DATA: personal_data(columns)}
 
 
 def personal_data(columns: Iterable[str]) -> str:

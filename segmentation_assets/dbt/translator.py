@@ -8,6 +8,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.text import markdown
 
 OWNERS = ["team:customer-analytics"]
 
@@ -55,7 +56,10 @@ class SegmentationTranslator(DagsterDbtTranslator):
             words
             for campaign in self.project.rules.campaigns
             if campaign.name == name
-            for words in (campaign.objective, "\n".join(f"- {action}" for action in campaign.actions))
+            for words in (
+                markdown(campaign.objective),
+                "\n".join(f"- {markdown(action)}" for action in campaign.actions),
+            )
             if words
         ]
 

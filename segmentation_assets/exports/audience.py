@@ -8,10 +8,10 @@ from segmentation_assets.exports.addresses import GOOGLES_OWN
 from segmentation_assets.exports.files import Audience
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.months import MonthRange
-from segmentation_assets.publication import audits, published
+from segmentation_assets.publication import audits, objections, published
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.catalog import GOLD, SILVER
 from segmentation_assets.warehouse.session import Session
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
 
 
 def read_audience(session: Session, campaign: Campaign, month: date) -> Audience:
-    """The target group as it may be contacted today: suppressions are read again, the rest is as the month was made."""
+    """The target group as it may be contacted today: who is a customer and who has objected is asked again, the rest is
+    as the month was made. Raises ExportError and ObjectionsError.
+    """
     schema = audience_schema(session, campaign)
     waterfall = {
         row["step"]: int(row["customers"])
@@ -52,17 +54,14 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         )
     }
     refuse_another_version(session, campaign, month)
+    objections.require(session, Settings.from_environment().source_schema, month)
+    targets = (
+        f"from {GOLD}.audience_{campaign.name} as audience where snapshot_month = ? and treatment_group = 'target'"
+        f" {is_customer_on(date.today())}"
+    )
+    (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
     rows = session.rows(
-        f"""
-        select {", ".join(schema.names)}
-        from {GOLD}.audience_{campaign.name} as audience
-        where
-            snapshot_month = ?
-            and treatment_group = 'target'
-            {suppression(session)}
-        order by audience_rank
-        """,
-        (month,),
+        f"select {', '.join(schema.names)} {targets} {suppression(session, campaign)} order by audience_rank", (month,)
     )
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
@@ -74,7 +73,8 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         schema=schema,
         rows=rows,
         waterfall=waterfall,
-        suppressed_since=waterfall["sent"] - len(rows),
+        left_since=waterfall["sent"] - customers["n"],
+        suppressed_since=customers["n"] - len(rows),
         publication=publication,
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
@@ -125,18 +125,31 @@ def refuse_another_version(session: Session, campaign: Campaign, month: date) ->
         )
 
 
-def suppression(session: Session) -> str:
-    """Keeps out who has objected since, and whoever shares their address, as audience_candidates does."""
-    schema = Settings.from_environment().source_schema
-    if not table_exists(session, schema, "marketing_suppressions"):
+def is_customer_on(day: date) -> str:
+    """A list is made and sent on different days; who closed their account in between is no customer any more."""
+    return f"""
+            and customer_id in (
+                select customer_id
+                from {SILVER}.stg_customers
+                where valid_from <= date '{day}' and (valid_to is null or valid_to > date '{day}')
+            )"""
+
+
+def suppression(session: Session, campaign: Campaign) -> str:
+    """Keeps out who has objected since, and whoever is at a mailbox that they have or had."""
+    suppressed = objections.suppressed_ids(session, Settings.from_environment().source_schema)
+    if suppressed is None:
         return ""
-    suppressed = f"select customer_id from {schema}.marketing_suppressions where customer_id is not null"
     return f"""
             and customer_id not in ({suppressed})
             and lower(email) not in (
                 select mailbox
-                from {SILVER}.customer_contacts
-                where mailbox is not null and customer_id in ({suppressed})
+                from {SILVER}.customer_mailboxes
+                where customer_id in ({suppressed})
+                union all
+                select lower(email)
+                from {GOLD}.audience_{campaign.name}
+                where email is not null and customer_id in ({suppressed})
             )"""
 
 
@@ -151,11 +164,9 @@ def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[
         f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
     )
     schema = Settings.from_environment().source_schema
-    if table_exists(session, schema, "marketing_suppressions"):
-        query += (
-            f" union select email from {SILVER}.stg_customers"
-            f" where customer_id in (select customer_id from {schema}.marketing_suppressions) and ({ours})"
-        )
+    suppressed = objections.suppressed_ids(session, schema)
+    if suppressed is not None:
+        query += f" union select email from {SILVER}.stg_customers where customer_id in ({suppressed}) and ({ours})"
     return [row["email"] for row in session.rows(query, (month,))]
 
 

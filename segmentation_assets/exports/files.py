@@ -56,6 +56,7 @@ class Audience:
     schema: "pa.Schema"
     rows: Sequence[Row]  # the target group, best rank first
     waterfall: Mapping[str, int]  # step -> customers left after it
+    left_since: int  # on the list when the month was made, no customers any more when it is exported
     suppressed_since: int  # on the list when the month was made, suppressed when it is exported
     publication: Row  # the month's newest row of segment_publications
     audits_passed: Sequence[str]
@@ -164,6 +165,7 @@ def manifest_of(
         "publication": {key: publication[key] for key in ("version", "content_hash", "audits_verdict")},
         "audits_passed": list(audience.audits_passed),
         "waterfall": dict(audience.waterfall),
+        "left_since": audience.left_since,
         "suppressed_since": audience.suppressed_since,
         "customers_sha256": customers_digest(audience.customers),
         "compared_with": baseline

@@ -20,7 +20,8 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
         raise AcceptanceError(
             "WHO and WHY must both say something: they are shown on the check and kept with the month."
         )
-    rows = audits.month_audits(session, MonthRange.single(month))
+    only = MonthRange.single(month)
+    rows = [*audits.month_audits(session, only), *audits.audience_audits(session, only)]
     if not rows:
         raise AcceptanceError(f"There are no audits of {month}: compute it first (make month MONTH={month}).")
     blocking = [row for row in rows if audits.is_blocking_failure(row)]

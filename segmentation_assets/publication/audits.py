@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segmentation_assets.months import MonthRange
-from segmentation_assets.warehouse.catalog import SILVER
+from segmentation_assets.warehouse.catalog import SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
 
@@ -140,6 +140,40 @@ AUDITS: tuple[Audit, ...] = (
         " dim_merchant_category.",
     ),
     Audit(
+        "unknown_statuses_are_few",
+        is_blocking=True,
+        meaning="Little of the last 90 days' spend has a transaction_status that no rule names, and so is left out.",
+        unit="% of the spend",
+        advice="A status was renamed, or is new. Name it in approved_statuses if it counts as spend, in other_statuses"
+        " if it does not (case and blanks around it make no difference), and compute the month again.",
+    ),
+    Audit(
+        "category_groups_name_known_categories",
+        is_blocking=False,
+        meaning="Every name in category_groups is a category of dim_merchant_category, in whatever case.",
+        unit="names that are no category",
+        one="name that is no category",
+        advice="Publication goes on; a group without one of its categories is too small. Correct the name in"
+        " category_groups, or remove it.",
+    ),
+    Audit(
+        "unknown_members_are_few",
+        is_blocking=False,
+        meaning="Few ids in dim_customer are nobody's: the rules' unknown_customers, or without a version ever valid.",
+        unit="ids that are nobody's",
+        one="id that is nobody's",
+        advice="Publication goes on without them: silver.unknown_members names each and why it is left out. Correct"
+        " ids and dates at the source, or unknown_customers in the rules.",
+    ),
+    Audit(
+        "spend_of_unknown_members_is_small",
+        is_blocking=False,
+        meaning="Little of the last 90 days' spend is booked on unknown members, which belong to no customer.",
+        unit="% of the spend",
+        advice="Publication goes on without this spend. Book the facts on their customers at the source, then run"
+        " `make restate`.",
+    ),
+    Audit(
         "future_dated_facts_are_few",
         is_blocking=False,
         meaning="Few facts are dated after the day the month was computed.",
@@ -148,7 +182,53 @@ AUDITS: tuple[Audit, ...] = (
         " source.",
     ),
 )
-BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in AUDITS}
+# Of what the lists of a month are made of besides the month itself. They keep it from having lists and files, never
+# from being published.
+AUDIENCE_AUDITS: tuple[Audit, ...] = (
+    Audit(
+        "suppressions_are_there",
+        is_blocking=True,
+        meaning="The table marketing_suppressions is there, or the rules say that there is none.",
+        unit="tables missing",
+        one="table missing (marketing_suppressions)",
+        advice="Load it again. Who has no such table says so in the rules: suppressions: none.",
+    ),
+    Audit(
+        "suppressions_did_not_shrink",
+        is_blocking=True,
+        meaning="There are about as many objections as when the last lists were made (gold.audience_log).",
+        unit="% of the objections lost since the last lists",
+        advice="The load stopped half-way, or the list was cleaned. Load it whole; if so many were withdrawn, accept"
+        " it.",
+    ),
+    Audit(
+        "suppressions_match_customers",
+        is_blocking=True,
+        meaning="The ids in marketing_suppressions are ids of customers.",
+        unit="% of the objections name no customer",
+        advice="Each of them protects nobody. Compare marketing_suppressions.customer_id with dim_customer.customer_id:"
+        " another system's ids, a prefix, lost leading zeros. If these are nobody's any more, accept it.",
+    ),
+    Audit(
+        "suppressions_are_spelt_as_customers",
+        is_blocking=True,
+        meaning="No id in marketing_suppressions differs from a customer's in nothing but capitals.",
+        unit="objections whose id is a customer's but for capitals",
+        one="objection whose id is a customer's but for capitals",
+        advice="Ids are compared with their capitals, as two customers may differ in nothing else. Write them as"
+        " dim_customer does.",
+    ),
+    Audit(
+        "earlier_lists_are_there",
+        is_blocking=True,
+        meaning="The earlier lists that a cooldown or a holdout has to know, by gold.audience_log, are there.",
+        unit="earlier lists lost",
+        one="earlier list lost",
+        advice="Restore the tables gold.audience_<campaign>, or make their months again, oldest first: without them who"
+        " was written to lately is written to again.",
+    ),
+)
+BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in (*AUDITS, *AUDIENCE_AUDITS)}
 
 
 def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
@@ -156,6 +236,17 @@ def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> 
     return session.rows(
         f"select * from {silver}.segment_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, audit, customer_segment",
+        (months.first, months.last),
+    )
+
+
+def audience_audits(session: Session, months: MonthRange) -> list[dict[str, Any]]:
+    """audience_audit_verdicts of the months, of the day that lists were last asked for; none before they ever were."""
+    if not table_exists(session, SILVER, "audience_audit_verdicts"):
+        return []
+    return session.rows(
+        f"select * from {SILVER}.audience_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
+        " order by snapshot_month, audit",
         (months.first, months.last),
     )
 

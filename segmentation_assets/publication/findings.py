@@ -114,6 +114,32 @@ def failed_rows(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     )
 
 
+def audience_refusal(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What a run says that was asked for lists which may not be made: what was published, what did not follow."""
+    blocking = [Finding.of_row(row) for row in rows if is_blocking_failure(row)]
+    months = sorted({finding.month for finding in blocking})
+    audits = list(dict.fromkeys(finding.audit for finding in blocking))
+    return "\n".join(
+        [
+            f"The segments of {', '.join(months)} are published. The audiences and their files did not follow; lists"
+            " made before are as they were.",
+            *(f"- {finding.sentence}{_ids(finding)}" for finding in blocking),
+            "What to do, then `make month` once more:",
+            *(f"- {audit}: {BY_NAME[audit].advice}" for audit in audits),
+            f'- to go on all the same: make accept MONTH={months[0]} AUDIT={audits[0]} WHO="..." WHY="..."',
+        ]
+    )
+
+
+def _ids(finding: Finding) -> str:
+    """By count, never by value."""
+    of = {
+        "suppressions_did_not_shrink": "fewer than before",
+        "suppressions_match_customers": "of nobody",
+    }.get(finding.audit)
+    return f" That is {counted(finding.failed_rows, 'id')} {of}." if of else ""
+
+
 def refusal(rows: Sequence[Mapping[str, Any]]) -> str:
     """What a run says that was asked for a month which may not be published."""
     blocking = [Finding.of_row(row) for row in rows if is_blocking_failure(row)]

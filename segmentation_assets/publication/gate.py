@@ -114,3 +114,11 @@ def refuse_empty_audiences(warehouse: Warehouse, months: MonthRange) -> None:
             f" Publish first (`make month MONTH={missing[0]}`).",
             allow_retries=False,
         )
+
+
+def refuse_blocked_audiences(warehouse: Warehouse, months: MonthRange) -> None:
+    """Fail the run whose lists were held back, saying that the segments are published all the same."""
+    with warehouse.session() as session:
+        rows = audits.audience_audits(session, months)
+    if any(audits.is_blocking_failure(row) for row in rows):
+        raise dg.Failure(description=findings.audience_refusal(rows), allow_retries=False)

@@ -42,7 +42,7 @@ class Restatement:
             return ["The rollup was made by an earlier version: it is made anew, and so is every published month."]
         lines = [self._difference(month, *found) for month, found in sorted(self.changed.items())]
         if self.outdated:
-            lines.append(f"Published from an older rollup: {listed(self.outdated)}.")
+            lines.append(f"Published from an older rollup, or of other customers: {listed(self.outdated)}.")
         return [*lines, f"Recomputed are all published months these touch: {self.months}."]
 
     def _difference(self, month: date, count: int, spend: Any) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from segmentation_assets.report.data import Flow, Metrics, Report
+from segmentation_assets.text import drawable, printable
 
 PALETTE = ("#3f7fbf", "#d9772b", "#459a55", "#a867b0", "#8a7a1f", "#c94f5d", "#2a97a0", "#8d6e5a")
 OUTSIDE = "#7d8590"  # those who come from nowhere or leave
@@ -118,6 +119,10 @@ def specification(chart: Any) -> dict[str, Any]:
     return chart.to_dict(validate=False)
 
 
+def _shown(text: str) -> Markup:
+    return escape(printable(text))
+
+
 def svg(chart: Mapping[str, Any], words: str) -> Markup:
     """The chart (a specification) as an element of the page, read out as `words`."""
     import vl_convert
@@ -125,7 +130,7 @@ def svg(chart: Mapping[str, Any], words: str) -> Markup:
     drawn = vl_convert.vegalite_to_svg(styled(chart, "currentColor"), allowed_base_urls=[])
     # In HTML an SVG needs no namespaces; without them the page holds no address at all.
     drawn = SVG_NAMESPACES.sub("", drawn)
-    return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{escape(words)}" ', 1))
+    return Markup(drawn.replace("<svg ", f'<svg role="img" aria-label="{_shown(words)}" ', 1))
 
 
 def png(charts: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -161,7 +166,7 @@ def styled(chart: Mapping[str, Any], ink: str) -> dict[str, Any]:
         "title": {"color": ink},
         "view": {"stroke": None},
     }
-    return {**chart, "config": config}
+    return {**drawable(chart), "config": config}
 
 
 # The flow picture: two columns of nodes as high as their customers, and a ribbon for each pair.
@@ -192,7 +197,7 @@ def flow_picture(flows: Sequence[Flow], segments: Sequence[str]) -> Markup:
         parts.append(
             f'<path d="M{x0},{y0:.2f} C{half},{y0:.2f} {half},{y1:.2f} {x1},{y1:.2f} L{x1},{y1 + height:.2f}'
             f' C{half},{y1 + height:.2f} {half},{y0 + height:.2f} {x0},{y0 + height:.2f} Z" fill="{colour}"'
-            f' fill-opacity="{0.25 if flow.from_segment == flow.to_segment else 0.6}"><title>{escape(words)}</title>'
+            f' fill-opacity="{0.25 if flow.from_segment == flow.to_segment else 0.6}"><title>{_shown(words)}</title>'
             "</path>"
         )
     for column, top, x, text_x, anchor in (
@@ -204,11 +209,11 @@ def flow_picture(flows: Sequence[Flow], segments: Sequence[str]) -> Markup:
             parts.append(
                 f'<rect x="{x}" y="{top[name]:.2f}" width="{NODE_WIDTH}" height="{max(customers * scale, 1):.2f}"'
                 f' fill="{palette.get(name, OUTSIDE)}"/><text x="{text_x}" y="{y + 4:.2f}" text-anchor="{anchor}">'
-                f"{escape(name)} <tspan>{customers:,}</tspan></text>"
+                f"{_shown(name)} <tspan>{customers:,}</tspan></text>"
             )
     words = f"How {total:,} customers moved between the segments since last month"
     return Markup(
-        f'<svg class="flow" role="img" aria-label="{escape(words)}" viewBox="0 -8 {FLOW_WIDTH} {FLOW_HEIGHT + 16}">'
+        f'<svg class="flow" role="img" aria-label="{_shown(words)}" viewBox="0 -8 {FLOW_WIDTH} {FLOW_HEIGHT + 16}">'
         + "".join(parts)
         + "</svg>"
     )

@@ -25,6 +25,7 @@ DERIVED = ("hero_metrics", "segment_summary", "segment_transitions", "audience_w
 STEPS = {
     "in_segment": "in the segment",
     "meets_criteria": "meet the criteria",
+    "is_customer": "are customers now",
     "deliverable_email": "have a deliverable address",
     "not_suppressed": "have not objected",
     "not_in_cooldown": "were not contacted too recently",

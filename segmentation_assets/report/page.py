@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report.data import Metrics, Report
+from segmentation_assets.text import printable
 
 TEMPLATE = "segment_report.html.j2"
 # Column of hero_metrics, what it is called, and how it is written: count, money or percent.
@@ -26,11 +28,17 @@ HEADLINES = (
 )
 
 
+def shown(value: object) -> object:
+    """What a template writes out: text as it may be shown, markup of our own as it is."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> bytes:
     """The same report gives the same bytes. The charts are those of the shares, per segment."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,11 +1,14 @@
 """Pictures of the segments, for metadata and reports. They show numbers per segment and month, never a customer."""
 
 import base64
+import json
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import dagster as dg
+
+from segmentation_assets.text import drawable
 
 
 def shares_against_bands(shares: Sequence[dict[str, Any]], order: Sequence[str]) -> dg.MarkdownMetadataValue:
@@ -37,7 +40,7 @@ def shares_against_bands(shares: Sequence[dict[str, Any]], order: Sequence[str])
     dots = base.mark_circle(size=120, color="#0b4f8a").encode(x="share_pct:Q")
     labels = base.mark_text(dy=-14, fontSize=11).encode(x="share_pct:Q", text=altair.Text("share_pct:Q", format=".1f"))
     chart = (bands + dots + labels).properties(title=f"Segment shares, {newest}", width=420, height=altair.Step(36))
-    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{png(chart.to_json())})")
+    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{png(json.dumps(drawable(chart.to_dict())))})")
 
 
 @lru_cache(maxsize=64)

@@ -7,8 +7,16 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, NamedTuple
 
-from segmentation_assets.rules.reachability import Span, contradictions, region, takers
-from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Segment
+from segmentation_assets.rules.reachability import (
+    MOST_LOOKS,
+    Span,
+    UndecidedError,
+    Work,
+    contradictions,
+    region,
+    takers,
+)
+from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Segment, Source
 from segmentation_assets.rules.validators import Number, did_you_mean, neutral_code, spelling
 
 
@@ -27,11 +35,12 @@ class ParsedRules:
     category_groups: CategoryGroups | None = None
     audits: Audits | None = None
     exports: Exports | None = None
+    source: Source | None = None
 
 
 def check(rules: ParsedRules) -> list[Problem]:
     """Every problem between the rules that could be read."""
-    checks = (_names, _priority, _reach, _shares, _campaign_segments, _audience_codes, _category_groups, _minimum_share)
+    checks = (_names, _priority, _shares, _audience_codes, _category_groups, _minimum_share, _who_is_left)
     return list(chain.from_iterable(one(rules) for one in checks))
 
 
@@ -74,7 +83,22 @@ def _regions(segments: Sequence[Segment | None]) -> dict[str, dict[str, Span]]:
     }
 
 
-def _reach(rules: ParsedRules) -> Iterator[Problem]:
+def _who_is_left(rules: ParsedRules) -> Iterator[Problem]:
+    """Segments and audiences that nobody can be in. What takes too long to find out is refused as well: whoever reads
+    such rules could not find it out either."""
+    work = Work()
+    try:
+        yield from _reach(rules, work)
+        yield from _campaign_segments(rules, work)
+    except UndecidedError:
+        words = (
+            f"their criteria overlap in so many ways that {MOST_LOOKS:,} looks did not tell whether somebody is left"
+            " for each; use fewer segments, or fewer metrics in those whose bounds overlap"
+        )
+        yield Problem(("segments",), words)
+
+
+def _reach(rules: ParsedRules, work: Work) -> Iterator[Problem]:
     for i, segment in enumerate(rules.segments):
         if not segment:
             continue
@@ -82,7 +106,7 @@ def _reach(rules: ParsedRules) -> Iterator[Problem]:
         for words in contradictions(segment.criteria):
             yield Problem(where, f"{words} contradict each other, so nobody can meet them; correct a bound")
         if not contradictions(segment.criteria):
-            taken_by = takers(region(segment.criteria), _regions(rules.segments[:i]))
+            taken_by = takers(region(segment.criteria), _regions(rules.segments[:i]), work)
             if taken_by:
                 yield Problem(where, f"{segment.name!r} can never be reached: {_taken(taken_by)}")
 
@@ -92,7 +116,7 @@ def _taken(by: Sequence[str]) -> str:
     return f"everyone who meets its criteria is taken by {before} before; narrow {before}, or change the order"
 
 
-def _campaign_segments(rules: ParsedRules) -> Iterator[Problem]:
+def _campaign_segments(rules: ParsedRules, work: Work) -> Iterator[Problem]:
     known = names(rules.raw.get("segments")).values()
     by_name = {segment.name: i for i, segment in enumerate(rules.segments) if segment}
     for i, campaign in enumerate(rules.campaigns):
@@ -105,7 +129,7 @@ def _campaign_segments(rules: ParsedRules) -> Iterator[Problem]:
             position = by_name[campaign.segment]
             segment, earlier = rules.segments[position], _regions(rules.segments[:position])
             if segment and campaign.criteria:
-                yield from _empty_audience(("campaigns", i, "criteria"), campaign, segment, earlier)
+                yield from _empty_audience(("campaigns", i, "criteria"), campaign, segment, earlier, work)
 
 
 def _audience_codes(rules: ParsedRules) -> Iterator[Problem]:
@@ -133,8 +157,9 @@ def _empty_audience(
     campaign: Campaign,
     segment: Segment,
     earlier: Mapping[str, Mapping[str, Span]],
+    work: Work,
 ) -> Iterator[Problem]:
-    if contradictions(segment.criteria) or takers(region(segment.criteria), earlier):
+    if contradictions(segment.criteria) or takers(region(segment.criteria), earlier, work):
         return
     together = (*segment.criteria, *campaign.criteria)
     for words in contradictions(together):
@@ -143,7 +168,7 @@ def _empty_audience(
             f"{words} contradict each other in {segment.name!r}: the list is always empty; correct a bound",
         )
     if not contradictions(together):
-        taken_by = takers(region(together), earlier)
+        taken_by = takers(region(together), earlier, work)
         if taken_by:
             yield Problem(where, f"the list is always empty in {segment.name!r}: {_taken(taken_by)}")
 

@@ -33,7 +33,7 @@ def changed_rules(project_dir: Path, base: Rules, changes: str, file: str = "") 
         raise WhatIfError(f"Nothing is changed: give SET={EXAMPLE}, or RULES=path of a file with other rules.")
     if file.strip():
         base = load_rules(project_dir, Path(file.strip()).expanduser())
-    raw = copy.deepcopy({key: base.raw[key] for key in KEYS})
+    raw = copy.deepcopy({key: base.raw[key] for key in KEYS if key in base.raw})
     for change in _split(changes):
         _apply(raw, change)
     return parse_rules(raw, "The changed rules")

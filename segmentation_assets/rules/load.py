@@ -27,6 +27,8 @@ from segmentation_assets.rules.schema import (
     RankBy,
     Rule,
     Segment,
+    Source,
+    UnknownCustomers,
 )
 from segmentation_assets.rules.strict_yaml import read_keys
 from segmentation_assets.rules.validators import OPERATORS, did_you_mean
@@ -45,7 +47,8 @@ __all__ = [
     "parse_rules",
 ]
 
-KEYS = ("segments", "category_groups", "campaigns", "audits", "exports")
+SOURCE_KEYS = tuple(Source.model_fields)
+KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *SOURCE_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
     "category_groups": CategoryGroups,
@@ -53,6 +56,13 @@ _MODELS: dict[str, type[Rule]] = {
     "rank_by": RankBy,
     "audits": Audits,
     "exports": Exports,
+    "unknown_customers": UnknownCustomers,
+}
+MOST_RULES = {"segments": 100, "campaigns": 200}
+_WHY_BOUNDED = {
+    "segments": "with more, the average one holds less than 1 % of the customers, and neither report nor campaign can"
+    " tell it from chance. Join some, or tell them apart within a segment by a campaign's criteria",
+    "campaigns": "each has a table, an export and a place in the order of every other one. Remove those that are over",
 }
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -67,7 +77,7 @@ class Rules(Rule):
     campaigns: tuple[Campaign, ...]
     audits: Audits
     exports: Exports
-    approved_statuses: tuple[str, ...] = ()  # of the project, which no rules file replaces
+    source: Source
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
@@ -85,8 +95,8 @@ class Rules(Rule):
     @property
     def decision_hash(self) -> str:
         """Everything that decides, bounds and statuses too: what the macro decision_hash gives."""
-        decision = {key: self.raw[key] for key in ("audits", "category_groups", "segments")}
-        decision["approved_statuses"] = list(self.approved_statuses)
+        keys = ("audits", "category_groups", "segments", "approved_statuses", "other_statuses", "unknown_customers")
+        decision = {key: self.raw[key] for key in keys if key in self.raw}
         return hashlib.md5(json.dumps(decision, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
     def dbt_vars(self) -> dict[str, Any]:
@@ -116,8 +126,7 @@ def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
             told[-1] += f"; if {overrides} renames segments, it has to replace campaigns too"
     if told:
         raise RulesError("\n".join(told))
-    statuses = project_vars.get("approved_statuses", ())
-    return _rules(raw, parsed, replaced=replacing, approved_statuses=statuses if isinstance(statuses, list) else ())
+    return _rules(raw, parsed, replaced=replacing)
 
 
 def parse_rules(raw: Mapping[str, Any], origin: str) -> Rules:
@@ -137,16 +146,14 @@ def _line(origin: object, where: tuple[str | int, ...], words: str) -> str:
     return f"{origin}: {_dotted(where)}: {words}"
 
 
-def _rules(
-    raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str], approved_statuses: Iterable[str] = ()
-) -> Rules:
+def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) -> Rules:
     return Rules.model_construct(
         segments=tuple(filter(None, parsed.segments)),
         category_groups=parsed.category_groups,
         campaigns=tuple(filter(None, parsed.campaigns)),
         audits=parsed.audits,
         exports=parsed.exports,
-        approved_statuses=tuple(approved_statuses),
+        source=parsed.source,
         replaced=frozenset(replaced),
         raw=raw,
     )
@@ -163,10 +170,13 @@ def _missing_keys(raw: Mapping[str, Any], project_vars: Mapping[Any, Any]) -> It
     """The project may hold other vars of dbt's, so a misspelt key shows as a missing one."""
     others = [other for other in project_vars if isinstance(other, str) and other not in KEYS]
     for key in KEYS:
-        if key not in raw:
+        if key not in raw and key not in SOURCE_KEYS:
             nearest = difflib.get_close_matches(key, others, n=1)
             guess = f" (was it meant by {nearest[0]!r}?)" if nearest else ""
-            yield Problem(("vars", key), f"is missing{guess}; the rules need {', '.join(KEYS)}")
+            yield Problem(
+                ("vars", key),
+                f"is missing{guess}; the rules need {', '.join(key for key in KEYS if key not in SOURCE_KEYS)}",
+            )
 
 
 def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
@@ -181,6 +191,10 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
 
     def each(model: type[_Model], key: str) -> list[_Model | None]:
         values = raw.get(key, [])
+        if isinstance(values, list) and len(values) > MOST_RULES[key]:
+            words = f"holds {len(values):,}, and {MOST_RULES[key]} are the most: {_WHY_BOUNDED[key]}"
+            problems.append(Problem((key,), words))
+            return []
         if isinstance(values, list):
             return [one(model, value, key, i) for i, value in enumerate(values)]
         problems.append(Problem((key,), f"{_show(values)} is not a list; write one '- name: ...' per rule"))
@@ -193,6 +207,7 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
         parsed.audits = one(Audits, raw["audits"], "audits")
     if "exports" in raw:
         parsed.exports = one(Exports, raw["exports"], "exports")
+    parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
     return parsed, problems
 
 

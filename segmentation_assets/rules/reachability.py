@@ -14,6 +14,9 @@ from typing import NamedTuple
 from segmentation_assets.rules.schema import Criterion
 from segmentation_assets.rules.validators import METRICS
 
+# About two seconds of them.
+MOST_LOOKS = 100_000
+
 # A place between two values: (x, 0) is just before x, (x, 1) just after it. So a span of two cuts needs no
 # open or closed ends, it is empty when low >= high, and spans are taken apart with min and max.
 Cut = tuple[Decimal, int]
@@ -99,30 +102,58 @@ def overlap(one: Region, other: Mapping[str, Span]) -> bool:
     return True
 
 
-def is_reachable(own: Region, earlier: Iterable[Mapping[str, Span]]) -> bool:
+class UndecidedError(Exception):
+    """Whether anybody is left takes more looks than there may be."""
+
+
+class Work:
+    """How many regions may be looked at in all. What people write takes hundreds; what takes more may take years."""
+
+    def __init__(self, looks: int = MOST_LOOKS) -> None:
+        self.left = looks
+
+    def spend(self, looks: int) -> None:
+        self.left -= looks
+        if self.left < 0:
+            raise UndecidedError
+
+
+def is_reachable(own: Region, earlier: Iterable[Mapping[str, Span]], work: Work | None = None) -> bool:
     """Whether a customer can be in `own` and in none of `earlier`; depth first, as one is enough.
 
     The region that leaves the fewest pieces goes first: 15 sets of 20 segments whose last two cover everyone
-    were not done after 90 s in the given order; this way a set takes 0.02 s.
+    were not done after 90 s in the given order; this way a set takes 0.02 s. In general the question grows beyond any
+    bound with the number of metrics, so the looks are counted. Raises UndecidedError.
     """
-    near = [(list(without(own, taken)), taken) for taken in earlier if overlap(own, taken)]
-    if not near:
-        return True
-    near.sort(key=lambda pieces_and_taken: len(pieces_and_taken[0]))
-    pieces, rest = near[0][0], [taken for _, taken in near[1:]]
-    return any(is_reachable(piece, rest) for piece in pieces)
+    work = work or Work()
+    open_pieces: list[tuple[Region, Sequence[Mapping[str, Span]]]] = [(own, list(earlier))]
+    while open_pieces:
+        piece, before = open_pieces.pop()
+        work.spend(1 + len(before))
+        near = [(list(without(piece, taken)), taken) for taken in before if overlap(piece, taken)]
+        if not near:
+            return True
+        # Of equals the last: where bounds loosen from segment to segment, it holds all before it.
+        first = min(range(len(near)), key=lambda at: (len(near[at][0]), -at))
+        rest = [taken for at, (_, taken) in enumerate(near) if at != first]
+        open_pieces.extend((left, rest) for left in reversed(near[first][0]))
+    return False
 
 
-def takers(own: Region, earlier: Mapping[str, Mapping[str, Span]]) -> list[str]:
-    """Names of the earlier regions, none needless, that leave nobody in `own`; [] if somebody is left."""
-    if is_reachable(own, earlier.values()):
+def takers(own: Region, earlier: Mapping[str, Mapping[str, Span]], work: Work | None = None) -> list[str]:
+    """Names of the earlier regions, none needless, that leave nobody in `own`; [] if somebody is left.
+
+    Raises UndecidedError.
+    """
+    work = work or Work()
+    if is_reachable(own, earlier.values(), work):
         return []
     for name, taken in earlier.items():
-        if not is_reachable(own, [taken]):
+        if not is_reachable(own, [taken], work):
             return [name]
     needed = dict(earlier)
     for name in earlier:
         rest = {other: taken for other, taken in needed.items() if other != name}
-        if not is_reachable(own, rest.values()):
+        if not is_reachable(own, rest.values(), work):
             needed = rest
     return list(needed)

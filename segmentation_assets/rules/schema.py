@@ -4,7 +4,7 @@ What a single value may be is in rule_values.py, what must hold between rules (r
 rule_checks.py, reading the files in rules.py.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -29,9 +29,11 @@ from segmentation_assets.rules.validators import (
     between,
     campaign_name,
     distinct,
+    distinct_codes,
     flag,
     neutral_code,
     not_empty,
+    not_empty_statuses,
     number,
     one_of,
     plain_name,
@@ -41,12 +43,15 @@ from segmentation_assets.rules.validators import (
     text,
     whole,
 )
+from segmentation_assets.spelling import code
 
 Text = Annotated[str, PlainValidator(text)]
 Name = Annotated[str, PlainValidator(plain_name)]
 Percentage = Annotated[Number, PlainValidator(between(0, 100))]
 Shown = Annotated[str, PlainValidator(one_of(SHOWN_COLUMNS, "column"))]
-Categories = Annotated[tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct)]
+Categories = Annotated[
+    tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct_codes)
+]
 
 
 class Rule(BaseModel):
@@ -104,7 +109,15 @@ class Criterion(Rule):
         return f"{self.metric} {self.operator} {str(self.bound).lower()}"
 
 
-Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(a_list)]
+def _a_few(value: object) -> object:
+    """Two bounds of every metric, and some to spare: more of them say the same twice."""
+    most = 3 * len(METRICS)
+    if len(criteria := cast("list[object]", a_list(value))) > most:
+        raise ValueError(f"holds {len(criteria):,} criteria; {most} at most, as a metric needs two bounds and no more")
+    return value
+
+
+Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_a_few)]
 
 
 class Segment(Rule):
@@ -163,6 +176,42 @@ class Audits(Rule):
     drift_max_change_points: Percentage
     unknown_category_max_share_pct: Percentage
     future_dated_max_share_pct: Percentage
+    # A company's own bounds, written before these were, need not name them: audit_bound in macros/publication/audits.
+    unknown_status_max_share_pct: Percentage = 1
+    unknown_members_max: Annotated[int, PlainValidator(whole(0))] = 3
+    unknown_member_max_share_pct: Percentage = 1
+    suppressions_max_loss_pct: Percentage = 10
+    suppressions_max_unmatched_pct: Percentage = 5
+
+
+Statuses = Annotated[tuple[Name, ...], BeforeValidator(a_list), AfterValidator(distinct_codes)]
+
+
+class UnknownCustomers(Rule):
+    """Keys and ids in dim_customer that are nobody's; case and blanks around an id do not count."""
+
+    keys: Annotated[tuple[Annotated[int, PlainValidator(whole(-(2**63)))], ...], BeforeValidator(a_list)] = (-1, 0)
+    ids: Annotated[tuple[Name, ...], BeforeValidator(a_list)] = ("-1", "0", "UNKNOWN")
+
+
+class Source(Rule):
+    """What the values of the star schema mean. Each is a key of the rules by itself, and none has to be there."""
+
+    approved_statuses: Annotated[Statuses, AfterValidator(not_empty_statuses)] = ("approved",)
+    other_statuses: Statuses = ("declined", "reversed", "pending")
+    unknown_customers: UnknownCustomers = UnknownCustomers()
+    suppressions: Annotated[
+        Literal["required", "none"], PlainValidator(one_of(("required", "none"), "word for the table of objections"))
+    ] = "required"
+
+    @field_validator("other_statuses")
+    @classmethod
+    def _counts_as_spend_or_not(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        approved = {code(status) for status in info.data.get("approved_statuses", ())}
+        both = [status for status in value if code(status) in approved]
+        if both:
+            raise ValueError(f"names {both[0]!r}, which approved_statuses names too; remove one")
+        return value
 
 
 class Exports(Rule):

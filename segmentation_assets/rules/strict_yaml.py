@@ -12,17 +12,31 @@ import yaml
 # libyaml's, ten times as fast, wherever PyYAML was built with it.
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+# Everything that a company says fits a hundred times over. What is larger is another file, or made to use up memory: an
+# alias of an alias of ... is a line of text and a billion values.
+MOST_BYTES = 1_000_000
+MOST_VALUES = 20_000
+# The rules nest six deep, and whoever walks through them does so by recursion.
+MOST_LEVELS = 20
+
 
 def read_keys(path: Path) -> tuple[dict[Any, Any] | None, list[str]]:
     """The file's top-level keys and what is wrong with it, one line each; no keys when it cannot be read."""
     try:
-        content = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            read = file.read(MOST_BYTES + 1)
+        content = read.decode("utf-8") if len(read) <= MOST_BYTES else ""
     except OSError as error:
         return None, [f"{path}: cannot be read ({error.strerror}); correct the path or the file's permissions"]
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         return None, [f"{path}: line {line}: is not UTF-8; save the file as UTF-8"]
+    if len(read) > MOST_BYTES:
+        size = f"is larger than {MOST_BYTES:,} bytes, which rules never are"
+        return None, [f"{path}: {size}; name the file that holds the rules"]
     try:
+        if words := _beyond_bounds(content):
+            return None, [f"{path}: {words}"]
         loader = LOADER(content)
         tree = loader.get_single_node()
         values = None if tree is None else loader.construct_document(tree)
@@ -40,6 +54,44 @@ def read_keys(path: Path) -> tuple[dict[Any, Any] | None, list[str]]:
     if not isinstance(values, dict):
         return None, [f"{path}: line {tree.start_mark.line + 1}: holds no 'key: value' pairs at its top; write them"]
     return values, [f"{path}: {words}" for words in _repeated_keys(tree, "", set())]
+
+
+def _beyond_bounds(content: str) -> str | None:
+    """Why the content is not even put together: too deep, too many values, an alias inside what it stands for.
+
+    By the parser's events, without recursion; an alias counts as what it stands for.
+    """
+    open_nodes: list[list[int]] = [[0, 0]]  # levels and values below each; the outermost is the file itself
+    names: list[str | None] = [None]  # their anchors
+    anchors: dict[str, tuple[int, int]] = {}
+    for event in yaml.parse(content, Loader=LOADER):
+        line = event.start_mark.line + 1
+        levels, values = 0, 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append([0, 1])
+            names.append(event.anchor)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            (levels, values), anchor = open_nodes.pop(), names.pop()
+            levels += 1
+            if anchor:
+                anchors[anchor] = levels, values
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor in names:
+                return f"line {line}: *{event.anchor} stands inside what it stands for; write it out"
+            levels, values = anchors.get(event.anchor, (0, 1))
+        elif isinstance(event, yaml.ScalarEvent):
+            if event.anchor:
+                anchors[event.anchor] = 0, 1
+        else:
+            continue
+        if not isinstance(event, yaml.CollectionStartEvent):
+            around = open_nodes[-1]
+            around[0], around[1] = max(around[0], levels), around[1] + values
+        if len(open_nodes) - 1 + levels > MOST_LEVELS:
+            return f"line {line}: is nested deeper than {MOST_LEVELS} levels, and rules need six; write it flat"
+        if sum(node[1] for node in open_nodes) > MOST_VALUES:
+            return f"line {line}: holds more than {MOST_VALUES:,} values, with aliases written out; shorten it"
+    return None
 
 
 def _repeated_keys(node: yaml.Node, inside: str, seen: set[int]) -> Iterator[str]:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
+from segmentation_assets.spelling import code
+
 Number = int | float
 
 
@@ -62,6 +64,8 @@ def number(value: object) -> Number:
         raise ValueError("is not a number; write it plainly, such as 5000 or 0.5 (no quotes, no separators, no 1e4)")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("is not a finite number; write a plain number, or leave the rule out")
+    if abs(value) > LARGEST_BOUND:
+        raise ValueError(f"is beyond {LARGEST_BOUND:,} either way, which no metric reaches; write a smaller number")
     return value
 
 
@@ -106,7 +110,17 @@ def share_band(value: object) -> tuple[Number, Number]:
     return low, high
 
 
+# A sentence or two, shown in one cell of a table; a name heads a column.
+LONGEST_TEXT, LONGEST_NAME = 2_000, 200
+# A card scheme has some 300 merchant categories; a list of actions is read out in a meeting.
+MOST_ITEMS = 1_000
+# Beyond every amount of the source contract (a hundred billion), summed over a lifetime.
+LARGEST_BOUND = 10**15
+
+
 def text(value: object) -> str:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ValueError(f"has {len(value):,} characters; shorten it to {LONGEST_TEXT:,} at most")
     if not isinstance(value, str):
         raise ValueError("is not text; put it in quotes if YAML reads it as something else")
     if not value.strip():
@@ -119,6 +133,8 @@ def plain_name(value: object) -> str:
     name = text(value)
     if "\\" in name or not name.isprintable():
         raise ValueError("holds a backslash, a line break or another invisible character; remove it")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"has {len(name):,} characters; shorten it to {LONGEST_NAME} at most")
     return name
 
 
@@ -168,14 +184,32 @@ def flag(value: object) -> bool:
 def a_list(value: object) -> object:
     if not isinstance(value, list):
         raise ValueError("is not a list; write [a, b] or one '- item' per line, or leave the key out")
+    if len(value) > MOST_ITEMS:
+        raise ValueError(f"holds {len(value):,} items; shorten it to {MOST_ITEMS:,} at most")
     return value
 
 
 def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Exactly distinct: dbt compares categories as they are written, so Gas and GAS may both be wanted."""
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
         raise ValueError(f"names {twice[0]!r} twice; remove one")
+    return names
+
+
+def distinct_codes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """By what the warehouse compares: case and blanks around a name do not count."""
+    codes = [code(name) for name in names]
+    twice = [i for i, one in enumerate(codes) if one in codes[:i]]
+    if twice:
+        name, first = names[twice[0]], names[codes.index(codes[twice[0]])]
+        other = "" if name == first else f", once as {first!r} (case and blanks do not count)"
+        raise ValueError(f"names {name!r} twice{other}; remove one")
+    return names
+
+
+def not_empty_statuses(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("is empty; name at least one status")
     return names
 
 

@@ -10,6 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from segmentation_assets.sources import mark
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -24,7 +26,7 @@ LAST_MONTH = date(2017, 12, 1)
 SHOP_TIME_ZONE = "America/New_York"
 
 
-def build(connection: "duckdb.DuckDBPyConnection", schema: str) -> None:
+def build(connection: "duckdb.DuckDBPyConnection", schema: str, *, recipe: str = "completejourney") -> None:
     """Replace the star schema in `schema` of the connection's current database, in one transaction.
 
     One fact per receipt line (a product in a basket): no line is dropped, also not the 11,246 of 0.00 and the
@@ -51,6 +53,7 @@ def build(connection: "duckdb.DuckDBPyConnection", schema: str) -> None:
                 suppressed_at date
             )
         """)
+        mark.put(connection, quoted_schema, recipe)
         connection.execute("commit")
     except BaseException:
         connection.execute("rollback")

@@ -11,6 +11,8 @@ from typing import Any
 from segmentation_assets.months import month_after
 from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
+from segmentation_assets.spelling import trimmed_sql
+from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.session import Session
 
 INTEGER = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "NUMBER", "FIXED")
@@ -100,9 +102,11 @@ def check(
     if not problems:
         problems = [*_fractions(scales)]
     if not problems:
-        problems = [*_nulls(session, schema), *_repeated_keys(session, schema), *_missing_days(session, schema, before)]
-        problems += _numbers_too_large(session, schema, scales["fct_transactions.transaction_amount"])
-        problems += [] if allow_formula_ids else _formula_ids(session, schema)
+        place = quoted(session, schema)
+        problems = [*_nulls(session, place), *_repeated_keys(session, place), *_missing_days(session, place, before)]
+        problems += [*_spellings_of_ids(session, place)]
+        problems += _numbers_too_large(session, place, scales["fct_transactions.transaction_amount"])
+        problems += [] if allow_formula_ids else _formula_ids(session, place)
     _refuse(schema, problems)
     check_facts(session, schema, ranges)
 
@@ -112,7 +116,7 @@ def check_facts(session: Session, schema: str, ranges: Sequence[Range]) -> None:
 
     They are counted over all ranges together: what is rolled up at once has to be there once.
     """
-    _refuse(schema, list(_repeated_facts(session, schema, ranges)) if ranges else [])
+    _refuse(schema, list(_repeated_facts(session, quoted(session, schema), ranges)) if ranges else [])
 
 
 def _refuse(schema: str, problems: Sequence[str]) -> None:
@@ -197,6 +201,19 @@ def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
         if row["n"] > row["keys"]:
             found = f"{row['keys']:,} keys in {row['n']:,} rows"
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
+
+
+def _spellings_of_ids(session: Session, schema: str) -> Iterator[str]:
+    """Nobody can say whether C1 and C1 with a blank after it are one customer; they would be published as one."""
+    (row,) = session.rows(
+        f"select count(distinct customer_id) as spellings, count(distinct {trimmed_sql('customer_id')}) as ids"
+        f" from {schema}.dim_customer"
+    )
+    if row["spellings"] > row["ids"]:
+        yield (
+            "- dim_customer.customer_id: expected ids that differ in more than blanks and unseen characters, found"
+            f" {row['spellings'] - row['ids']:,} that do not; write every version's id alike."
+        )
 
 
 def _formula_ids(session: Session, schema: str) -> Iterator[str]:

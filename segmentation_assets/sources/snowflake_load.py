@@ -12,6 +12,8 @@ from pathlib import Path
 import duckdb
 
 from segmentation_assets.settings import Settings
+from segmentation_assets.sources.mark import MARK
+from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.snowflake import SnowflakeSession
 
 # Snowflake reads files of 100-250 MB in parallel; an emulator takes any length of statement.
@@ -34,7 +36,10 @@ def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, sch
             [schema, table],
         ).fetchall()
         defined = ", ".join(f"{name} {kind}" for name, kind in columns)
-        session.execute(f"create or replace table {schema}.{table} ({defined})")
+        # The mark comes with the table: one that is left half-filled is known as ours by the next run.
+        session.execute(
+            f"create or replace table {quoted(session, schema)}.{table} ({defined}) comment = '{MARK}being filled'"
+        )
         copy = _insert_rows if Settings.from_environment().snowflake.is_emulator else _copy_files
         copy(session, local, schema, table, columns)
 
@@ -45,7 +50,7 @@ def _create_schema(session: SnowflakeSession, schema: str) -> None:
         "select 1 as n from information_schema.schemata where lower(schema_name) = lower(?)", (schema,)
     )
     if not found:
-        session.execute(f"create schema {schema}")
+        session.execute(f"create schema {quoted(session, schema)}")
 
 
 def _copy_files(
@@ -53,14 +58,14 @@ def _copy_files(
 ) -> None:
     """Parquet files to the table's own stage, then `copy into`, which removes them."""
     del columns  # matched by name
-    stage = f"@{schema}.%{table}"
+    stage = f"@{quoted(session, schema)}.%{table}"
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) / "files"
-        local.execute(f"copy {schema}.{table} to '{files}' (format parquet, file_size_bytes '{FILE_SIZE}')")
+        local.execute(f"copy \"{schema}\".{table} to '{files}' (format parquet, file_size_bytes '{FILE_SIZE}')")
         session.execute(f"put 'file://{files.as_posix()}/*.parquet' '{stage}' auto_compress = false overwrite = true")
     session.execute(
-        f"copy into {schema}.{table} from '{stage}' file_format = (type = parquet use_logical_type = true)"
-        " match_by_column_name = case_insensitive purge = true"
+        f"copy into {quoted(session, schema)}.{table} from '{stage}'"
+        " file_format = (type = parquet use_logical_type = true) match_by_column_name = case_insensitive purge = true"
     )
 
 
@@ -71,8 +76,8 @@ def _insert_rows(
     values = ", ".join(f"row_.value[{i}]::{kind}" for i, (_, kind) in enumerate(columns))
     # Text for everything JSON has no exact form for.
     texts = ", ".join(f"cast({name} as varchar)" for name, _ in columns)
-    rows = local.execute(f"select {texts} from {schema}.{table}")
+    rows = local.execute(f'select {texts} from "{schema}".{table}')
     while batch := rows.fetchmany(ROWS_PER_STATEMENT):
         document = json.dumps(batch).replace("\\", "\\\\").replace("'", "''")
         source = f"table(flatten(input => parse_json('{document}'))) as row_"
-        session.execute(f"insert into {schema}.{table} select {values} from {source}")
+        session.execute(f"insert into {quoted(session, schema)}.{table} select {values} from {source}")

@@ -8,7 +8,7 @@ from datetime import date
 
 import duckdb
 
-from segmentation_assets.sources import synthetic_customers, synthetic_purchases
+from segmentation_assets.sources import mark, synthetic_customers, synthetic_purchases
 
 # The portfolio grows every month for ever (see synthetic_customers.MONTHLY_GROWTH), so one month has to say
 # when it is as large as asked for. A fixed month, not `last_month`: otherwise the portfolio of an earlier
@@ -24,6 +24,7 @@ def build(
     first_month: date,
     last_month: date,
     sized_at: date = SIZED_AT,
+    recipe: str = "",
 ) -> None:
     """Replace the star schema in `schema` of the connection's current database, in one transaction.
 
@@ -41,6 +42,8 @@ def build(
     Amounts are in whole currency units with two decimals. Facts lie in the order of their dates, so that a
     reader of one month skips the rest of the table. About two purchases a month are post-dated by 2 to 13
     months, whatever the size; those past `last_month` are the future-dated rows.
+
+    `recipe` says in the tables' mark what they were made of.
 
     Raises ValueError for a date that is no first of a month, an empty range, or fewer than one customer.
     """
@@ -66,6 +69,7 @@ def build(
         synthetic_purchases.create_facts(connection, quoted_schema, first_month=first, last_month=last)
         _create_dates(connection, quoted_schema)
         connection.execute("drop table temp.cardholders")
+        mark.put(connection, quoted_schema, recipe or "synthetic")
         connection.execute("commit")
     except BaseException:
         connection.execute("rollback")

@@ -1,10 +1,21 @@
-"""What there is in the warehouse: the names of our schemas, and tables and columns asked for by name."""
+"""What there is in the warehouse: the names of our schemas, tables and columns asked for by name, names as SQL."""
 
 from collections.abc import Collection
 
+from segmentation_assets.settings import PLAIN_NAME
 from segmentation_assets.warehouse.session import Session
 
 GOLD, SILVER = "gold", "silver"
+
+
+def quoted(session: Session, name: str) -> str:
+    """A name that a person gave, as SQL: the only way for one into a statement.
+
+    On Snowflake a plain name stays without quotes, as dbt writes it: in quotes, gold would not be GOLD.
+    """
+    if session.folds_names and PLAIN_NAME.fullmatch(name):
+        return name
+    return '"' + name.replace('"', '""') + '"'
 
 
 def table_exists(session: Session, schema: str, table: str) -> bool:

@@ -1,6 +1,7 @@
 """DuckDB: sessions on a database file, and waiting for whoever has it open."""
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -12,15 +13,27 @@ from filelock import FileLock, Timeout
 from pydantic import PrivateAttr
 
 from segmentation_assets.errors import WarehouseError
+from segmentation_assets.private import make_folder, tighten
 
 # As long as dbt waits for it (profiles.yml).
 FOREIGN_LOCK_SECONDS = 240
+# Somebody who waits longer is told for whom.
+PATIENCE_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
+
+_open: list[Any] = []  # connections of sessions under way
+
+
+def cancel_statements() -> None:
+    """Those that sessions of this process have under way, in whatever thread."""
+    for connection in list(_open):
+        connection.interrupt()
 
 
 class DuckDBSession:
     edit_distance = "levenshtein"
+    folds_names = False
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -66,17 +79,20 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
             )
         with self.exclusive():
             connection = self._kept.cursor() if self._kept is not None else self._connect(path, read_only)
+            _open.append(connection)
             try:
                 connection.execute("set TimeZone = 'UTC'")
                 yield DuckDBSession(connection)
             finally:
+                _open.remove(connection)
                 connection.close()
 
     def _connect(self, path: Path, read_only: bool) -> Any:
         """Waits for a process that is no run of this pipeline, such as a notebook, to let go of the file."""
         import duckdb
 
-        given_up_at = time.monotonic() + FOREIGN_LOCK_SECONDS
+        began = time.monotonic()
+        told_at, given_up_at = began + PATIENCE_SECONDS, began + FOREIGN_LOCK_SECONDS
         while True:
             try:
                 return duckdb.connect(str(path), read_only=read_only)
@@ -93,7 +109,9 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                 elif time.monotonic() > given_up_at:
                     advice = "Close the other process."
                 else:
-                    logger.info("Waiting for another process to close %s", path)
+                    if time.monotonic() > told_at:
+                        told_at = given_up_at + 1
+                        logger.warning("Waiting for %s to close %s ...", _named_in(told), path)
                     time.sleep(0.5)
                     continue
                 raise WarehouseError(
@@ -108,13 +126,14 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
         """
         path = Path(self.path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             lock = FileLock(f"{path}.lock", is_singleton=True, thread_local=False)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=PATIENCE_SECONDS)
             except Timeout:
-                logger.info("Waiting for another run to finish with %s", path)
+                logger.warning("Waiting for %s, which has %s open ...", _holder(Path(lock.lock_file)), path)
                 lock.acquire()
+            tighten(files_of(path))
         except OSError as error:
             raise WarehouseError(
                 f"SEGMENTATION_DUCKDB_PATH is {path}, whose folder cannot be written: {error.strerror}."
@@ -124,3 +143,28 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
             yield
         finally:
             lock.release()
+
+
+def files_of(path: Path) -> list[Path]:
+    """The database, its log and its lock."""
+    return [path, path.with_name(f"{path.name}.wal"), path.with_name(f"{path.name}.lock")]
+
+
+def _holder(lock: Path) -> str:
+    """Who has the file locked, as Linux says it; elsewhere another run."""
+    try:
+        inode = str(lock.stat().st_ino)
+        rows = [line.split() for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines()]
+        pid = next(row[4] for row in rows if row[1] != "->" and row[5].rpartition(":")[2] == inode)
+        words = Path("/proc", pid, "cmdline").read_text(encoding="utf-8").split("\0")
+    except (OSError, StopIteration, IndexError):
+        return "another run"
+    # What it does, not where Python lies.
+    command = " ".join(" ".join(word.rpartition("/")[2] for word in words).split())[:80]
+    return f"process {pid} ({command})"
+
+
+def _named_in(told: str) -> str:
+    """The process that DuckDB says holds the file."""
+    found = re.search(r"held in (?P<program>\S+) \(PID (?P<pid>\d+)\)", told)
+    return f"process {found['pid']} ({found['program'].rpartition('/')[2]})" if found else "another process"

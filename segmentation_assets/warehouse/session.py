@@ -16,6 +16,7 @@ class Session(Protocol):
     """One open connection."""
 
     edit_distance: str  # the engine's name for the Levenshtein distance of two texts
+    folds_names: bool  # whether a name without quotes means the same in upper case, and another one than in quotes
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
 

@@ -125,6 +125,7 @@ def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "Snowfl
 
 class SnowflakeSession:
     edit_distance = "editdistance"
+    folds_names = True
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection

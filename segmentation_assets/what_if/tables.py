@@ -10,6 +10,7 @@ from rich.text import Text
 
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
+from segmentation_assets.text import markdown as markdown_text
 from segmentation_assets.text import printable
 from segmentation_assets.what_if.compute import Month, Segment
 
@@ -109,7 +110,7 @@ def markdown(months: Sequence[Month], name: str) -> str:
 
 
 def markdown_notes(months: Sequence[Month]) -> str:
-    return "\n".join(f"- {_escaped(note)}" for month in months for note in notes(month))
+    return "\n".join(f"- {markdown_text(note)}" for month in months for note in notes(month))
 
 
 def _table(one: Shown) -> Table:
@@ -143,11 +144,4 @@ def _change(before: int | None, after: int | None) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """A name may hold what Markdown reads as a column, as emphasis or as a tag."""
-    for sign in "\\|*_<`":
-        text = text.replace(sign, f"\\{sign}")
-    return text
+    return f"| {' | '.join(markdown_text(cell) for cell in cells)} |"

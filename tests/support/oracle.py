@@ -6,6 +6,7 @@ may be shared with the models, or a common mistake would pass on both sides.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -61,6 +62,7 @@ def assign_segments(
     leave a customer without one.
     """
     as_of = as_of_date(snapshot_month)
+    portfolio = dataclasses.replace(portfolio, dim_customer=_customers(portfolio.dim_customer))
     customers = _population(portfolio.dim_customer, as_of)
     facts = _counted_facts(portfolio, as_of, category_groups)
     measured = _measure(customers.index, facts, as_of)
@@ -88,6 +90,18 @@ def as_of_date(snapshot_month: date) -> date:
     return (snapshot_month + timedelta(days=31)).replace(day=1)
 
 
+def _customers(dim_customer: pd.DataFrame) -> pd.DataFrame:
+    """Without who is nobody: keys -1 and 0, ids -1, 0, UNKNOWN and none, and ids of which no version was ever valid."""
+    ids = dim_customer["customer_id"].str.strip()
+    ever_valid = dim_customer["valid_to"].isna() | (dim_customer["valid_to"] > dim_customer["valid_from"])
+    is_somebody = (
+        ~dim_customer["customer_key"].isin([-1, 0])
+        & ~ids.str.upper().isin(["", "-1", "0", "UNKNOWN"])
+        & ever_valid.groupby(ids).transform("any")
+    )
+    return dim_customer.assign(customer_id=ids)[is_somebody]
+
+
 def _population(dim_customer: pd.DataFrame, as_of: date) -> pd.Series:
     """customer_key at the as-of date, indexed and sorted by customer_id."""
     day = pd.Timestamp(as_of)
@@ -104,7 +118,9 @@ def _population(dim_customer: pd.DataFrame, as_of: date) -> pd.Series:
 def _counted_facts(portfolio: Portfolio, as_of: date, category_groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """Approved facts before the as-of date: customer_id, day, and ten-thousandths: all, travel, necessities."""
     facts = portfolio.fct_transactions
-    counted = facts[(facts["transaction_status"] == "approved") & (facts["transaction_date"] < pd.Timestamp(as_of))]
+    is_approved = facts["transaction_status"].str.strip().str.lower() == "approved"
+    is_of_a_customer = facts["customer_key"].isin(portfolio.dim_customer["customer_key"])
+    counted = facts[is_approved & is_of_a_customer & (facts["transaction_date"] < pd.Timestamp(as_of))]
     amount = units(counted["transaction_amount"])
     customer_of_key = portfolio.dim_customer.set_index("customer_key")["customer_id"].astype("category")
     category_of_key = portfolio.dim_merchant_category.set_index("category_key")["category_name"]

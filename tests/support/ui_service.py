@@ -1,4 +1,4 @@
-"""The service as it is run: code server, webserver and daemon, each a process of its own on a free port of loopback."""
+"""The service as `make ui` runs it: code server, guarded web server and daemon, on free ports of loopback."""
 
 import json
 import socket
@@ -35,19 +35,22 @@ def service(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     workspace = folder / "workspace.yaml"
     server = {"host": "127.0.0.1", "port": code, "location_name": LOCATION}
     workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}), encoding="utf-8")
-    commands = (
-        ["dagster", "api", "grpc", "-h", "127.0.0.1", "-p", str(code), "-m", "segmentation_assets.definitions"],
-        ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", str(workspace)],
-        ["dagster-daemon", "run", "-w", str(workspace)],
-    )
+    script = Path(sys.executable).with_name
+    grpc = ["api", "grpc", "-h", "127.0.0.1", "-p", str(code), "-m", "segmentation_assets.definitions"]
+    guarded = [sys.executable, "-m", "segmentation_assets.ui.server"]
+    commands = {
+        "code": [str(script("dagster")), *grpc],
+        "web": [*guarded, "-h", "127.0.0.1", "-p", str(web), "-w", str(workspace)],
+        "daemon": [str(script("dagster-daemon")), "run", "-w", str(workspace)],
+    }
     quiet = {"DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
     processes: list[subprocess.Popen[bytes]] = []
     try:
-        for name, *arguments in commands:
+        for name, words in commands.items():
             log = (folder / f"{name}.log").open("wb")
             processes.append(
                 subprocess.Popen(
-                    [str(Path(sys.executable).with_name(name)), *arguments],
+                    words,
                     cwd=folder,
                     env=settings(**quiet, **environment),
                     stdout=log,

@@ -5,13 +5,26 @@ published tables that a refused run has touched.
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import SECONDS, settings
 from tests.support.november import SETTINGS, database, published
+
+# What stands around the line that says what is wrong.
+AROUND = (
+    "The run failed",
+    "Published",
+    "Next: ",
+    "Did not follow: ",
+    "3 warnings besides:",
+    "  - audience_is_not_empty",
+)
 
 
 def mounted(folder: Path, mount: str, after: str = "true", **given: str) -> tuple[int, str, str]:
@@ -64,13 +77,33 @@ def test_a_full_disk_is_one_line(folder: Path) -> None:
         SEGMENTATION_DUCKDB_PATH="full/segmentation.duckdb",
     )
     assert code == 1, out + err
-    said = [
-        line
-        for line in err.splitlines()
-        if line and not line.startswith(("The run failed", "Published before", "Next: "))
-    ]
+    said = [line for line in err.splitlines() if line and not line.startswith(AROUND)]
     assert len(said) == 1, err
     assert said[0].startswith("The disk is full: ")
     assert "No space left on device" in said[0]
     assert said[0].endswith("Free space and run the same again.")
     assert published(database(folder)) == before
+
+
+@pytest.mark.parametrize(
+    ("variable", "kilobytes"),
+    [
+        ("DAGSTER_HOME", 64),  # full from the beginning
+        ("DAGSTER_HOME", 1500),  # full while the run is under way
+        ("SEGMENTATION_EXPORT_URI", 16),
+        ("DBT_TARGET_PATH", 1024),
+    ],
+)
+def test_a_full_disk_under_any_folder_is_one_line(folder: Path, variable: str, kilobytes: int) -> None:
+    before = published(database(folder))
+    (folder / "small").mkdir()
+    small = f"mount -t tmpfs -o size={kilobytes}k tmpfs small"
+    code, out, err = mounted(folder, small, **{variable: str(folder / "small")})
+    assert code == 1, out + err
+    assert "Traceback" not in out + err
+    said = [line for line in err.splitlines() if line and not line.startswith(AROUND)]
+    assert len(said) == 1, err
+    assert re.search(r"The disk is full: No space left on device|make space", said[0]), err
+    assert str(folder / "small") in said[0]
+    after = published(database(folder))
+    assert {name: rows for name, rows in after.items() if name in before} == before

@@ -42,7 +42,7 @@ from tests.support.published_months import CANDIDATE_ASSETS, PUBLISHED_ASSETS
 NOVEMBER = date(2025, 11, 1)
 GOOD = {TRAVELERS: 24, DECLINING: 16, GROWING: 24, BUDGET: 46, STABLE: 90}
 NAME = "dagster.example.org"
-PASSWORDS = {"ada": "act-1815", "vera": "view-1928"}  # ada may act, vera may look
+PASSWORDS = {"ada": "act-1815", "vera": "view-1928", "ADA": "shout-1843"}  # ada may act, vera and ADA may look
 HARMLESS = "mutation { setNuxSeen }"
 LAUNCH = """
 mutation($execution: ExecutionParams!) {
@@ -248,7 +248,7 @@ def proxy_files(folder: Path, port: int, editor: int, viewer: int) -> Path:
     (files / "editors").write_text("ada editor;\n")
     hashed = {
         name: subprocess.run(
-            ["openssl", "passwd", "-apr1", password], check=True, capture_output=True, text=True
+            ["openssl", "passwd", "-6", password], check=True, capture_output=True, text=True
         ).stdout.strip()
         for name, password in PASSWORDS.items()
     }
@@ -310,8 +310,9 @@ def test_nobody_gets_in_without_a_password(running: Running) -> None:
 
 def test_a_viewer_looks_and_does_not_act(running: Running) -> None:
     assert running.query("{ version }", "vera")["data"]["version"]
-    launch = running.query(LAUNCH, "vera", execution=execution())["data"]["launchPipelineExecution"]
-    assert launch["__typename"] == "UnauthorizedError", launch
+    for user in ("vera", "ADA"):
+        launch = running.query(LAUNCH, user, execution=execution())["data"]["launchPipelineExecution"]
+        assert launch["__typename"] == "UnauthorizedError", (user, launch)
 
 
 def test_a_mutation_by_get_is_refused(running: Running) -> None:
@@ -403,3 +404,29 @@ def test_a_run_started_by_an_editor_publishes_the_month(running: Running, home: 
     assert customers == sum(GOOD.values())
     alive = [str(Path(sys.executable).with_name("dagster-daemon")), "liveness-check"]
     subprocess.run(alive, check=True, capture_output=True, timeout=120, cwd=home)
+
+
+def test_guesses_are_slowed_down_and_people_at_work_are_not(running: Running) -> None:
+    """Last: this address is slow to get in for a while."""
+    trusted = ssl.create_default_context(cafile=str(running.certificate))
+    at_work = ProxyConnection(running.port, trusted)
+
+    def ask(connection: http.client.HTTPSConnection, word: str) -> tuple[int, bool]:
+        login = base64.b64encode(f"ada:{word}".encode()).decode()
+        connection.request("GET", "/server_info", headers={"Host": NAME, "Authorization": f"Basic {login}"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.will_close
+
+    assert ask(at_work, PASSWORDS["ada"]) == (200, False)
+    guesses: list[int] = []
+    for number in range(200):
+        guess = ProxyConnection(running.port, trusted)
+        status, closes = ask(guess, f"guess-{number}")
+        guesses.append(status)
+        assert closes or status == 429
+        guess.close()
+    assert set(guesses) == {401, 429}
+    assert guesses.count(429) > guesses.count(401) / 2
+    assert [ask(at_work, PASSWORDS["ada"])[0] for _ in range(100)] == [200] * 100
+    at_work.close()

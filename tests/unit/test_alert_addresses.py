@@ -70,3 +70,50 @@ def test_links_lead_where_people_open_the_ui(monkeypatch: pytest.MonkeyPatch) ->
     assert ui_url("runs", "abc") == "http://127.0.0.1:3000/runs/abc"
     monkeypatch.setenv("SEGMENTATION_UI_URL", "https://dagster.example.org/prefix/")
     assert ui_url("assets", "a b", view="checks") == "https://dagster.example.org/prefix/assets/a%20b?view=checks"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "ada@example.com",
+        "ada%40example.com",
+        "ada%2540example.com",
+        "%61da%40example%2ecom",
+        "ada&#64;example.com",
+        "ada\uff20example.com",
+        "\uff41\uff44\uff41\uff20\uff45\uff58\uff41\uff4d\uff50\uff4c\uff45\uff0e\uff43\uff4f\uff4d",
+        "ada\u200b@\u200bexample.com",
+        '"ada"@example.com',
+        "https://crm.example.org/find?mail=ada%40example.com",
+        "x@example.org,ada%40example.com",
+    ],
+)
+def test_an_address_is_found_however_it_is_written(written: str) -> None:
+    said = without_secrets(f"Row 7 holds {written} twice")
+    assert said.startswith("Row 7 holds ")
+    assert said.endswith(" twice")
+    # In the address of a page, what stands before an @ is taken for a login, and goes without a word.
+    assert "[e-mail address]" in said or "://" in written
+    for part in ("ada", "\uff41\uff44\uff41", "%61", "%40"):
+        assert part not in said
+
+
+@pytest.mark.parametrize("name", ["WAREHOUSE_URI", "DATABASE_URL", "AIRFLOW_CONN_X", "BROKER"])
+@pytest.mark.parametrize("shown", ["p%40ss/w0rd", "p@ss/w0rd", "p%40ss%2Fw0rd"])
+def test_the_password_of_any_login_address_is_removed(monkeypatch: pytest.MonkeyPatch, name: str, shown: str) -> None:
+    monkeypatch.setenv(name, "postgresql+psycopg2://dagster:p%40ss/w0rd@db.example.org:5432/dagster")
+    said = without_secrets(f"could not sign in with {shown} (postgresql://dagster:{shown}@db.example.org:5432/dagster)")
+    assert "w0rd" not in said
+    assert said.startswith("could not sign in with [secret] (postgresql://")
+
+
+def test_what_holds_nothing_secret_stays_as_it_is() -> None:
+    said = "95%25 of caf\u00e9 100% \uff21 &amp; a%20b https://example.org/a?b=c%2Fd, 1 < 2\n  next line"
+    assert without_secrets(said) == said
+
+
+@pytest.mark.parametrize("call", ["@everyone", "@here", "<!channel>", "<!here>", "<@U024BE7LH>", "<@&123>"])
+def test_nobody_is_called_by_what_a_segment_is_named(call: str) -> None:
+    said = without_secrets(f"{call} holds 3 %")
+    assert call not in said
+    assert said.replace("\N{ZERO WIDTH SPACE}", "") == f"{call} holds 3 %"

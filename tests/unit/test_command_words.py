@@ -1,17 +1,22 @@
 """The words of the command line: the commands of the Makefile are understood, and a wrong word is one line and code 2.
 
-Locks out: a usage text instead of an error, a traceback, and a Makefile that passes what no command takes.
+Locks out: a usage text instead of an error, a traceback, and a Makefile that passes what no command
+takes, runs what is typed behind it, or removes what is not ours.
 """
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from segmentation_assets.cli.commands import main, segmentation
-from tests.support.command_line import CHECKOUT
+from tests.support.command_line import CHECKOUT, settings
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,7 @@ def test_every_command_of_the_makefile_is_understood() -> None:
     typed = re.findall(r"segmentation ([a-z][a-z-]*.*)", (CHECKOUT / "Makefile").read_text())
     assert {shlex.split(line)[0] for line in typed} == set(segmentation.commands)
     for line in typed:
-        name, *arguments = shlex.split(re.sub(r"\$\((\w+)\)", "x", line))
+        name, *arguments = shlex.split(re.sub(r"\$\$\w+", "x", line))
         context = segmentation.commands[name].make_context(name, arguments)
         assert set(context.params.values()) <= {"x"}
 
@@ -78,3 +83,131 @@ def test_mistyped_words_do_not_wait_for_dagster() -> None:
         [sys.executable, "-c", code + asked], cwd=CHECKOUT, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+# The Makefile. A copy of it with commands that say what they are given: what make and the shell do in between is tried,
+# not the commands.
+ECHOES = """#!{python}
+import json, os, sys
+given = {{name: os.environ.get(name) for name in ("SEGMENTATION_TARGET", "SEGMENTATION_SOURCE", "SEGMENTATION_RULES")}}
+print(json.dumps([*sys.argv[1:], given]))
+"""
+HOSTILE = (
+    'x" ; touch f1 ; "',
+    "$(shell touch f2)",
+    "`touch f3`",
+    "$(touch f4)",
+    "; touch f5 #",
+    'a\'b\\c "d" é ü',
+    "Loss of $5m, $(HOME) and ${PATH}",
+    "--help",
+    "blanks   inside  ",
+)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """In a folder whose name has blanks and Unicode."""
+    folder = tmp_path / "a b ü" / "x"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", "setup.py"):
+        shutil.copy(CHECKOUT / name, folder / name)
+    for name in ("segmentation", "python"):
+        command = folder / ".venv" / "bin" / name
+        command.write_text(ECHOES.format(python=sys.executable))
+        command.chmod(0o755)
+    (folder / ".venv" / ".installed").touch()
+    (folder / "segmentation_assets").mkdir()
+    (folder / "segmentation_assets" / "definitions.py").touch()
+    return folder
+
+
+def make(folder: Path, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    environment = {**settings(), "PYTHONPATH": "", **given}
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env=environment, text=True, capture_output=True, timeout=60, check=False
+    )
+
+
+def arrived(folder: Path, *arguments: str, **given: str) -> list[Any]:
+    done = make(folder, *arguments, **given)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("through", ["the command line", "the environment"])
+def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: str) -> None:
+    """`make why CUSTOMER='x" ; touch f ; "'` ran it, and `WHY='Loss of $5m'` arrived as `Loss of m`."""
+    names = ["CUSTOMER", "MONTH", "FROM", "TO", "SET", "RULES", "AUDIT", "SEGMENT", "WHO", "WHY", "KILLS", "BACKFILLS",
+             "ONLY", "TARGET", "SOURCE", "SEGMENTATION_RULES"]  # fmt: skip
+    pairs = dict.fromkeys(names, value)
+    typed = [f"{name}={text}" for name, text in pairs.items()] if through == "the command line" else []
+    given = pairs if through == "the environment" else {}
+    before = sorted(checkout.rglob("*"))
+    for command, expected in {
+        "month": ["month", "--", value],
+        "backfill": ["backfill", "--", value, value],
+        "why": ["why", "--", value, value],
+        "snapshot": ["snapshot", "--", value],
+        "what-if": ["what-if", "--set", value, "--rules", value, "--month", value, "--first", value, "--last", value],
+        "accept": ["accept", "--segment", value, "--who", value, "--why", value, "--", value, value],
+        "soak": ["-W", "ignore", "-m", "tools.soak", "--kills", value, "--backfills", value],
+        "bench": ["benchmarks/bench.py", "--only", value],
+    }.items():
+        *arguments, environment = arrived(checkout, command, *typed, **given)
+        assert arguments == expected, command
+        assert set(environment.values()) == {value}, command
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_two_dollars_are_one_as_make_users_write_them(checkout: Path) -> None:
+    assert arrived(checkout, "why", "CUSTOMER=$$5m and $5m")[2] == "$5m and $5m"
+
+
+def test_no_variable_makes_make_run_another_program(checkout: Path) -> None:
+    arrived(checkout, "month", "MONTH=2025-11", "VENV=x; touch f", "BIN=touch f;", "SETUP=", "PYTHON=touch f")
+    assert not (checkout / "f").exists()
+
+
+def test_clean_removes_what_is_ours_and_below_the_checkout(checkout: Path) -> None:
+    """It removed what DAGSTER_HOME names, without quotes: of a folder with a blank, the neighbour before the blank."""
+    neighbour, home = checkout.parents[1] / "a", checkout.parent / "home of mine"
+    version = "exports/premium rewards/2025-11-01/0123456789ab"
+    kept = [
+        neighbour / "file", home / "storage.db", checkout / "data" / "mine.duckdb", checkout / "exports" / "mine.csv",
+        checkout / "exports" / "mine" / "2025-11-01" / "0123456789ab" / "full.csv", checkout / version / "mine.txt",
+        checkout / "exports" / "premium rewards" / "2025-11-01" / "notes" / "full.csv", checkout / ".env",
+    ]  # fmt: skip
+    gone = [
+        checkout / place
+        for place in (
+            "data/segmentation.duckdb", "data/segmentation.duckdb.wal", f"{version}/full.csv", f"{version}/ads.parquet",
+            "exports/premium rewards/2025-11-01/manifest.json", "exports/reports/2025-11-01/segment_report.html",
+            ".dagster/storage/x.db", "dbt_models/target/manifest.json",
+        )
+    ]  # fmt: skip
+    for file in (*kept, *gone):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    done = make(checkout, "clean", f"DAGSTER_HOME={home}", SEGMENTATION_EXPORT_URI=str(neighbour))
+    assert done.returncode == 0, done.stderr
+    assert [file for file in kept if not file.exists()] == []
+    assert [file for file in gone if file.exists()] == []
+    assert not (checkout / "exports" / "reports").exists()
+
+
+def test_clean_removes_nothing_where_it_is_not_the_checkout(checkout: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "data").mkdir(parents=True)
+    (elsewhere / "data" / "segmentation.duckdb").touch()
+    done = make(elsewhere, "-f", str(checkout / "Makefile"), "clean")
+    assert done.returncode == 2
+    assert "make clean works in the checkout" in done.stderr
+    assert (elsewhere / "data" / "segmentation.duckdb").exists()
+
+
+def test_help_lists_the_commands_wherever_the_checkout_lies(checkout: Path) -> None:
+    done = make(checkout, "help")
+    assert done.returncode == 0
+    assert "make month " in done.stdout

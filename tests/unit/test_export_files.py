@@ -70,6 +70,7 @@ def audience(*rows: dict[str, Any]) -> Audience:
         schema=SCHEMA,
         rows=rows,
         waterfall={"in_segment": 9, "holdout": 1, "sent": len(rows)},
+        left_since=0,
         suppressed_since=0,
         publication={
             "run_id": "run-1",

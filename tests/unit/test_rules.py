@@ -7,8 +7,9 @@ import hashlib
 import itertools
 import json
 import math
+import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from segmentation_assets.rules.load import RulesError, load_rules, parse_rules
-from segmentation_assets.rules.reachability import contradictions, is_reachable, region, takers
+from segmentation_assets.rules.reachability import Work, contradictions, is_reachable, region, takers
 from segmentation_assets.rules.schema import Criterion, Exports
-from segmentation_assets.rules.validators import neutral_code
+from segmentation_assets.rules.validators import NUMERIC_METRICS, neutral_code
 
 SHIPPED = Path(__file__).parents[2] / "dbt_models"
 RULES = """
@@ -714,7 +715,93 @@ def test_a_repeated_key_is_refused_at_every_depth(project: Path) -> None:
         f"{path}: line 3: campaigns: the key is there twice (first in line 1); remove one",
     ]
     path = override(project, "category_groups: &all {travel: *all, necessities: [B]}\n")
-    assert "category_groups.travel: " in refusal(project, path)
+    assert refusal(project, path) == f"{path}: line 1: *all stands inside what it stands for; write it out"
+
+
+BAND = "{{metric: avg_monthly_spend, at_least: {}}}, {{metric: avg_monthly_spend, below: {}}}"
+
+
+def segments_of(criteria: Sequence[str]) -> str:
+    listed = "".join(
+        f"  - {{name: S{i}, criteria: [{one}], expected_share_pct: [0, 100]}}\n" for i, one in enumerate(criteria)
+    )
+    return f"campaigns: []\nsegments:\n{listed}  - {{name: Rest, expected_share_pct: [0, 100]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("segments: " + "[" * 20_000 + "]" * 20_000, "line 1: is nested deeper than 20 levels"),
+        ("segments: " + "{a: " * 20_000 + "1" + "}" * 20_000, "line 1: is nested deeper than 20 levels"),
+        ("\n".join("  " * depth + "a:" for depth in range(400)), "line 21: is nested deeper than 20 levels"),
+        ("a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 19)), "20,000 values"),
+        ("segments: [" + "a, " * 30_000 + "]", "line 1: holds more than 20,000 values"),
+        ("#" * 1_000_001, "is larger than 1,000,000 bytes"),
+        (segments_of([BAND.format(i, i + 1) for i in range(399)]), "segments: holds 400, and 100 are the most"),
+        (segments_of([", ".join([BAND.format(0, 1)] * 30)]), "segments[0].criteria: "),
+        (segments_of(["{metric: avg_monthly_spend, at_least: 1" + "0" * 400 + "}"]), "is beyond 1,000,000,000,000,000"),
+        ("campaigns: []\ncategory_groups: {travel: [" + "x" * 3_000 + "], necessities: [B]}", "has 3,000 characters"),
+    ],
+)  # fmt: skip
+def test_rules_beyond_their_bounds_are_refused_in_words(project: Path, content: str, words: str) -> None:
+    """400 segments took 65 s and then a RecursionError, as did 20,000 levels."""
+    assert words in refusal(project, override(project, content))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x00\x01\xff\xfe" * 99, "is not UTF-8"),
+        ("segments: é".encode("latin-1"), "is not UTF-8"),
+        ("segments: []".encode("utf-16"), "is not UTF-8"),
+        (b"\x7fELF\x02\x01", "holds a character YAML does not allow"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused_in_words(project: Path, content: bytes, words: str) -> None:
+    path = project / "override.yml"
+    path.write_bytes(content)
+    assert words in refusal(project, path)
+
+
+@pytest.mark.parametrize(("path", "words"), [("/tmp", "Is a directory"), ("/dev/zero", "is larger than")])
+def test_what_is_no_file_is_refused_in_words(project: Path, path: str, words: str) -> None:
+    assert words in refusal(project, Path(path))
+
+
+def test_a_hundred_segments_that_people_might_write_are_told_apart() -> None:
+    """Counted in looks: they grow with the square of the segments where bounds do not mix."""
+    steps = [{"travel_spend_pct": (0, 50)}, {"travel_spend_pct": (50, 101)}]
+    written = {
+        "bands": [region(read(("avg_monthly_spend", "at_least", i), ("avg_monthly_spend", "below", i + 1)))
+                  for i in range(100)],
+        "loosening": [region(read(("avg_monthly_spend", "at_least", 1000 - i))) for i in range(100)],
+        "grid": [
+            region(read(
+                ("avg_monthly_spend", "at_least", i), ("avg_monthly_spend", "below", i + 1),
+                ("travel_spend_pct", "at_least", step["travel_spend_pct"][0]),
+                ("travel_spend_pct", "below", step["travel_spend_pct"][1]),
+            ))
+            for i in range(50) for step in steps
+        ],
+    }  # fmt: skip
+    for name, regions in written.items():
+        work = Work(12_000)
+        for i, own in enumerate(regions):
+            assert takers(own, {str(j): regions[j] for j in range(i)}, work) == [], (name, i)
+
+
+def test_rules_of_which_nobody_can_tell_who_is_left_are_refused_in_words(project: Path) -> None:
+    """Two bounds each on metrics drawn by lot: no order of looking at them is short."""
+    lot = random.Random(2)
+    criteria = [
+        ", ".join(
+            f"{{metric: {metric}, {lot.choice(['at_least', 'below'])}: {lot.randint(1, 90)}}}"
+            for metric in lot.sample(list(NUMERIC_METRICS), 2)
+        )
+        for _ in range(99)
+    ]
+    told = refusal(project, override(project, segments_of(criteria)))
+    assert "looks did not tell whether somebody is left" in told
 
 
 def read(*criteria: tuple[str, str, Any]) -> list[Criterion]:

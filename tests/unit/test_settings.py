@@ -105,8 +105,28 @@ def test_values_are_typed() -> None:
         ("SEGMENTATION_START_MONTH", "2025-03-02", "is '2025-03-02'; it has to be the first day of a month of 1900"),
         ("SEGMENTATION_START_MONTH", "0001-01-01", "is '0001-01-01'; it has to be the first day of a month of 1900"),
         ("SEGMENTATION_START_MONTH", "9999-12-01", "is '9999-12-01'; it has to be the first day of a month of 1900"),
-        ("SEGMENTATION_SOURCE_SCHEMA", "my gold", "is 'my gold'; the name of a schema has letters, digits and _ only"),
-        ("SEGMENTATION_SOURCE_SCHEMA", "a;drop", "is 'a;drop'; the name of a schema has letters, digits and _ only"),
+        *(
+            ("SEGMENTATION_SOURCE_SCHEMA", name, f"is {name!r}; the name of a schema has letters, digits and _")
+            for name in ("a;drop", "it's", 'a"b', "a.b", "-a", "a\x00b", "a\nb", "{{ x }}", "pg_catalog", "Temp")
+        ),
+        *(
+            ("SEGMENTATION_DUCKDB_PATH", f"data/{name}", f"is {f'data/{name}'!r}, and ")
+            for name in (
+                "main.duckdb",
+                "Temp.db",
+                "system.x",
+                "memory.duckdb",
+                "pg_catalog.duckdb",
+                "it's.duckdb",
+                'a"b.duckdb',
+                "gold.v2.duckdb",
+                ".silver.duckdb",
+                "a?b.duckdb",
+                "a.duckdb#x",
+                "a%20b.duckdb",
+                "a\nb.duckdb",
+            )
+        ),
         ("SEGMENTATION_EXPORT_URI", "s3:/bucket/x", "begins with 's3:/'; an address has two slashes, as s3://"),
         ("SEGMENTATION_EXPORT_URI", "s3:bucket", "begins with 's3:'; an address has two slashes, as s3://"),
         ("SEGMENTATION_EXPORT_URI", "simplecache::s3:/x", "begins with 's3:/'; an address has two slashes"),
@@ -125,6 +145,25 @@ def test_a_value_that_cannot_be_used_is_one_line_with_the_variable_and_the_fix(
     assert "\n" not in said
     assert said.startswith(f"{name} ")
     assert told in said
+
+
+@pytest.mark.parametrize("name", ["select", "a b-ü", "x.y", "1x", "GOLDEN", "data.2025-11"])
+def test_a_database_may_have_any_name_that_quotes_hold(name: str) -> None:
+    for schema in ("gold", "table", "My schema-ü", "Größe 2", "DWH"):
+        found = Settings.from_environment(
+            {"SEGMENTATION_DUCKDB_PATH": f"/srv/{name}.duckdb", "SEGMENTATION_SOURCE_SCHEMA": schema}
+        )
+        assert (found.duckdb_path.name, found.source_schema) == (f"{name}.duckdb", schema)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [(variable, value) for variable in ("SNOWFLAKE_DATABASE", "SEGMENTATION_SOURCE_SCHEMA")
+     for value in ("my-db", "my db", "select", "Table", "1x", "größe")],
+)  # fmt: skip
+def test_on_snowflake_a_name_that_needs_quotes_is_refused_with_the_variable(variable: str, value: str) -> None:
+    told = refusal(SEGMENTATION_TARGET="snowflake", **{variable: value})
+    assert told.startswith(f"{variable} is {value!r}, which Snowflake takes only in quotes")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ more than a rule and a model to add.
 """
 
 import copy
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from scipy import stats
 
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.rules.load import Campaign
+from tests.support.contact_oracle import Contacts, Listed, Version, bucket, list_of
 from tests.support.published_months import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
@@ -35,6 +35,7 @@ CAMPAIGNS = {campaign.name: campaign for campaign in RULES.campaigns}
 STEPS = {
     "in_segment": None,
     "meets_criteria": "misses_criteria",
+    "is_customer": "no_customer_now",
     "deliverable_email": "no_deliverable_email",
     "not_suppressed": "suppressed",
     "not_in_cooldown": "in_cooldown",
@@ -157,61 +158,50 @@ def hard(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 connection.execute(
                     "update gold.dim_customer set email = ? where customer_id = ? and is_current", (address, member)
                 )
+                if number % 29 == 0:  # closed in October
+                    connection.execute(
+                        "update gold.dim_customer set valid_to = '2025-10-20', is_current = false"
+                        " where customer_id = ? and valid_to is null",
+                        (member,),
+                    )
                 if number % 33 == 0:
                     connection.execute("insert into gold.marketing_suppressions (customer_id) values (?)", (member,))
         make(pipeline, SEPTEMBER, NOVEMBER, CHANGES)
         yield pipeline
 
 
-def bucket(campaign: str, customer_id: str) -> int:
-    return int(hashlib.md5(f"{campaign}|{customer_id}".encode(), usedforsecurity=False).hexdigest()[:15], 16) % 10_000
+def contacts_of(pipeline: Pipeline) -> Contacts:
+    """The source as it is now."""
+    versions = pipeline.rows(
+        "select customer_key, customer_id, email, valid_from, valid_to, is_current from gold.dim_customer"
+    )
+    objectors = {one for (one,) in pipeline.rows("select customer_id from gold.marketing_suppressions")}
+    return Contacts([Version(*row) for row in versions], objectors)
+
+
+def ranked(pipeline: Pipeline, campaign: Campaign, month: date) -> list[tuple[str, bool]]:
+    """Each member of the campaign's segment, best first, and whether they meet its criteria."""
+    rows = pipeline.rows(
+        f"select customer_id, {campaign.rank_by.metric}, "
+        + (", ".join(f"coalesce({criterion_sql(one)}, false)" for one in campaign.criteria) or "true")
+        + f" from gold.customer_segment_history where snapshot_month = '{month}'"
+        f" and customer_segment = '{campaign.segment}'"
+    )
+    sign = -1 if campaign.rank_by.order == "highest_first" else 1
+    rows.sort(key=lambda row: (row[1] is None, sign * (row[1] or 0), row[0]))
+    return [(one, all(meets)) for one, _, *meets in rows]
 
 
 def worked_out(
     pipeline: Pipeline, campaign: Campaign, changes: Mapping[str, Any]
 ) -> dict[date, tuple[list[Row], dict[str, str]]]:
     """Per month: (customer_id, treatment_group) of the list in its order, and the reason of everybody else."""
-    contacts = dict(pipeline.rows("select customer_id, email from gold.dim_customer where is_current"))
-    mailboxes = {
-        one: None if address in UNDELIVERABLE else address.strip().lower() for one, address in contacts.items()
-    }
-    objectors = {one for (one,) in pipeline.rows("select customer_id from gold.marketing_suppressions")}
-    closed = {mailboxes[one] for one in objectors} - {None}
-    resting: dict[date, set[str]] = {}
-    found = {}
-    for number, month in enumerate(MONTHS):
-        rows = pipeline.rows(
-            f"select customer_id, {campaign.rank_by.metric}, "
-            + (", ".join(f"coalesce({criterion_sql(one)}, false)" for one in campaign.criteria) or "true")
-            + f" from gold.customer_segment_history where snapshot_month = '{month}'"
-            f" and customer_segment = '{campaign.segment}'"
-        )
-        sign = -1 if campaign.rank_by.order == "highest_first" else 1
-        rows.sort(key=lambda row: (row[1] is None, sign * (row[1] or 0), row[0]))
-        rested = MONTHS[max(0, number - changes.get("cooldown_months", 0)) : number]
-        contacted = set[str]().union(*(resting[earlier] for earlier in rested))
-        listed, taken, reasons = list[str](), set[str | None](), dict[str, str]()
-        for one, _, *meets in rows:
-            if not all(meets):
-                reasons[one] = "misses_criteria"
-            elif mailboxes[one] is None:
-                reasons[one] = "no_deliverable_email"
-            elif one in objectors or mailboxes[one] in closed:
-                reasons[one] = "suppressed"
-            elif one in contacted:
-                reasons[one] = "in_cooldown"
-            elif mailboxes[one] in taken:
-                reasons[one] = "shares_email"
-            else:
-                taken.add(mailboxes[one])
-                if len(listed) < CAPS[campaign.name]:
-                    listed.append(one)
-                else:
-                    reasons[one] = "beyond_cap"
-        resting[month] = set(listed)
-        held_back = changes.get("holdout_pct", 10) * 100
-        groups = ["holdout" if bucket(campaign.name, one) < held_back else "target" for one in listed]
-        found[month] = (list(zip(listed, groups, strict=True)), reasons)
+    rules = {"cap": CAPS[campaign.name], "holdout_pct": 10, "cooldown_months": 0, **changes}
+    contacts, memory, found = contacts_of(pipeline), list[Listed](), {}
+    for month in MONTHS:
+        listed, reasons = list_of(campaign.name, rules, ranked(pipeline, campaign, month), month, contacts, memory)
+        memory += listed
+        found[month] = ([(row.customer, row.group) for row in listed], reasons)
     return found
 
 
@@ -413,7 +403,8 @@ def test_a_list_of_nobody_is_warned_of_and_exported_empty(
     rows = {file: entry["rows"] for file, entry in manifest["files"].items()}
     gone = before["files"]["full.csv"]["rows"]
     assert gone > 0
-    assert rows == {"full.csv": 0, "full.parquet": 0, "added.csv": 0, "removed.csv": gone, "ads.csv": 0}
+    ads = {"ads.csv": 0, "ads_google.csv": 0, "ads_meta.csv": 0, "ads_generic.csv": 0}
+    assert rows == {"full.csv": 0, "full.parquet": 0, "added.csv": 0, "removed.csv": gone, **ads}
     assert manifest["waterfall"] == waterfall
     assert waterfall["in_segment"] > waterfall["not_suppressed"] == waterfall["sent"] == 0
     (header,) = (folder / manifest["files"]["full.csv"]["path"]).read_text().splitlines()

@@ -244,3 +244,15 @@ def test_ids_that_a_spreadsheet_would_run_are_counted_and_refused(source: DuckDB
 def test_ids_of_every_other_kind_pass(source: DuckDBSession) -> None:
     with_ids(source, *HARMLESS)
     contract.check(source, "gold", BEFORE)
+
+
+def test_ids_that_differ_in_what_nobody_sees_are_refused_with_their_number(source: DuckDBSession) -> None:
+    for number, blank in enumerate((" ", "\u00a0", "\u200b")):
+        source.execute(
+            "insert into gold.dim_customer by name"
+            f" select * replace (-{number + 10} as customer_key, customer_id || '{blank}' as customer_id)"
+            " from gold.dim_customer order by customer_key desc limit 1"
+        )
+        (line,) = findings(source)
+        assert line.startswith("- dim_customer.customer_id: expected ids that differ in more than blanks")
+        assert f"found {number + 1} that do not" in line

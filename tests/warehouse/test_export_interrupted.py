@@ -42,6 +42,7 @@ def audience(*customers: str) -> Audience:
         schema=SCHEMA,
         rows=[{"customer_id": name, "email": f"{name}@example.com"} for name in customers],
         waterfall={"sent": len(customers)},
+        left_since=0,
         suppressed_since=0,
         publication={"run_id": "r", "rules_hash": "h", "version": 1, "content_hash": "c", "audits_verdict": "passed"},
         audits_passed=[],

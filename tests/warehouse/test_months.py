@@ -1,8 +1,8 @@
 """The order in which months are computed leaves no trace.
 
-Locks out: a month that depends on which months were computed before it, a rerun that repeats or keeps rows, a full
-refresh of one month that loses the others, facts that arrive after their month was passed over and are never rolled up,
-a rollup of yesterday's category groups, and a window that cuts a period.
+Locks out: a month that depends on which months were computed before it, a rerun that repeats or keeps rows, a flag
+or a var of dbt's that empties or cuts a published table, facts that arrive after their month was passed
+over and are never rolled up, a rollup of yesterday's category groups, and a window that cuts a period.
 """
 
 import random
@@ -17,6 +17,7 @@ import duckdb
 import pandas as pd
 import pytest
 
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.sources import synthetic
 from tests.support import portfolios
@@ -106,12 +107,44 @@ def test_one_by_one_in_any_order_or_in_one_run_and_again(pipeline: Pipeline, sou
     assert_same_tables(tables(pipeline.path, SECOND_PASS), one_by_one)
 
 
-def test_a_full_refresh_of_a_month_loses_no_other(pipeline: Pipeline, backfilled: Path) -> None:
+def test_a_flag_or_a_var_that_changes_what_the_months_are_made_from_is_refused_before_anything_is_touched(
+    pipeline: Pipeline, backfilled: Path
+) -> None:
     shutil.copy(backfilled, pipeline.path)
-    before = tables(pipeline.path, SECOND_PASS)
-    succeeded, said = pipeline.dbt(MONTHS[-1], arguments=(*NO_TESTS, "--full-refresh"))
+    before = tables(pipeline.path)
+    state = ("--state", str(Project.load().manifest_path.parent))
+    refused: list[tuple[str, str, tuple[str, ...], dict[str, object]]] = [
+        ("run", "--empty", ("--empty",), {}),
+        ("build", "--empty", (*NO_TESTS, "--empty"), {}),
+        ("run", "--sample", ("--sample", "3 days"), {}),
+        ("run", "--defer", ("--defer", *state), {}),
+        ("run", "--favor-state", ("--defer", "--favor-state", *state), {}),
+        ("run", "--event-time-start", ("--event-time-start", "2026-09-01", "--event-time-end", "2026-09-02"), {}),
+        ("run", "--full-refresh", ("--full-refresh",), {}),
+        ("run", "segments is []", (), {"segments": []}),
+        ("run", "approved_statuses is []", (), {"approved_statuses": []}),
+        ("run", "audits.minimum_segment_share_pct is missing", (), {"audits": {}}),
+        ("run", "category_groups.travel is missing", (), {"category_groups": {}}),
+        ("run", "segment 1 has no name", (), {"segments": [{"purpose": "all"}]}),
+    ]
+    for command, words, arguments, variables in refused:
+        succeeded, said = pipeline.dbt(MONTHS[-1], command=command, arguments=arguments, run_vars=variables)
+        assert not succeeded, (command, arguments, variables)
+        assert any(words in line and "nothing was run" in line for line in said), (words, said)
+        assert_same_tables(tables(pipeline.path), before)
+
+
+def test_a_published_month_is_never_replaced_by_none(pipeline: Pipeline, backfilled: Path) -> None:
+    """Whatever makes a query give nothing: here a ref that an unheard-of flag would cut, played by an empty view."""
+    shutil.copy(backfilled, pipeline.path)
+    before = tables(pipeline.path)
+    pipeline.execute("alter table gold.segment_publications rename to kept")
+    pipeline.execute("create table gold.segment_publications as from gold.kept limit 0")
+    succeeded, said = pipeline.dbt(MONTHS[-1], select="customer_segments segment_summary hero_metrics", command="run")
     assert succeeded, said
-    assert_same_tables(tables(pipeline.path, SECOND_PASS), before)
+    after = tables(pipeline.path)
+    for name in ("customer_segments", "segment_summary", "hero_metrics"):
+        assert len(after[name]) == len(before[name]) > 0, name
 
 
 def test_shares_that_an_earlier_version_kept_in_a_table_stay_what_they_were(

@@ -132,3 +132,78 @@ def test_synthetic_portfolio_of_5000_customers(pipeline: Pipeline) -> None:
     succeeded, said = pipeline.dbt(months[0], months[-1], select=CANDIDATE, arguments=NO_TESTS)
     assert succeeded, said
     assert_parity(pipeline, portfolio, months)
+
+
+def test_unknown_members_and_spellings_of_statuses_are_read_as_the_words_say(pipeline: Pipeline) -> None:
+    """The unknown member spends most, statuses and categories come in capitals, with blanks, and unheard-of."""
+    month = date(2025, 11, 1)
+    portfolio = portfolios.threshold_portfolio(month)
+    dimension = portfolio.dim_customer.copy()
+    newest = dimension["customer_key"].max()
+    nobody = dimension.tail(1).assign(valid_from=pd.Timestamp("2020-01-01"), valid_to=pd.NaT, is_current=True)
+    ended = nobody.assign(customer_key=newest + 1, customer_id="never", valid_to=pd.Timestamp("2020-01-01"))
+    members = [
+        nobody.assign(customer_key=-1, customer_id="unknown member"),
+        nobody.assign(customer_key=newest + 2, customer_id=" Unknown\u00a0"),
+        nobody.assign(customer_key=newest + 3, customer_id="-1"),
+    ]
+    versions = [dimension, ended, *members]
+    facts = portfolio.fct_transactions.copy()
+    approved = facts["transaction_status"] == "approved"
+    facts.loc[approved & (facts.index % 3 == 0), "transaction_status"] = "Approved\u00a0"
+    facts.loc[approved & (facts.index % 3 == 1), "transaction_status"] = " APPROVED"
+    booked = facts.head(40).assign(transaction_key=facts["transaction_key"].max() + 1 + facts.index[:40])
+    booked["customer_key"] = [-1, newest + 1, newest + 2, newest + 3] * 10
+    changed = Portfolio(
+        fct_transactions=pd.concat([facts, booked]),
+        dim_customer=pd.concat(
+            # Whole seconds, as the open date 9999-12-31 of the archetypes is no nanosecond.
+            [frame.astype(dict.fromkeys(("valid_from", "valid_to"), "datetime64[s]")) for frame in versions]
+        ),
+        dim_merchant_category=portfolio.dim_merchant_category,
+        dim_date=portfolio.dim_date,
+        marketing_suppressions=portfolio.marketing_suppressions,
+    )
+    pipeline.load(changed)
+    succeeded, said = pipeline.dbt(month, select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
+    assert_parity(pipeline, changed, [month])
+    same = oracle.assign_segments(portfolio, month, RULES.raw["segments"], RULES.raw["category_groups"])
+    assert len(same) == pipeline.rows("select count(*) from silver.segment_assignments")[0][0]
+    audits = dict(pipeline.rows("select audit, measured from silver.segment_audits where customer_segment is null"))
+    assert audits["unknown_members_are_few"] == 4
+    assert audits["spend_of_unknown_members_is_small"] > 0
+    assert audits["unknown_statuses_are_few"] == 0
+    assert audits["rollup_equals_the_facts"] == 0
+
+
+def test_spend_of_an_unheard_of_status_blocks_the_month(pipeline: Pipeline) -> None:
+    month = date(2025, 11, 1)
+    portfolio = portfolios.threshold_portfolio(month)
+    pipeline.load(portfolio)
+    pipeline.execute(
+        "update gold.fct_transactions set transaction_status = 'settled'"
+        " where transaction_key % 5 = 0 and transaction_status = 'approved'"
+    )
+    pipeline.execute("update gold.dim_merchant_category set category_name = upper(category_name) || ' '")
+    succeeded, said = pipeline.dbt(month, select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
+    rows = pipeline.rows(
+        "select audit, measured, passed, severity from silver.segment_audits"
+        " where audit in ('unknown_statuses_are_few', 'category_groups_name_known_categories') order by audit"
+    )
+    assert [(audit, passed) for audit, _, passed, _ in rows] == [
+        ("category_groups_name_known_categories", True),
+        ("unknown_statuses_are_few", False),
+    ]
+    assert rows[1][1] > 1
+    assert rows[1][3] == "error"
+    pipeline.execute("update gold.dim_merchant_category set category_name = 'Air' where category_name = 'AIRLINES '")
+    succeeded, said = pipeline.dbt(
+        month, select=CANDIDATE, arguments=NO_TESTS, variables={"other_statuses": ["declined", "Settled "]}
+    )
+    assert succeeded, said
+    assert dict(pipeline.rows(
+        "select audit, measured from silver.segment_audits"
+        " where audit in ('unknown_statuses_are_few', 'category_groups_name_known_categories')"
+    )) == {"unknown_statuses_are_few": 0, "category_groups_name_known_categories": 1}  # fmt: skip

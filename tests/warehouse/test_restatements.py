@@ -177,7 +177,9 @@ def test_the_command_says_what_differed(restated: Restated) -> None:
     lines = restated.out.splitlines()
     assert lines[0] == "2025-03-01: the facts hold +0 transactions and +500.00 of spend against the rollup."
     assert lines[1].startswith("2025-09-01: the facts hold +40 transactions and +800,000.00 of spend")
-    assert lines[3] == "Recomputed are all published months these touch: 2025-09-01 to 2025-11-01."
+    # By the dimension alone: the rollup holds what the facts did until they changed.
+    assert lines[3] == "Published from an older rollup, or of other customers: 2025-09-01, 2025-10-01, 2025-11-01."
+    assert lines[4] == "Recomputed are all published months these touch: 2025-09-01 to 2025-11-01."
     assert "Traceback" not in restated.out + restated.err
 
 

@@ -95,7 +95,12 @@ def test_a_snapshot_is_not_written_over_anything_else(published: Pipeline, tmp_p
     warehouse = DuckDBWarehouse(path=str(published.path))
     notes = tmp_path / "notes.txt"
     notes.write_text("not a database")
+    theirs = tmp_path / "theirs.duckdb"
+    with duckdb.connect(str(theirs)) as connection:
+        connection.execute("create schema gold; create table gold.customer_segment_history as select 'mine' as word")
+    before = theirs.read_bytes()
     for to, words in (
+        (theirs, "did not make"),
         (published.path, "is the database itself"),
         (notes, "no DuckDB file"),
         (tmp_path, "is a folder"),
@@ -104,8 +109,30 @@ def test_a_snapshot_is_not_written_over_anything_else(published: Pipeline, tmp_p
         with pytest.raises(WarehouseError, match=words):
             reader_copy.take(warehouse, to)
     assert notes.read_text() == "not a database"
+    assert theirs.read_bytes() == before
     empty = DuckDBWarehouse(path=str(tmp_path / "empty.duckdb"))
     duckdb.connect(empty.path).close()
     with pytest.raises(WarehouseError, match="Nothing is published yet"):
         reader_copy.take(empty, tmp_path / "segments.duckdb")
     assert not (tmp_path / "segments.duckdb").exists()
+
+
+def test_a_snapshot_takes_nothing_that_is_no_model(published: Pipeline, tmp_path: Path) -> None:
+    """A table somebody put beside the published ones, a source in capitals, a column somebody added to a model."""
+    to = tmp_path / "segments.duckdb"
+    published.execute("create table gold.crm_export as select '+44 20 7946 0018' as phone")
+    published.execute("create view gold.crm_view as select * from gold.crm_export")
+    published.execute("drop table gold.dim_customer; create table gold.\"DIM_CUSTOMER\" as select 'Ada' as first_name")
+    published.execute("alter table gold.customer_segments add column phone varchar default '+44 20 7946 0018'")
+    reader_copy.take(DuckDBWarehouse(path=str(published.path)), to)
+    with duckdb.connect(str(to), read_only=True) as connection:
+        columns = connection.execute(
+            "select lower(table_name), lower(column_name) from information_schema.columns"
+            " where table_catalog = current_database()"
+        ).fetchall()
+        schemas = connection.execute("select distinct schema_name from duckdb_tables()").fetchall()
+    assert {table for table, _ in columns}.isdisjoint({"crm_export", "crm_view", "dim_customer"})
+    assert {column for _, column in columns}.isdisjoint({"phone", "email", "first_name", "last_name"})
+    assert ("customer_segments", "customer_id") in columns
+    assert schemas == [("gold",)]
+    assert b"7946 0018" not in to.read_bytes()

@@ -13,6 +13,7 @@ with candidates as (
         customer_id,
         audience_rank,
         treatment_group,
+        holdout_unit,
         content_hash
     from {{ ref('audience_candidates') }}
     where
@@ -47,6 +48,7 @@ select
     {{ shown_metric(metric) }},
     {%- endfor %}
     candidates.treatment_group,
+    candidates.holdout_unit,
     candidates.content_hash
 from candidates
 inner join history
@@ -107,6 +109,7 @@ left join contacts on candidates.customer_id = contacts.customer_id
     {{ return([
         {'step': 'in_segment', 'reason': none, 'treatment_group': none},
         {'step': 'meets_criteria', 'reason': 'misses_criteria', 'treatment_group': none},
+        {'step': 'is_customer', 'reason': 'no_customer_now', 'treatment_group': none},
         {'step': 'deliverable_email', 'reason': 'no_deliverable_email', 'treatment_group': none},
         {'step': 'not_suppressed', 'reason': 'suppressed', 'treatment_group': none},
         {'step': 'not_in_cooldown', 'reason': 'in_cooldown', 'treatment_group': none},
@@ -115,19 +118,6 @@ left join contacts on candidates.customer_id = contacts.customer_id
         {'step': 'holdout', 'reason': none, 'treatment_group': 'holdout'},
         {'step': 'sent', 'reason': none, 'treatment_group': 'target'},
     ]) }}
-{% endmacro %}
-
-{#- Everybody who must not be contacted now, by any campaign. The source is optional: without it there is nobody. -#}
-{% macro suppressed_customers() %}
-    {%- set suppressions = source('star_schema', 'marketing_suppressions') -%}
-    {%- if execute and adapter.get_relation(suppressions.database, suppressions.schema, suppressions.identifier) %}
-    select distinct customer_id
-    from {{ suppressions }}
-    where customer_id is not null
-    {%- else %}
-    select cast(null as varchar) as customer_id
-    where 1 = 0
-    {%- endif %}
 {% endmacro %}
 
 {#- A number that is the higher the better the campaign ranks the customer: each campaign by its own metric. -#}

@@ -1,5 +1,6 @@
-{#- Who rests because the same campaign had them on its list lately, holdout included: if only the target rested, the
-    held-out customers would pile up in the next list and the two groups could no longer be compared.
+{#- Who rests because the same campaign had them or their mailbox on its list lately, holdout included: if only the target
+    rested, the held-out customers would pile up in the next list and the two groups could no longer be compared. By
+    customer too: who moves to another address has been written to all the same.
     A list so depends on the lists before it, published or
     of the same run; the published ones are read straight from their tables, as a ref would close a circle. -#}
 
@@ -20,47 +21,29 @@
     {{ return(batches) }}
 {% endmacro %}
 
-{#- One row per customer and month in which a campaign with a cooldown contacted them, before the asked months. -#}
-{% macro published_contacts() %}
-    {%- set first = asked_month_list()[0] -%}
-    {%- for campaign in campaigns_with_cooldown() %}
-    {%- set published = existing_relation_of('audience_' ~ campaign.name) %}
-    {%- if published %}
-    select
-        snapshot_month,
-        campaign,
-        customer_id
-    from {{ published }}
-    where
-        snapshot_month >= {{ date_literal(months_before(first, campaign.cooldown_months)) }}
-        and snapshot_month < {{ date_literal(first) }}
-    union all
-    {%- endif %}
-    {%- endfor %}
-    select
-        cast(null as date) as snapshot_month,
-        cast(null as varchar) as campaign,
-        cast(null as varchar) as customer_id
-    where 1 = 0
-{% endmacro %}
-
-{#- Of all contacts so far, those whose cooldown reaches into `month`; `batches` are the run's earlier batches. -#}
-{% macro resting_in(month, batches) %}
+{#- Of all contacts so far (`listed`, from before the asked months, and the run's earlier `batches`), those whose cooldown
+    reaches into `month`. -#}
+{% macro resting_in(month, batches, listed) %}
+    {%- set first = asked_month_list()[0] %}
     select distinct
         campaign,
-        customer_id
+        customer_id,
+        mailbox
     from (
         select
             snapshot_month,
             campaign,
-            customer_id
-        from published_contacts
+            customer_id,
+            mailbox
+        from {{ listed }}
+        where snapshot_month < {{ date_literal(first) }}
         {%- for batch in batches %}
         union all
         select
             snapshot_month,
             campaign,
-            customer_id
+            customer_id,
+            mailbox
         from grouped_{{ batch }}
         where treatment_group is not null
         {%- endfor %}

@@ -15,7 +15,7 @@
     {%- set cents = "cast(cast(" ~ total ~ " as decimal(38, 2)) * 100 as decimal(38, 0))" -%}
     {%- set square_cents = "cast(cast(" ~ squares ~ " as decimal(38, 4)) * 10000 as decimal(38, 0))" -%}
     case
-        when {{ number }} > 1 and cast({{ squares }} as double) * {{ number }} < 1e29
+        when {{ number }} > 1 and cast({{ squares }} as double) * {{ number }} < 1e21
             then sqrt(
                 cast({{ square_fine }} * {{ count }} - {{ fine }} * {{ fine }} as double)
                 / cast({{ count }} * ({{ count }} - 1) * 100000000 as double)

@@ -5,11 +5,15 @@
     A model says in `meta` which months it replaces, where these are not plainly the asked ones:
       lookahead_months: how many months after the asked ones look back on them and are made anew too (default 0)
       replaces: months_in_batch, the months that the query gives, or rollup_months, those that the rollup has to roll up
+      holds_every_published_month: a month of the history is replaced by rows and never by none
       invalidates: a model whose rows of the same months stop being true with this replacement -#}
 {% macro get_incremental_replace_months_sql(arg_dict) %}
     {% set meta = config.get('meta') or {} %}
     {% set target = arg_dict.target_relation %}
     {% set months = replaced_months(meta, arg_dict.temp_relation) %}
+    {% if meta.get('holds_every_published_month') %}
+        {% set months = "(" ~ months ~ ") and (" ~ may_lose_its_rows(arg_dict.temp_relation) ~ ")" %}
+    {% endif %}
     {% set columns = get_quoted_csv(arg_dict.dest_columns | map(attribute='name')) %}
     {% set statements, kept = [], "" %}
     {% if meta.get('logs_publication') %}
@@ -28,6 +32,15 @@
         {% if stale %}{% do statements.append("delete from " ~ stale ~ " where " ~ months) %}{% endif %}
     {% endif %}
     {{ return(in_one_transaction(statements)) }}
+{% endmacro %}
+
+{#- A month that the batch has rows for, or that is not published. Where a query gave nothing for a published month,
+    whatever the reason, its rows stay. -#}
+{% macro may_lose_its_rows(batch) %}
+    {{ return(
+        "snapshot_month in (select snapshot_month from " ~ batch ~ ") or snapshot_month not in (select snapshot_month from "
+        ~ ref('customer_segment_history').render() ~ ")"
+    ) }}
 {% endmacro %}
 
 {% macro replaced_months(meta, batch) %}

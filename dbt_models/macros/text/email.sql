@@ -16,9 +16,6 @@
     )
 {%- endmacro %}
 
-{#- The blanks are named: DuckDB's one-argument trim also takes Unicode blanks off, Snowflake's does not. -#}
-{% macro trimmed(text) %}trim({{ text }}, ' '){% endmacro %}
-
 {#- Two spellings of one mailbox compare equal. -#}
 {% macro normalised_email(email) %}lower({{ trimmed(email) }}){% endmacro %}
 

@@ -1,12 +1,65 @@
 {#- A table made before a column was added gets it, empty, until its month is made again. -#}
-{{ config(schema='silver', on_schema_change='append_new_columns') }}
+{{ config(
+    schema='silver',
+    on_schema_change='append_new_columns',
+    meta={'replaces': 'months_in_batch'},
+    post_hook="{{ log_audiences_sql() }}",
+) }}
 
--- Each customer of a campaign's segment, and how far they come: the lists, the waterfall and the exclusions all read
+-- depends_on: {{ ref('audience_log') }}
+-- depends_on: {{ ref('audience_audits') }}
+-- The gate of the lists: a month whose audits fail now, unaccepted, is absent here and so keeps the lists it has. They are
+-- measured here once more, for the table of them may be of another day. Each customer of a campaign's segment, and how far they come: the lists, the waterfall and the exclusions all read
 -- this, so that they cannot disagree.
-with history as (
+with audits as (
 
-    select * from {{ ref('customer_segment_history') }}
-    where {{ is_asked_month('snapshot_month') }}
+    {{ audience_audits() }}
+
+),
+
+blocked as (
+
+    {{ blocked_months('audits') }}
+
+),
+
+history as (
+
+    select history.*
+    from {{ ref('customer_segment_history') }} as history
+    left join blocked on history.snapshot_month = blocked.snapshot_month
+    where {{ is_asked_month('history.snapshot_month') }} and blocked.snapshot_month is null
+
+),
+
+months as (
+
+    {{ asked_months() }}
+
+),
+
+-- With a version valid at the as-of date, and on the day the list is made where that is later.
+customers_now as (
+
+    select distinct
+        months.snapshot_month,
+        versions.customer_id
+    from months
+    inner join {{ ref('stg_customers') }} as versions
+        on
+            months.as_of_date >= versions.valid_from
+            and (versions.valid_to is null or months.as_of_date < versions.valid_to)
+    {%- if var('run_date', none) %}
+    where
+        months.as_of_date > cast({{ string_literal(var('run_date')) }} as date)
+        or versions.customer_id in (
+            select customer_id
+            from {{ ref('stg_customers') }}
+            where
+                valid_from <= cast({{ string_literal(var('run_date')) }} as date)
+                and (valid_to is null or valid_to > cast({{ string_literal(var('run_date')) }} as date))
+        )
+    {%- endif %}
 
 ),
 
@@ -25,19 +78,34 @@ suppressed as (
 
 ),
 
--- Who unsubscribed is a person at an address: another customer at the same one must not be written to either.
-suppressed_mailboxes as (
+listed as (
 
-    select distinct contacts.mailbox
-    from suppressed
-    inner join contacts on suppressed.customer_id = contacts.customer_id
-    where contacts.mailbox is not null
+    {{ listed_mailboxes() }}
 
 ),
 
-published_contacts as (
+known_mailboxes as (
 
-    {{ published_contacts() }}
+    select
+        customer_id,
+        mailbox
+    from {{ ref('customer_mailboxes') }}
+    union
+    select
+        customer_id,
+        mailbox
+    from listed
+    where mailbox is not null
+
+),
+
+-- Who unsubscribed is a person at an address: another customer at it must not be written to either, nor they at one that
+-- they had before.
+suppressed_mailboxes as (
+
+    select distinct known_mailboxes.mailbox
+    from suppressed
+    inner join known_mailboxes on suppressed.customer_id = known_mailboxes.customer_id
 
 ),
 
@@ -67,13 +135,24 @@ reachable as (
         contacts.mailbox,
         case
             when not members.meets_criteria then 'misses_criteria'
+            when customers_now.customer_id is null then 'no_customer_now'
             when contacts.mailbox is null then 'no_deliverable_email'
             when suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null then 'suppressed'
         end as reason
     from members
+    left join customers_now
+        on
+            members.snapshot_month = customers_now.snapshot_month
+            and members.customer_id = customers_now.customer_id
     left join contacts on members.customer_id = contacts.customer_id
     left join suppressed on members.customer_id = suppressed.customer_id
     left join suppressed_mailboxes on contacts.mailbox = suppressed_mailboxes.mailbox
+
+),
+
+units as (
+
+    {{ holdout_units('reachable', 'contacts', 'known_mailboxes', 'listed') }}
 
 ),
 
@@ -84,7 +163,7 @@ reachable as (
 {% set batch = loop.index0 %}
 resting_{{ batch }} as (
 
-    {{ resting_in(months[0], range([batch - longest_cooldown, 0] | max, batch)) }}
+    {{ resting_in(months[0], range([batch - longest_cooldown, 0] | max, batch), 'listed') }}
 
 ),
 
@@ -97,14 +176,31 @@ rested_{{ batch }} as (
         reachable.rank_in_segment,
         reachable.mailbox,
         case
-            when reachable.reason is null and resting.customer_id is not null then 'in_cooldown'
+            when
+                reachable.reason is null
+                and (resting_customers.customer_id is not null or resting_mailboxes.mailbox is not null)
+                then 'in_cooldown'
             else reachable.reason
         end as reason
     from reachable
-    left join resting_{{ batch }} as resting
+    left join (
+        select distinct
+            campaign,
+            customer_id
+        from resting_{{ batch }}
+    ) as resting_customers
         on
-            reachable.campaign = resting.campaign
-            and reachable.customer_id = resting.customer_id
+            reachable.campaign = resting_customers.campaign
+            and reachable.customer_id = resting_customers.customer_id
+    left join (
+        select distinct
+            campaign,
+            mailbox
+        from resting_{{ batch }}
+    ) as resting_mailboxes
+        on
+            reachable.campaign = resting_mailboxes.campaign
+            and reachable.mailbox = resting_mailboxes.mailbox
     where
         reachable.snapshot_month >= {{ date_literal(months[0]) }}
         and reachable.snapshot_month <= {{ date_literal(months[-1]) }}
@@ -118,6 +214,7 @@ deduplicated_{{ batch }} as (
         rested.campaign,
         rested.customer_id,
         rested.rank_in_segment,
+        rested.mailbox,
         case
             when
                 rested.reason is null
@@ -138,6 +235,7 @@ ranked_{{ batch }} as (
         deduplicated.snapshot_month,
         deduplicated.campaign,
         deduplicated.customer_id,
+        deduplicated.mailbox,
         deduplicated.reason,
         row_number() over (
             partition by deduplicated.snapshot_month, deduplicated.campaign, deduplicated.reason
@@ -153,6 +251,7 @@ capped_{{ batch }} as (
         ranked.snapshot_month,
         ranked.campaign,
         ranked.customer_id,
+        ranked.mailbox,
         ranked.audience_rank,
         case
             when ranked.reason is null and ranked.audience_rank > {{ number_of_campaign('cap', 'ranked.campaign') }}
@@ -166,13 +265,21 @@ capped_{{ batch }} as (
 grouped_{{ batch }} as (
 
     select
-        snapshot_month,
-        campaign,
-        customer_id,
-        reason,
-        case when reason is null then audience_rank end as audience_rank,
-        case when reason is null then {{ treatment_group('campaign', 'customer_id') }} end as treatment_group
-    from capped_{{ batch }}
+        capped.snapshot_month,
+        capped.campaign,
+        capped.customer_id,
+        capped.mailbox,
+        capped.reason,
+        case when capped.reason is null then capped.audience_rank end as audience_rank,
+        case
+            when capped.reason is null then {{ treatment_group('capped.campaign', 'units.holdout_unit') }}
+        end as treatment_group,
+        case when capped.reason is null then units.holdout_unit end as holdout_unit
+    from capped_{{ batch }} as capped
+    left join units
+        on
+            capped.campaign = units.campaign
+            and capped.mailbox = units.mailbox
 
 ),
 
@@ -207,6 +314,8 @@ select
     cast(grouped.reason as varchar) as reason,
     cast(grouped.audience_rank as bigint) as audience_rank,
     cast(grouped.treatment_group as varchar) as treatment_group,
-    versions.content_hash
+    versions.content_hash,
+    cast(grouped.holdout_unit as varchar) as holdout_unit,
+    cast({{ publishing_run() }} as varchar) as run_id
 from grouped
 left join versions on grouped.snapshot_month = versions.snapshot_month

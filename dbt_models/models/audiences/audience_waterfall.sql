@@ -18,7 +18,8 @@ versions as (
 
 ),
 
--- Of the version that the candidates were made from; a month without any is the published one's.
+-- Of the version that the candidates were made from. A month without any was refused lists (audience_audits), which is
+-- not the same as lists of nobody.
 candidate_versions as (
 
     select
@@ -30,22 +31,14 @@ candidate_versions as (
 
 ),
 
--- Every step of every published month, so that a step nobody reached shows as 0.
+-- Every step, so that one nobody reached shows as 0.
 months as (
 
     select
-        published.snapshot_month,
-        case
-            when candidate_versions.snapshot_month is null then versions.content_hash
-            else candidate_versions.content_hash
-        end as content_hash
-    from (
-        select distinct snapshot_month
-        from {{ ref('customer_segment_history') }}
-        where {{ is_asked_month('snapshot_month') }}
-    ) as published
-    left join candidate_versions on published.snapshot_month = candidate_versions.snapshot_month
-    left join versions on published.snapshot_month = versions.snapshot_month
+        candidate_versions.snapshot_month,
+        candidate_versions.content_hash
+    from candidate_versions
+    inner join versions on candidate_versions.snapshot_month = versions.snapshot_month
 
 ),
 

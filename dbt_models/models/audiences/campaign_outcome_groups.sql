@@ -61,6 +61,8 @@ months as (
         snapshot_month >= {{ date_literal(first) }}
         and snapshot_month <= {{ date_literal(asked[-1]) }}
         and window_end <= newest_as_of_date
+        -- A month that was refused lists (audience_audits) has no outcome, rather than one of nobody.
+        and snapshot_month in (select snapshot_month from list_versions)
 
 ),
 

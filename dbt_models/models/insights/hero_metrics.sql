@@ -1,5 +1,5 @@
 {%- set lookahead_months = 3 %}
-{{ config(meta={'lookahead_months': lookahead_months}) }}
+{{ config(meta={'lookahead_months': lookahead_months, 'holds_every_published_month': true}) }}
 
 -- A month looks back one month and three, so a backfilled month also makes its three successors anew.
 with history as (

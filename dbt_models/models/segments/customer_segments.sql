@@ -1,10 +1,11 @@
 {{ config(materialized='table') }}
 
--- The newest month ever published, whichever month was asked for.
+-- The newest month ever published, whichever month was asked for. The history is read as it is (render): no flag of dbt
+-- that cuts what a ref returns may take the published month away.
 with newest as (
 
-    select * from {{ ref('customer_segment_history') }}
-    where snapshot_month = (select max(snapshot_month) from {{ ref('customer_segment_history') }})
+    select * from {{ ref('customer_segment_history').render() }}
+    where snapshot_month = (select max(snapshot_month) from {{ ref('customer_segment_history').render() }})
 
 )
 

@@ -256,6 +256,57 @@ arrived as (
 
 ),
 
+uncounted_facts as (
+
+    {{ uncounted_facts_by_day(first_window_start()) }}
+
+),
+
+-- Beside the spend that counts, of the last 90 days.
+uncounted as (
+
+    select
+        months.snapshot_month,
+        coalesce(sum(uncounted_facts.transaction_count), 0) as transaction_count,
+        coalesce(sum(uncounted_facts.unknown_status_spend), 0) as unknown_status_spend,
+        coalesce(sum(uncounted_facts.unknown_member_spend), 0) as unknown_member_spend
+    from months
+    left join uncounted_facts
+        on
+            uncounted_facts.transaction_date >= months.last_90_days_start
+            and uncounted_facts.transaction_date < months.as_of_date
+    group by months.snapshot_month
+
+),
+
+unmatched_names as (
+
+    select count(*) as names
+    from (
+        {%- for group in var('category_groups').values() %}
+        {%- set of_group = loop %}
+        {%- for name in group %}
+        select {{ code(string_literal(name)) }} as name_code
+        {{- "\n        union" if not (of_group.last and loop.last) }}
+        {%- endfor %}
+        {%- endfor %}
+    ) as group_names
+    where
+        name_code not in (
+            select {{ code('category_name') }}
+            from {{ ref('stg_merchant_categories') }}
+            where category_name is not null
+        )
+
+),
+
+unknown_members as (
+
+    select count(distinct coalesce(nullif(customer_id, ''), cast(customer_key as varchar))) as customers
+    from {{ ref('unknown_members') }}
+
+),
+
 future as (
 
     select coalesce(sum(transaction_count), 0) as transaction_count
@@ -384,6 +435,48 @@ findings as (
         coalesce({{ share_pct('unknown_category_spend', 'spend') }}, 0) as measured,
         1 as affected_rows
     from arrived
+    union all
+    select
+        arrived.snapshot_month,
+        'unknown_statuses_are_few' as audit,
+        cast(null as varchar) as customer_segment,
+        coalesce(
+            {{ share_pct('uncounted.unknown_status_spend', '(uncounted.unknown_status_spend + coalesce(arrived.spend, 0))') }},
+            0
+        ) as measured,
+        uncounted.transaction_count as affected_rows
+    from arrived
+    inner join uncounted on arrived.snapshot_month = uncounted.snapshot_month
+    union all
+    select
+        arrived.snapshot_month,
+        'spend_of_unknown_members_is_small' as audit,
+        cast(null as varchar) as customer_segment,
+        coalesce(
+            {{ share_pct('uncounted.unknown_member_spend', '(uncounted.unknown_member_spend + coalesce(arrived.spend, 0))') }},
+            0
+        ) as measured,
+        uncounted.transaction_count as affected_rows
+    from arrived
+    inner join uncounted on arrived.snapshot_month = uncounted.snapshot_month
+    union all
+    select
+        months.snapshot_month,
+        'category_groups_name_known_categories' as audit,
+        cast(null as varchar) as customer_segment,
+        unmatched_names.names as measured,
+        unmatched_names.names as affected_rows
+    from months
+    cross join unmatched_names
+    union all
+    select
+        months.snapshot_month,
+        'unknown_members_are_few' as audit,
+        cast(null as varchar) as customer_segment,
+        unknown_members.customers as measured,
+        unknown_members.customers as affected_rows
+    from months
+    cross join unknown_members
     union all
     select
         arrived.snapshot_month,

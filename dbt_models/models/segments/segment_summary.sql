@@ -1,3 +1,5 @@
+{{ config(meta={'holds_every_published_month': true}) }}
+
 with history as (
 
     select * from {{ ref('customer_segment_history') }}

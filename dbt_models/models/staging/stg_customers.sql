@@ -1,15 +1,6 @@
-with customers as (
+with versions as (
 
-    select
-        customer_key,
-        customer_id,
-        first_name,
-        last_name,
-        email,
-        valid_from,
-        valid_to,
-        is_current
-    from {{ source('star_schema', 'dim_customer') }}
+    {{ customer_versions() }}
 
 )
 
@@ -19,7 +10,8 @@ select
     first_name,
     last_name,
     email,
-    cast(valid_from as date) as valid_from,
-    cast(valid_to as date) as valid_to,
+    valid_from,
+    valid_to,
     is_current
-from customers
+from versions
+where left_out is null

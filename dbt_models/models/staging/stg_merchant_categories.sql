@@ -13,7 +13,7 @@ select
     ) }} as category_key,
     category_name,
     case
-        when category_name in ({{ quoted_list(var('category_groups').travel) }}) then 'travel'
-        when category_name in ({{ quoted_list(var('category_groups').necessities) }}) then 'necessities'
+        when {{ code('category_name') }} in ({{ codes_of(var('category_groups').travel) }}) then 'travel'
+        when {{ code('category_name') }} in ({{ codes_of(var('category_groups').necessities) }}) then 'necessities'
     end as category_group
 from categories

@@ -9,6 +9,12 @@ with transactions as (
         transaction_status
     from {{ source('star_schema', 'fct_transactions') }}
 
+),
+
+unknown_members as (
+
+    select customer_key from {{ ref('unknown_members') }}
+
 )
 
 select
@@ -20,4 +26,9 @@ select
     cast(transaction_date as date) as transaction_date,
     cast(transaction_amount as {{ money() }}) as amount
 from transactions
-where transaction_status in ({{ quoted_list(var('approved_statuses')) }})
+where
+    {{ is_approved('transaction_status') }}
+    and not exists (
+        select 1 from unknown_members
+        where unknown_members.customer_key = transactions.customer_key
+    )

@@ -2,8 +2,8 @@
 {{ config(
     where='__asked_months__',
     meta={'description':
-        "Catches a list made before a suppression arrived: make its month again before it is used. Whoever has the "
-        "address of a suppressed customer counts as suppressed too. Failing rows name the customer, never the "
+        "Catches a list made before a suppression arrived: make its month again before it is used. Whoever has an "
+        "address that a suppressed customer has or had counts as suppressed too. Failing rows name the customer, never the "
         "address."
     },
 ) }}
@@ -13,21 +13,11 @@ with suppressed as (
 
 ),
 
-contacts as (
-
-    select
-        customer_id,
-        mailbox
-    from {{ ref('customer_contacts') }}
-
-),
-
 suppressed_mailboxes as (
 
-    select contacts.mailbox
+    select mailboxes.mailbox
     from suppressed
-    inner join contacts on suppressed.customer_id = contacts.customer_id
-    where contacts.mailbox is not null
+    inner join {{ ref('customer_mailboxes') }} as mailboxes on suppressed.customer_id = mailboxes.customer_id
 
 )
 

@@ -4,8 +4,15 @@
 {#- One number for whose a fact is, of which category, of which day and of what amount. Its sum over a month is another
     as soon as one of these is, where count and amount of the month stay as they were; grouped by customer instead, the
     facts of a window take thirty times as long to compare. Both sides are hashed by the same engine. -#}
-{% macro fact_hash(relation) -%}
+{% macro fact_hash(relation) %}{{ return(adapter.dispatch('fact_hash')(relation)) }}{% endmacro %}
+
+{% macro default__fact_hash(relation) -%}
     hash({{ relation }}.customer_key, {{ relation }}.category_key, {{ relation }}.transaction_date, {{ relation }}.amount)
+{%- endmacro %}
+
+{#- Of 31 bits: sums of numbers are doubles in the emulator, which hold those of its facts exactly. -#}
+{% macro snowflake__fact_hash(relation) -%}
+    mod({{ default__fact_hash(relation) }}, 2147483647)
 {%- endmacro %}
 
 {#- One row per day with approved facts. They are read apart from the rollup, and the categories are looked up afresh,
@@ -86,4 +93,19 @@
         or cast(sum({{ column }}) as decimal(38, 4)) <> 0
         {%- endfor %}
         or cast(sum(facts_hash) as decimal(38, 0)) <> cast(sum(rollup_hash) as decimal(38, 0))
+{% endmacro %}
+
+{#- One row per day with spend that counts for nobody (uncounted_transactions). Amounts without their sign, as refunds of
+    the one would hide purchases of the other. -#}
+{% macro uncounted_facts_by_day(first_day) %}
+    select
+        transaction_date,
+        count(*) as transaction_count,
+        sum(case when reason = 'unknown_status' then abs(amount) else 0 end) as unknown_status_spend,
+        sum(case when reason = 'unknown_member' then abs(amount) else 0 end) as unknown_member_spend
+    from {{ ref('uncounted_transactions') }}
+    where
+        transaction_date >= {{ first_day }}
+        and transaction_date < {{ last_as_of_date() }}
+    group by transaction_date
 {% endmacro %}

@@ -1,3 +1,16 @@
+{#- A bound of the rules. Those with a value here may be missing from a company's own `audits`, which it wrote before they
+    were; segmentation_assets/rules/schema.py has the same, dbt_project.yml the reasons. -#}
+{% macro audit_bound(name) %}
+    {% set added = {
+        'unknown_status_max_share_pct': 1,
+        'unknown_members_max': 3,
+        'unknown_member_max_share_pct': 1,
+        'suppressions_max_loss_pct': 10,
+        'suppressions_max_unmatched_pct': 5,
+    } %}
+    {{ return(var('audits').get(name, added.get(name))) }}
+{% endmacro %}
+
 {#- The bounds as rows, from the list in segment_audits.sql. Without `at_least` or `at_most` that side is open. -#}
 {% macro bounds_as_rows(bounds) %}
     {%- for bound in bounds %}

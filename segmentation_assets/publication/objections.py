@@ -1,0 +1,123 @@
+"""The objections as they are now: who may not be written to, and whether the list of them can be believed.
+
+A list of customers is made and sent on different days. macros/audiences/suppressions.sql asks when it is made, this
+when it is sent, by the same measures, bounds and acceptances.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from segmentation_assets.errors import UserError
+from segmentation_assets.months import MonthRange
+from segmentation_assets.publication import audits
+from segmentation_assets.publication.findings import Finding, audience_refusal
+from segmentation_assets.spelling import trimmed_sql
+from segmentation_assets.text import counted
+from segmentation_assets.warehouse.catalog import GOLD, SILVER, quoted, table_exists
+from segmentation_assets.warehouse.session import Session
+
+TABLE = "marketing_suppressions"
+
+
+class ObjectionsError(UserError):
+    """The objections cannot be believed, and so nobody may be written to; which audit says so and what to do."""
+
+
+def suppressed_ids(session: Session, schema: str) -> str | None:
+    """A query of the suppressed customers' ids, one column customer_id; None where there is no such table."""
+    if not table_exists(session, schema, TABLE):
+        return None
+    customer_id = trimmed_sql("customer_id")
+    return f"select {customer_id} as customer_id from {quoted(session, schema)}.{TABLE} where {customer_id} <> ''"
+
+
+def require(session: Session, schema: str, month: date) -> None:
+    """Raises ObjectionsError where the month's lists were refused, or would be if they were made now."""
+    rows = audits.audience_audits(session, MonthRange.single(month))
+    if not rows:
+        raise ObjectionsError(
+            f"The objections that the lists of {month} were made with are not known, as an earlier version made them:"
+            f" make them again first (`make month MONTH={month}`)."
+        )
+    if any(audits.is_blocking_failure(row) for row in rows):
+        raise ObjectionsError(audience_refusal(rows))
+    now = _measured(session, schema)
+    failed = [
+        Finding.of_row({**row, "measured": now[row["audit"]][0], "failed_rows": now[row["audit"]][1]})
+        for row in rows
+        if row["audit"] in now
+        and now[row["audit"]][0] > row["upper_bound"]
+        and not _is_accepted(session, month, row["audit"], now[row["audit"]][0])
+    ]
+    if failed:
+        raise ObjectionsError(
+            "\n".join(
+                [
+                    f"The list of {month} may not be sent by the objections as they are today; what was exported before"
+                    " is as it was.",
+                    *(
+                        f"- {finding.sentence} That is about {counted(finding.failed_rows, 'row')}."
+                        f" {audits.BY_NAME[finding.audit].advice}"
+                        for finding in failed
+                    ),
+                    f"Put it right, or make the lists again (`make month MONTH={month}`), after which it can be"
+                    " accepted.",
+                ]
+            )
+        )
+
+
+def _is_accepted(session: Session, month: date, audit: str, measured: float) -> bool:
+    found = session.rows(
+        f"select count(*) as n from {SILVER}.segment_audit_overrides where snapshot_month = ? and audit = ?"
+        " and accepted_by is not null and abs(measured - ?) < 0.000000001",
+        (month, audit, measured),
+    )
+    return bool(found[0]["n"])
+
+
+def _measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
+    """Audit -> what it measures now, and of how many rows."""
+    if not table_exists(session, schema, TABLE):
+        counts: dict[str, Any] = {"suppressions": 0, "unmatched": 0, "misspelt": 0}
+    else:
+        customer_id = trimmed_sql("customer_id")
+        (counts,) = session.rows(
+            f"""
+            with ids as (
+                select distinct {customer_id} as customer_id, 0 as number
+                from {quoted(session, schema)}.{TABLE} where {customer_id} <> ''
+                union all
+                select cast(null as varchar) as customer_id, row_number() over (order by 1) as number
+                from {quoted(session, schema)}.{TABLE} where coalesce({customer_id}, '') = ''
+            )
+            select
+                count(*) as suppressions,
+                count(case when customers.customer_id is null then 1 end) as unmatched,
+                count(case when customers.customer_id is null and folded.folded_id is not null then 1 end) as misspelt
+            from ids
+            left join (select distinct customer_id from {SILVER}.stg_customers) as customers
+                on ids.customer_id = customers.customer_id
+            left join (select distinct lower(customer_id) as folded_id from {SILVER}.stg_customers) as folded
+                on lower(ids.customer_id) = folded.folded_id
+            """
+        )
+    all_now, unmatched = int(counts["suppressions"]), int(counts["unmatched"])
+    before = _last_count(session)
+    lost = max(before - all_now, 0)
+    return {
+        "suppressions_are_there": (0.0 if table_exists(session, schema, TABLE) else 1.0, 1),
+        "suppressions_did_not_shrink": (100 * lost / before if before else 0.0, lost),
+        "suppressions_match_customers": (100 * unmatched / all_now if all_now else 0.0, unmatched),
+        "suppressions_are_spelt_as_customers": (float(counts["misspelt"]), int(counts["misspelt"])),
+    }
+
+
+def _last_count(session: Session) -> int:
+    if not table_exists(session, GOLD, "audience_log"):
+        return 0
+    rows = session.rows(
+        f"select suppressions from {GOLD}.audience_log order by made_at desc, suppressions desc limit 1"
+    )
+    return int(rows[0]["suppressions"]) if rows else 0

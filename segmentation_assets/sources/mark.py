@@ -1,0 +1,75 @@
+"""The mark on the tables of a demo source: a comment that says who made them, and of what. Only these are replaced."""
+
+import re
+from typing import TYPE_CHECKING
+
+from segmentation_assets.settings import Settings
+from segmentation_assets.sources import SourceError
+from segmentation_assets.sources.contract import CONTRACT
+from segmentation_assets.warehouse.catalog import quoted
+from segmentation_assets.warehouse.duckdb import DuckDBSession
+from segmentation_assets.warehouse.session import Session
+
+if TYPE_CHECKING:
+    import duckdb
+
+MARK = "Made by customer-segmentation: "
+# What versions before the mark wrote, on the fact table alone.
+_EARLIER = re.compile(r"synthetic, [0-9]+ customers, [0-9]{4}-[0-9]{2}-01 to [0-9]{4}-[0-9]{2}-01|completejourney")
+FACTS = "fct_transactions"
+
+
+def put(connection: "duckdb.DuckDBPyConnection", schema: str, recipe: str) -> None:
+    """On every table of the star schema, in the transaction that makes them; `schema` is SQL."""
+    for table in CONTRACT:
+        connection.execute(f"comment on table {schema}.{table} is '{MARK}{recipe}'")
+
+
+def recorded(session: Session, schema: str) -> str | None:
+    """What the facts were made of; None where they are not there or not ours."""
+    found = _comments(session, schema).get(FACTS)
+    return found.removeprefix(MARK) if found and _is_ours(found) else None
+
+
+def refuse_foreign_tables(session: Session, settings: Settings) -> None:
+    """Raises SourceError where a demo would replace a table that no demo made. Reads only."""
+    comments = _comments(session, settings.source_schema)
+    if _EARLIER.fullmatch(comments.get(FACTS) or ""):
+        return
+    foreign = sorted(table for table, comment in comments.items() if not _is_ours(comment))
+    if foreign:
+        given = f"is {settings.source!r}" if settings.named_source else f"is not set, which means {settings.source!r}"
+        raise SourceError(
+            f"SEGMENTATION_SOURCE {given}, a demo that fills the star schema, and schema {settings.source_schema!r}"
+            f" holds tables that no demo made: {', '.join(foreign)}. Nothing was touched. Set"
+            " SEGMENTATION_SOURCE=warehouse to read them, or SEGMENTATION_SOURCE_SCHEMA to a schema that is free for a"
+            " demo."
+        )
+
+
+def write(session: Session, schema: str, recipe: str) -> None:
+    """On every table, when all are filled."""
+    for table in CONTRACT:
+        session.execute(f"comment on table {quoted(session, schema)}.{table} is '{MARK}{recipe}'")
+
+
+def _is_ours(comment: str | None) -> bool:
+    return bool(comment) and (str(comment).startswith(MARK) or _EARLIER.fullmatch(str(comment)) is not None)
+
+
+def _comments(session: Session, schema: str) -> dict[str, str | None]:
+    """Comment of each table or view of the schema that has the name of one of the star schema's."""
+    if isinstance(session, DuckDBSession):
+        query = """
+            select table_name, comment from duckdb_tables()
+            where database_name = current_database() and lower(schema_name) = lower(?)
+            union all
+            select view_name, comment from duckdb_views()
+            where database_name = current_database() and lower(schema_name) = lower(?)
+        """
+        rows = session.rows(query, (schema, schema))
+    else:
+        rows = session.rows(
+            "select table_name, comment from information_schema.tables where lower(table_schema) = lower(?)", (schema,)
+        )
+    return {row["table_name"].lower(): row["comment"] for row in rows if row["table_name"].lower() in CONTRACT}
