@@ -15,7 +15,8 @@ _UNSEEN = (
 UNSEEN = "".join(chr(code) for first, last in _UNSEEN for code in range(first, last + 1))
 
 # Combining mark -> small letters and what they are with it: the letters of Europe's languages in Latin script. A table,
-# as Snowflake has no normal forms; a dot on an i is no other letter, or the Turkish capital would make one.
+# as Snowflake has no normal forms (DuckDB's compose letters of other scripts too); a dot on an i is no other letter, or
+# the Turkish capital would make one.
 COMPOSED = {
     768: ("aeinouwy", "àèìǹòùẁỳ"),
     769: ("aceilnorsuwyz", "áćéíĺńóŕśúẃýź"),

@@ -1,6 +1,7 @@
 """Texts that are hard to compare, and the macros of macros/text/spelling.sql as dbt compiles them."""
 
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -31,8 +32,22 @@ SAME_CODE = (
 HARD_CASES = tuple(text for line in SAME_CODE for text in line)
 
 
-def macro_sql(name: str, argument: str) -> str:
-    """The macro `name` of a SQL expression, as dbt compiles it; the same for both engines."""
+class Adapter:
+    """Finds the engine's own version of a macro, as dbt's adapter does."""
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self.macros: Any = None
+
+    def dispatch(self, name: str) -> Any:
+        return getattr(self.macros, f"{self.engine}__{name}", None) or getattr(self.macros, f"default__{name}")
+
+
+def macro_sql(name: str, argument: str, engine: str = "duckdb") -> str:
+    """The macro `name` of a SQL expression, as dbt compiles it for the engine."""
     source = "".join((TEXT / file).read_text(encoding="utf-8") for file in ("text.sql", "spelling.sql"))
     environment = jinja2.Environment(autoescape=False, extensions=["jinja2.ext.do"])
-    return str(getattr(environment.from_string(source).module, name)(argument))
+    adapter = Adapter(engine)
+    environment.globals |= {"adapter": adapter, "return": lambda value: value}
+    adapter.macros = environment.from_string(source).module
+    return str(getattr(adapter.macros, name)(argument))

@@ -349,6 +349,9 @@ def test_the_sql_is_snowflakes(run: Run) -> None:
             assert not list(statement.find_all(exp.Filter)), path.name
 
 
+ACCENTS = re.compile(r"(?:replace\(){90,}(lower\(.*?\))(?:, '[^']+', '[^']+'\)){90,}")
+
+
 def test_sqlfluff_finds_nothing_in_the_models_compiled_for_snowflake(run: Run, tmp_path: Path) -> None:
     """As the re-run has compiled them, which replaces months; the audiences as the backfill has."""
     built = {path.name for path in run.target_path.glob("runs/*/run/**/*.sql")}  # an ephemeral model is in its readers
@@ -360,7 +363,8 @@ def test_sqlfluff_finds_nothing_in_the_models_compiled_for_snowflake(run: Run, t
     }
     assert {"customer_period_spend.sql", "segment_audits.sql", "audience_core_retention.sql"} <= set(compiled)
     for name, path in compiled.items():
-        (tmp_path / name).write_text(path.read_text())
+        # Its parser gives up at 600 levels: the table of accents, a replace() a letter, is taken out of the text.
+        (tmp_path / name).write_text(ACCENTS.sub(r"\1", path.read_text()))
     # Any one rule: what does not parse is a finding with every rule. Layout is linted where the SQL is written.
     lint = [sys.executable, "-m", "sqlfluff", "lint", "--disable-progress-bar", "--processes", "2"]
     done = subprocess.run(

@@ -20,7 +20,19 @@
 {% macro trimmed(text) %}trim({{ text }}, {{ unseen_characters() }}){% endmacro %}
 
 {#- The same for two spellings of one status or category. Never of a customer id: C1 and c1 may be two customers. -#}
-{% macro code(text) %}
+{% macro code(text) -%}
+    replace(replace(replace(replace(
+        {{ in_one_form("lower(replace(" ~ trimmed(text) ~ ", 'İ', 'i'))") }}
+    , '{{ 'i%c' | format(775) }}', 'i'), 'ı', 'i'), 'ß', 'ss'), 'ς', 'σ')
+{%- endmacro %}
+
+{#- An accent is a sign of its own after its letter, or one sign with it. -#}
+{% macro in_one_form(text) %}{{ return(adapter.dispatch('in_one_form')(text)) }}{% endmacro %}
+
+{% macro default__in_one_form(text) %}nfc_normalize({{ text }}){% endmacro %}
+
+{#- Snowflake has no normal forms: a table of the letters of Europe's languages in Latin script. -#}
+{% macro snowflake__in_one_form(text) %}
     {%- set composed = {
         768: ('aeinouwy', 'àèìǹòùẁỳ'),
         769: ('aceilnorsuwyz', 'áćéíĺńóŕśúẃýź'),
@@ -37,14 +49,14 @@
         807: ('cgklnrst', 'çģķļņŗşţ'),
         808: ('aeiou', 'ąęįǫų'),
     } -%}
-    {%- set replaced = [('ı', 'i'), ('ß', 'ss'), ('ς', 'σ')] -%}
+    {%- set replaced = [] -%}
     {%- for mark in composed -%}
         {%- for letter in composed[mark][0] -%}
             {%- do replaced.append((letter ~ '%c' | format(mark), composed[mark][1][loop.index0])) -%}
         {%- endfor -%}
     {%- endfor -%}
     {%- for _ in replaced %}replace({% endfor -%}
-    lower(replace({{ trimmed(text) }}, 'İ', 'i'))
+    {{ text }}
     {%- for spelling, letter in replaced %}, '{{ spelling }}', '{{ letter }}'){% endfor -%}
 {%- endmacro %}
 
