@@ -5,8 +5,8 @@
         'dagster': {'ref': {'name': 'customer_segment_history'}},
         'description':
             "Every one of the five segments holds at least 5 % of a published month's customers, an absent one 0 %. "
-            "The audit of the same rule takes its segments and its bound from the vars; here both are written out. It is "
-            "asked of months that are published already, and so warns.",
+            "The audit of the same rule takes its segments and its bound from the vars; here both are written out. It "
+            "is asked of months that are published already, and so warns.",
     },
 ) }}
 

@@ -2,8 +2,8 @@
     meta={
         'dagster': {'ref': {'name': 'customer_segment_history'}},
         'description':
-            "The published rows are those that segment_publications tells, by number and hash. The log is written beside "
-            "the rows it describes; a month without a log row, or with other rows, was written past it.",
+            "The published rows are those that segment_publications tells, by number and hash. The log is written "
+            "beside the rows it describes; a month without a log row, or with other rows, was written past it.",
     },
 ) }}
 

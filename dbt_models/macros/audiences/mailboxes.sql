@@ -1,8 +1,8 @@
 {#- The unit of contact is the mailbox: what earlier lists remember of it, under whichever customer. -#}
 
-{#- One row per member of every list there is: month, campaign, customer, mailbox, and by whose id the side of the holdout
-    was decided. Lists of an earlier version decided it by the member's own. Straight from the tables, as a ref would
-    close a circle. -#}
+{#- One row per member of every list there is: month, campaign, customer, mailbox, and by whose id the side of the
+    holdout was decided. Lists of an earlier version decided it by the member's own. Straight from the tables, as a ref
+    would close a circle. -#}
 {% macro listed_mailboxes() %}
     {%- for campaign in var('campaigns') %}
     {%- set published = existing_relation_of('audience_' ~ campaign.name) %}
@@ -27,8 +27,8 @@
     where 1 = 0
 {% endmacro %}
 
-{#- The id by which a mailbox's side of a campaign's holdout is decided, one row per campaign and mailbox of `wanted`. The
-    first of these that there is:
+{#- The id by which a mailbox's side of a campaign's holdout is decided, one row per campaign and mailbox of `wanted`.
+    The first of these that there is:
       1. the one that the campaign's earliest list with this mailbox used, so that a mailbox never changes sides;
       2. the one that its earliest list with a customer of this mailbox used: who moves to another address stays;
       3. the same of the other mailboxes that its customers had, which somebody else may have been listed at;

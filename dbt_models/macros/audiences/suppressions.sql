@@ -223,7 +223,9 @@
                 {%- endfor %}
                 else 0
             end as cooldown_months,
-            max(case when found.snapshot_month is null then 0 else 1 end) over (partition by made.campaign) as is_any_found,
+            max(
+                case when found.snapshot_month is null then 0 else 1 end
+            ) over (partition by made.campaign) as is_any_found,
             found.snapshot_month is null as is_lost
         from (
             select
@@ -259,7 +261,8 @@
             earlier.is_lost
             and (
                 earlier.is_any_found = 0
-                or earlier.snapshot_month >= {{ dbt.dateadd('month', '-earlier.cooldown_months', 'months.snapshot_month') }}
+                or earlier.snapshot_month
+                >= {{ dbt.dateadd('month', '-earlier.cooldown_months', 'months.snapshot_month') }}
             )
     group by months.snapshot_month
     {%- else %}
@@ -270,8 +273,8 @@
     {%- endif %}
 {% endmacro %}
 
-{#- Has no model of its own in the graph: the lists of the campaigns are made later in the same run, so who looks back on
-    them reads the tables. Post-hook of audience_candidates: what its months were made with, once per run. -#}
+{#- Has no model of its own in the graph: the lists of the campaigns are made later in the same run, so who looks back
+    on them reads the tables. Post-hook of audience_candidates: what its months were made with, once per run. -#}
 {% macro log_audiences_sql() %}
     {%- set log = existing_relation_of('audience_log') %}
     {%- if log %}

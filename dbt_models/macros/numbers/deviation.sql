@@ -5,9 +5,9 @@
 {% macro squared(amount) %}cast({{ amount }} as decimal(38, 4)) * {{ amount }}{% endmacro %}
 
 {#- Sample standard deviation of `number` amounts of money, NULL below two; `squares` is their sum of squared(). Whole
-    numbers up to the one division, so equal amounts deviate by exactly 0, however large they are, and both engines divide
-    the same two numbers. They count ten-thousandths of money; where these would need more than 38 digits, cents, of
-    which a sum of finer amounts is a rounded number: hence the greatest(). -#}
+    numbers up to the one division, so equal amounts deviate by exactly 0, however large they are, and both engines
+    divide the same two numbers. They count ten-thousandths of money; where these would need more than 38 digits, cents,
+    of which a sum of finer amounts is a rounded number: hence the greatest(). -#}
 {% macro deviation_of_sums(number, total, squares) %}
     {%- set count = "cast(" ~ number ~ " as decimal(38, 0))" -%}
     {%- set fine = "cast(cast(" ~ total ~ " as decimal(38, 4)) * 10000 as decimal(38, 0))" -%}

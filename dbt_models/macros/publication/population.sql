@@ -1,5 +1,6 @@
 {#- One row per customer and month of `months`, with the version that is valid at the as-of date. A closed account has
-    none; it keeps the last that began before. Who has no version that began before the as-of date is no customer yet. -#}
+    none; it keeps the last that began before. Who has no version that began before the as-of date is no customer
+    yet. -#}
 {% macro population(months, versions) %}
     select
         months.snapshot_month,

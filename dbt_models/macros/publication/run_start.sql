@@ -2,7 +2,8 @@
     or a rule means? Each of these would empty or cut a published table with exit code 0. -#}
 {% macro refuse_what_changes_a_ref() %}
     {% if not execute %}{{ return('') }}{% endif %}
-    {#- `flags` knows half of them. This has them all, whether typed, or set by a DBT_ variable or in dbt_project.yml. -#}
+    {#- `flags` knows half of them. This has them all, whether typed, or set by a DBT_ variable or in
+        dbt_project.yml. -#}
     {% set given = [] %}
     {% for name, value in invocation_args_dict.items() %}
         {% if value and name | lower in [
@@ -13,8 +14,9 @@
     {% endfor %}
     {% if given %}
         {% do exceptions.raise_compiler_error(
-            given | unique | sort | join(', ') ~ " would change what the published months are made from, so nothing was run. Leave it"
-            ~ " out: the months of first_month and last_month are made anew by every run, and no others."
+            given | unique | sort | join(', ')
+            ~ " would change what the published months are made from, so nothing was run."
+            ~ " Leave it out: the months of first_month and last_month are made anew by every run, and no others."
         ) %}
     {% endif %}
     {% set problems = blanked_rules() %}

@@ -23,7 +23,8 @@
 {#- Bounds are stored as numbers; true is 1 and false is 0. -#}
 {% macro bound_as_number(value) %}{{ return((1 if value else 0) if value is boolean else value) }}{% endmacro %}
 
-{#- What decides a customer's segment, in one word: the same as Rules.segments_hash in segmentation_assets/rules/load.py. -#}
+{#- What decides a customer's segment, in one word: the same as Rules.segments_hash in
+    segmentation_assets/rules/load.py. -#}
 {% macro rules_hash() %}
     {{ return(local_md5(tojson(
         {'category_groups': var('category_groups'), 'segments': var('segments')}, sort_keys=true

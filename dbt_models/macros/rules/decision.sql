@@ -4,8 +4,10 @@
     same. -#}
 {% macro decision() %}
     {% set decided = {} %}
-    {% for key in ['approved_statuses', 'audits', 'category_groups', 'metrics', 'other_statuses', 'segments', 'star_schema',
-        'unknown_customers', 'windows'] %}
+    {% for key in [
+        'approved_statuses', 'audits', 'category_groups', 'metrics', 'other_statuses', 'segments', 'star_schema',
+        'unknown_customers', 'windows',
+    ] %}
         {% set value = var(key, none) %}
         {% if value is not none %}{% do decided.update({key: value}) %}{% endif %}
     {% endfor %}

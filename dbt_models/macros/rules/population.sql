@@ -1,6 +1,7 @@
 {#- Who is a customer: every version in dim_customer that is no unknown member's and whose customer was ever valid. -#}
 
-{#- The keys and ids that the rules (unknown_customers) say are nobody's: what a fact without a customer is booked on. -#}
+{#- The keys and ids that the rules (unknown_customers) say are nobody's: what a fact without a customer is booked
+    on. -#}
 {% macro unknown_customers() %}
     {% set said = var('unknown_customers', {}) %}
     {{ return({'keys': said.get('keys', [-1, 0]), 'ids': said.get('ids', ['-1', '0', 'UNKNOWN'])}) }}

@@ -38,7 +38,8 @@
     whatever the reason, its rows stay. -#}
 {% macro may_lose_its_rows(batch) %}
     {{ return(
-        "snapshot_month in (select snapshot_month from " ~ batch ~ ") or snapshot_month not in (select snapshot_month from "
+        "snapshot_month in (select snapshot_month from " ~ batch ~ ")"
+        ~ " or snapshot_month not in (select snapshot_month from "
         ~ ref('customer_segment_history').render() ~ ")"
     ) }}
 {% endmacro %}

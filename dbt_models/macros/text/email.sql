@@ -3,8 +3,8 @@
 {#- Deliberately narrower than RFC 5322: plain ASCII letters, digits and _ % + & ' - in parts joined by single dots, one
     @, a domain of two parts or more whose last begins with a letter. A wrongly refused address shows in the waterfall;
     a wrongly accepted one bounces. Bracketed dots, because Snowflake's literals eat backslashes. Lengths are those of
-    RFC 5321, 4.5.3.1 (a path of 256 leaves 254 for the address, and so the domain within its 255) and RFC 1035, 2.3.4 (a
-    label of 63); octets are characters, as all are ASCII. exports/addresses.py says the same in Python. -#}
+    RFC 5321, 4.5.3.1 (a path of 256 leaves 254 for the address, and so the domain within its 255) and RFC 1035, 2.3.4
+    (a label of 63); octets are characters, as all are ASCII. exports/addresses.py says the same in Python. -#}
 {% macro is_deliverable(address) %}
     {%- set local = "[A-Za-z0-9_][A-Za-z0-9_%+&'-]*([.][A-Za-z0-9_%+&'-]+)*" -%}
     {%- set label = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?" -%}

@@ -22,9 +22,10 @@
 
 {#- The dates a run has to roll up, as plain ranges (pruning needs them plain): the asked months, every month
     before them that the rollup lacks, and everything when it is new. A month rolled up under other category
-    groups, or before a column was added, counts as lacking, and so do those of the var changed_months, whose facts a run
-    has found to be others by now (publication/rollup.py). The var rollup_from (YYYY-MM-01) names an earlier month from
-    which on all are rolled up anew: `make restate` gives it where facts changed before the first published month. -#}
+    groups, or before a column was added, counts as lacking, and so do those of the var changed_months, whose facts a
+    run has found to be others by now (publication/rollup.py). The var rollup_from (YYYY-MM-01) names an earlier
+    month from which on all are rolled up anew: `make restate` gives it where facts changed before the first published
+    month. -#}
 {% macro in_rollup_months(column, batch=none) %}
     {% set asked = asked_month_list() %}
     {% set from = parse_month(var('rollup_from', none) or asked[0], 'rollup_from') %}
@@ -73,8 +74,8 @@
     {{ return(months) }}
 {% endmacro %}
 
-{#- Columns of the rollup that an earlier one may have had otherwise, or not at all: whoever adds another adds it here, and
-    every rollup made before is made anew, in the very next run. -#}
+{#- Columns of the rollup that an earlier one may have had otherwise, or not at all: whoever adds another adds it here,
+    and every rollup made before is made anew, in the very next run. -#}
 {% macro rollup_columns() %}
     {{ return(['customer_key', 'amount_squares', 'min_amount', 'max_amount', 'facts_hash']) }}
 {% endmacro %}

@@ -8,9 +8,9 @@
 
 -- depends_on: {{ ref('audience_log') }}
 -- depends_on: {{ ref('audience_audits') }}
--- The gate of the lists: a month whose audits fail now, unaccepted, is absent here and so keeps the lists it has. They are
--- measured here once more, for the table of them may be of another day. Each customer of a campaign's segment, and how far they come: the lists, the waterfall and the exclusions all read
--- this, so that they cannot disagree.
+-- The gate of the lists: a month whose audits fail now, unaccepted, is absent here and so keeps the lists it has. They
+-- are measured here once more, for the table of them may be of another day. Each customer of a campaign's segment, and
+-- how far they come: the lists, the waterfall and the exclusions all read this, so that they cannot disagree.
 with audits as (
 
     {{ audience_audits() }}
@@ -99,8 +99,8 @@ known_mailboxes as (
 
 ),
 
--- Who unsubscribed is a person at an address: another customer at it must not be written to either, nor they at one that
--- they had before.
+-- Who unsubscribed is a person at an address: another customer at it must not be written to either, nor they at one
+-- that they had before.
 suppressed_mailboxes as (
 
     select distinct known_mailboxes.mailbox

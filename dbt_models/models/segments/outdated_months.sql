@@ -21,7 +21,12 @@ months as (
         history.snapshot_month,
         history.segment_assigned_date as as_of_date,
         coalesce(newest_versions.rules_hash = '{{ rules_hash() }}', false) as is_of_these_rules
-    from (select distinct snapshot_month, segment_assigned_date from history) as history
+    from (
+        select distinct
+            snapshot_month,
+            segment_assigned_date
+        from history
+    ) as history
     left join newest_versions on history.snapshot_month = newest_versions.snapshot_month
 
 ),
@@ -80,14 +85,14 @@ measures as (
         measured.snapshot_month,
         versions.customer_id,
         sum(measured.transaction_count) as transaction_count,
-        min(measured.first_transaction_date) as first_transaction_date,
-        max(measured.last_transaction_date) as last_transaction_date,
         {%- for column in [
             'spend', 'travel_spend', 'necessities_spend', 'spend_last_90_days', 'travel_spend_last_90_days',
             'necessities_spend_last_90_days', 'spend_prior_90_days',
         ] %}
-        {{ rounded_sum('sum(measured.' ~ column ~ ')') }} as {{ column }}{{ "," if not loop.last }}
+        {{ rounded_sum('sum(measured.' ~ column ~ ')') }} as {{ column }},
         {%- endfor %}
+        min(measured.first_transaction_date) as first_transaction_date,
+        max(measured.last_transaction_date) as last_transaction_date
     from measures_of_versions as measured
     inner join versions on measured.customer_key = versions.customer_key
     group by measured.snapshot_month, versions.customer_id
@@ -104,12 +109,11 @@ both_sides as (
         history.lifetime_value as spend,
         history.spend_last_90_days,
         history.spend_prior_90_days,
-        history.first_transaction_date,
-        history.last_transaction_date,
         {%- for share in published_shares_of_spend() %}
-        case when months.is_of_these_rules then history.{{ share.column }} end as {{ share.column }}
-        {{- "," if not loop.last }}
+        case when months.is_of_these_rules then history.{{ share.column }} end as {{ share.column }},
         {%- endfor %}
+        history.first_transaction_date,
+        history.last_transaction_date
     from history
     inner join months on history.snapshot_month = months.snapshot_month
     union all
@@ -121,14 +125,13 @@ both_sides as (
         -coalesce(measures.spend, 0) as spend,
         -coalesce(measures.spend_last_90_days, 0) as spend_last_90_days,
         -coalesce(measures.spend_prior_90_days, 0) as spend_prior_90_days,
-        measures.first_transaction_date,
-        measures.last_transaction_date,
         {%- for share in published_shares_of_spend() %}
         case
             when months.is_of_these_rules then {{ share_pct('measures.' ~ share.part, 'measures.' ~ share.whole) }}
-        end as {{ share.column }}
-        {{- "," if not loop.last }}
+        end as {{ share.column }},
         {%- endfor %}
+        measures.first_transaction_date,
+        measures.last_transaction_date
     from population
     inner join months on population.snapshot_month = months.snapshot_month
     left join measures

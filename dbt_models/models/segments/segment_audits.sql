@@ -441,7 +441,9 @@ findings as (
         'unknown_statuses_are_few' as audit,
         cast(null as varchar) as customer_segment,
         coalesce(
-            {{ share_pct('uncounted.unknown_status_spend', '(uncounted.unknown_status_spend + coalesce(arrived.spend, 0))') }},
+            {{ share_pct(
+                'uncounted.unknown_status_spend', '(uncounted.unknown_status_spend + coalesce(arrived.spend, 0))',
+            ) }},
             0
         ) as measured,
         uncounted.transaction_count as affected_rows
@@ -453,7 +455,9 @@ findings as (
         'spend_of_unknown_members_is_small' as audit,
         cast(null as varchar) as customer_segment,
         coalesce(
-            {{ share_pct('uncounted.unknown_member_spend', '(uncounted.unknown_member_spend + coalesce(arrived.spend, 0))') }},
+            {{ share_pct(
+                'uncounted.unknown_member_spend', '(uncounted.unknown_member_spend + coalesce(arrived.spend, 0))',
+            ) }},
             0
         ) as measured,
         uncounted.transaction_count as affected_rows

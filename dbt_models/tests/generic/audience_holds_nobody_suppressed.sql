@@ -3,8 +3,8 @@
     where='__asked_months__',
     meta={'description':
         "Catches a list made before a suppression arrived: make its month again before it is used. Whoever has an "
-        "address that a suppressed customer has or had counts as suppressed too. Failing rows name the customer, never the "
-        "address."
+        "address that a suppressed customer has or had counts as suppressed too. Failing rows name the customer, never "
+        "the address."
     },
 ) }}
 with suppressed as (

@@ -57,7 +57,8 @@
 {% macro loosened_bounds() %}
     {%- set log = existing_relation_of('segment_publications') %}
     {%- set decisions = existing_relation_of('segment_decisions') %}
-    {%- set bounds = audit_list() | selectattr('severity', 'equalto', 'error') | selectattr('bound', 'defined') | list %}
+    {%- set blocking = audit_list() | selectattr('severity', 'equalto', 'error') %}
+    {%- set bounds = blocking | selectattr('bound', 'defined') | list %}
     {%- if log and decisions and 'decision_hash' in adapter.get_columns_in_relation(log) | map(attribute='name')
         | map('lower') %}
     select

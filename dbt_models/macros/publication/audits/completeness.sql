@@ -1,8 +1,8 @@
 {#- Has every day of a month arrived, or only its last? One row per month of `months` and day up to the last that has
-    facts (beyond it the audit facts_reach_the_end_of_the_month judges): its facts in `facts`, and the median of the same
-    weekday in the eight weeks before, which says what is usual for this portfolio and this weekday. NULL where the facts
-    begin less than four weeks before: nobody knows yet. A portfolio whose cards rest on some days has medians below the
-    bound, and nothing is expected of it. The median, as two or three lost weeks do not move it. -#}
+    facts (beyond it the audit facts_reach_the_end_of_the_month judges): its facts in `facts`, and the median of the
+    same weekday in the eight weeks before, which says what is usual for this portfolio and this weekday. NULL where the
+    facts begin less than four weeks before: nobody knows yet. A portfolio whose cards rest on some days has medians
+    below the bound, and nothing is expected of it. The median, as two or three lost weeks do not move it. -#}
 {% macro fact_days(months, facts) %}
     {%- set limits = var('audits') %}
     {%- set usual = limits.get('usual_day_min_facts', 20) %}

@@ -7,7 +7,12 @@
 {% macro fact_hash(relation) %}{{ return(adapter.dispatch('fact_hash')(relation)) }}{% endmacro %}
 
 {% macro default__fact_hash(relation) -%}
-    hash({{ relation }}.customer_key, {{ relation }}.category_key, {{ relation }}.transaction_date, {{ relation }}.amount)
+    hash(
+        {{ relation }}.customer_key,
+        {{ relation }}.category_key,
+        {{ relation }}.transaction_date,
+        {{ relation }}.amount
+    )
 {%- endmacro %}
 
 {#- Of 31 bits: sums of numbers are doubles in the emulator, which hold those of its facts exactly. -#}
@@ -53,8 +58,8 @@
 
 {#- One row per calendar month in which `facts` (facts_by_day) and `rollup` (customer_period_spend) differ: what the
     facts hold beyond the rollup, negative where they hold less. One side is taken from the other in a union rather than
-    in a join: a condition on calendar_month then reaches both tables. Decimals to the end: where sums of money come back as
-    doubles, they differ by the order they were added up in. -#}
+    in a join: a condition on calendar_month then reaches both tables. Decimals to the end: where sums of money come
+    back as doubles, they differ by the order they were added up in. -#}
 {% macro rollup_differences(facts, rollup) %}
     {%- set sums = ['spend', 'travel_spend', 'necessities_spend'] %}
     select
@@ -95,8 +100,8 @@
         or cast(sum(facts_hash) as decimal(38, 0)) <> cast(sum(rollup_hash) as decimal(38, 0))
 {% endmacro %}
 
-{#- One row per day with spend that counts for nobody (uncounted_transactions). Amounts without their sign, as refunds of
-    the one would hide purchases of the other. -#}
+{#- One row per day with spend that counts for nobody (uncounted_transactions). Amounts without their sign, as refunds
+    of the one would hide purchases of the other. -#}
 {% macro uncounted_facts_by_day(first_day) %}
     select
         transaction_date,

@@ -1,5 +1,5 @@
-{#- A bound of the rules. Those with a value here may be missing from a company's own `audits`, which it wrote before they
-    were; segmentation_assets/rules/schema.py has the same, dbt_project.yml the reasons. -#}
+{#- A bound of the rules. Those with a value here may be missing from a company's own `audits`, which it wrote before
+    they were; segmentation_assets/rules/schema.py has the same, dbt_project.yml the reasons. -#}
 {% macro audit_bound(name) %}
     {% set added = {
         'unknown_status_max_share_pct': 1,
