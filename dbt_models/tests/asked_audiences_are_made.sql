@@ -8,6 +8,7 @@
     },
 ) }}
 
+-- depends_on: {{ ref('audience_candidates') }}
 -- depends_on: {{ ref('audience_waterfall') }}
 -- depends_on: {{ ref('audience_exclusions') }}
 -- depends_on: {{ ref('campaign_outcome_groups') }}

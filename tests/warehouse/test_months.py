@@ -32,11 +32,27 @@ SEED = 20261001
 PUBLICATIONS = (
     "select distinct snapshot_month, rules_hash, customers, content_hash from gold.segment_publications order by 1"
 )
+# The same of the log of lists, which has a row for each run.
+LISTS = (
+    "select distinct snapshot_month, campaign, content_hash, suppressions, unmatched_suppressions, listed, held_out"
+    " from gold.audience_log order by all"
+)
 # What lies in the future depends on the day of the run, which plain dbt takes to be the newest asked month's end.
 AUDITS = "select * from silver.segment_audits where audit not in ('future_dated_facts_are_few'{}) order by all"
-SECOND_PASS = {"segment_publications": PUBLICATIONS, "segment_audits": AUDITS.format("")}
-# Drift is measured against what was published before: the first pass may find less to compare with.
-FIRST_PASS = SECOND_PASS | {"segment_audits": AUDITS.format(", 'segment_mix_is_stable', 'no_segment_moved_far'")}
+# Who is in it and why, not which run said so.
+CANDIDATES = "select * exclude (run_id) from silver.audience_candidates order by all"
+SECOND_PASS = {
+    "segment_publications": PUBLICATIONS,
+    "audience_candidates": CANDIDATES,
+    "audience_log": LISTS,
+    "segment_audits": AUDITS.format(""),
+}
+# Drift and bounds are measured against what was published before: the first pass may find less to compare with.
+FIRST_PASS = SECOND_PASS | {
+    "segment_audits": AUDITS.format(
+        ", 'segment_mix_is_stable', 'no_segment_moved_far', 'no_blocking_bound_was_loosened'"
+    )
+}
 
 Tables = dict[str, list[tuple[Any, ...]]]
 
@@ -101,6 +117,8 @@ def test_one_by_one_in_any_order_or_in_one_run_and_again(pipeline: Pipeline, sou
         build(pipeline, month)
     assert_same_tables(tables(pipeline.path, FIRST_PASS), first)
     one_by_one = tables(pipeline.path, SECOND_PASS)
+    logged = "select distinct count(*) from gold.audience_log group by snapshot_month, campaign"
+    assert pipeline.rows(logged) == [(2,)], "one row of the log per run and list"
 
     shutil.copy(backfilled, pipeline.path)
     build(pipeline, MONTHS[0], MONTHS[-1])
