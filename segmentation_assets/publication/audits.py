@@ -240,12 +240,13 @@ def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> 
     )
 
 
-def audience_audits(session: Session, months: MonthRange) -> list[dict[str, Any]]:
-    """audience_audit_verdicts of the months, of the day that lists were last asked for; none before they ever were."""
-    if not table_exists(session, SILVER, "audience_audit_verdicts"):
+def audience_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
+    """audience_audit_verdicts of the months in the schema `silver`, of the day that lists were last asked for; none
+    before they ever were."""
+    if not table_exists(session, silver, "audience_audit_verdicts"):
         return []
     return session.rows(
-        f"select * from {SILVER}.audience_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
+        f"select * from {silver}.audience_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, audit",
         (months.first, months.last),
     )

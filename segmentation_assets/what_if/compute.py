@@ -63,6 +63,7 @@ class Month:
     moves: Mapping[tuple[str, str], int]  # (published segment, segment after the change) -> customers that moved
     audiences: tuple[Audience, ...]
     failures: tuple[dict[str, Any], ...]  # rows of segment_audits that fail after the change
+    list_failures: tuple[dict[str, Any], ...]  # rows of audience_audits that would leave the month without new lists
     other_rules: bool  # published under segments that are not today's: the comparison holds that change too
 
     @property
@@ -178,11 +179,18 @@ def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules
         _view(session, f"{gold}.customer_segment_history", f"select * from {GOLD}.customer_segment_history")
         # Whose versions the candidates are stamped with, which nobody looks at here.
         _view(session, f"{gold}.segment_publications", f"select * from {GOLD}.segment_publications")
+        # What the bounds of blocking audits were at the last publication: loosened ones stop a real run.
+        if table_exists(session, GOLD, "segment_decisions"):
+            _view(session, f"{gold}.segment_decisions", f"select * from {GOLD}.segment_decisions")
+        # The earlier lists, whole: whom a cooldown lets rest goes by customer and by mailbox, and the side of a holdout
+        # stays that of the mailbox's first list. As a view, so that no address is written anywhere.
         for campaign in changed.campaigns:
-            # Whom a cooldown lets rest. Without the addresses: nothing here needs them.
-            if table_exists(session, GOLD, f"audience_{campaign.name}"):
-                contacted = f"select snapshot_month, campaign, customer_id from {GOLD}.audience_{campaign.name}"
-                _view(session, f"{gold}.audience_{campaign.name}", contacted)
+            name = f"audience_{campaign.name}"
+            if table_exists(session, GOLD, name):
+                _view(session, f"{gold}.{name}", f"select * from {GOLD}.{name}")
+        # Which lists there were, and of how many objections, for the audits of the lists. A copy: a run adds to it.
+        if table_exists(session, GOLD, "audience_log"):
+            session.execute(f"create table {gold}.audience_log as select * from {GOLD}.audience_log")
     with tempfile.TemporaryDirectory(prefix="what_if_") as folder:
         candidate += ["segment_audits", "segment_audit_verdicts"]
         run_models(project, warehouse, candidate, variables, prefix, Path(folder))
@@ -191,7 +199,8 @@ def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules
         with warehouse.session() as session:
             session.execute(f"drop view {gold}.customer_segment_history")
             _view(session, f"{gold}.customer_segment_history", f"select * from {silver}.segment_assignments")
-        run_models(project, warehouse, ["audience_candidates", "audience_waterfall"], variables, prefix, Path(folder))
+        audiences = ["audience_audits", "audience_audit_verdicts", "audience_candidates", "audience_waterfall"]
+        run_models(project, warehouse, audiences, variables, prefix, Path(folder))
 
 
 def _view(session: Session, name: str, sql: str) -> None:
@@ -238,7 +247,8 @@ def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month
             (month, month),
         )
     }
-    judged = audits.month_audits(session, MonthRange.single(month), f"{prefix}{SILVER}")
+    only, silver = MonthRange.single(month), f"{prefix}{SILVER}"
+    judged = audits.month_audits(session, only, silver)
     failures = tuple(row for row in judged if not row["passed"])
     return Month(
         month=month,
@@ -246,6 +256,7 @@ def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month
         moves={pair: customers for pair, customers in moves.items() if pair[0] != pair[1]},
         audiences=tuple(_audiences(session, prefix, changed, month)),
         failures=failures,
+        list_failures=tuple(filter(audits.is_blocking_failure, audits.audience_audits(session, only, silver))),
         other_rules=(published.newest_version(session, month) or {}).get("rules_hash") != todays.segments_hash,
     )
 

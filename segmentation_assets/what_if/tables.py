@@ -75,13 +75,18 @@ def notes(month: Month) -> Iterator[str]:
         blocks = audits.is_blocking_failure(row)
         effect = "blocks" if blocks else "accepted" if row["severity"] == "error" else "warns"
         yield f"{effect}: {Finding.of_row(row).sentence}"
+    for row in month.list_failures:
+        yield f"no new lists: {Finding.of_row(row).sentence}"
     if month.other_rules:
         yield (
             f"{month.month} was published under other rules than today's, so the difference holds that change too."
             f" `make month MONTH={month.month}` publishes it under today's."
         )
-    if any(audience.sent_before is None for audience in month.audiences):
-        yield "A dash: no audience of that campaign was published for the month, or the changed rules have none."
+    if any(None in (audience.sent_before, audience.sent_after) for audience in month.audiences):
+        yield (
+            "A dash: no audience of that campaign was published for the month, or the changed rules have none, or would"
+            " make none."
+        )
 
 
 def render(months: Sequence[Month]) -> Group:

@@ -322,6 +322,37 @@ def test_a_month_without_audiences_and_one_of_other_rules_say_so(audiences_file:
     assert "A dash: no audience" in told
 
 
+def test_the_lists_so_far_decide_what_they_decide_in_a_real_run(audiences_file: Path, tmp_path: Path) -> None:
+    """Each mailbox's side of a holdout, whether there may be new lists, and whether a bound was loosened."""
+    with pipeline_at(tmp_path / "copy" / "segmentation.duckdb", audiences_file) as pipeline:
+        pipeline.execute(
+            "update gold.audience_everyday_rewards"
+            " set holdout_unit = (select min(customer_id) from gold.audience_everyday_rewards)"
+        )
+        (month,) = computed(pipeline, TODAYS_RULES)
+        (campaign,) = [one for one in month.audiences if one.campaign == "everyday_rewards"]
+        assert campaign.sent_before and campaign.held_out_before
+        assert sorted((campaign.sent_after or 0, campaign.held_out_after or 0)) == [
+            0,
+            campaign.sent_before + campaign.held_out_before,
+        ]
+        assert month.list_failures == ()
+        assert month.is_publishable
+
+        pipeline.execute("update gold.audience_log set suppressions = 1000 * (suppressions + 1)")
+        there = everything(pipeline.path)
+        (month,) = computed(pipeline, "audits.minimum_segment_share_pct=0.5")
+        assert everything(pipeline.path) == there
+    assert all(one.sent_before is not None and one.sent_after is None for one in month.audiences)
+    assert [row["audit"] for row in month.list_failures] == ["suppressions_did_not_shrink"]
+    assert "no_blocking_bound_was_loosened" in [row["audit"] for row in month.failures]
+    assert not month.is_publishable
+    told = "\n".join(what_if_tables.notes(month))
+    assert "no new lists: 2025-11-01: suppressions_did_not_shrink" in told
+    assert "blocks: 2025-11-01: no_blocking_bound_was_loosened" in told
+    assert "A dash: no audience" in told
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
