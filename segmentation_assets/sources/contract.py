@@ -244,7 +244,7 @@ def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> I
         )
         yield (
             f"- fct_transactions.transaction_key: expected a value in every row, found NULL in {missing:,} of"
-            f" {row['n']:,} rows {of}{_by_month(months)}; fill them at the source."
+            f" {row['n']:,} rows {of}{_by_month(months, ranges)}; fill them at the source."
         )
     if row["filled"] > row["keys"]:
         months = session.rows(
@@ -254,8 +254,8 @@ def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> I
         )
         yield (
             "- fct_transactions.transaction_key: expected a key of its own in every row, found"
-            f" {row['keys']:,} keys in {row['filled']:,} rows {of}{_by_month(months)}; remove the rows that were loaded"
-            " twice."
+            f" {row['keys']:,} keys in {row['filled']:,} rows {of}{_by_month(months, ranges)}; remove the rows that"
+            " were loaded twice."
         )
 
 
@@ -267,8 +267,10 @@ def _label(first: date | None, end: date) -> str:
     return f"of {first}" if first == last else f"of {first} to {last}"
 
 
-def _by_month(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Where they are: the first three months, with the number of rows in each."""
+def _by_month(rows: Sequence[Mapping[str, Any]], ranges: Sequence[Range]) -> str:
+    """Where they are: the first three months, with the number of rows in each. Nothing where one month was asked."""
+    if [first for first, _ in ranges] == [month_after(ranges[0][1], -1)]:
+        return ""
     named = ", ".join(f"{row['found_in']}: {row['n']:,}" for row in rows[:3])
     return f" ({named}{f' and {len(rows) - 3} more months' if len(rows) > 3 else ''})"
 

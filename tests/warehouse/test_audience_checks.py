@@ -113,7 +113,8 @@ FAULTS = {
         (
             (
                 "insert into gold.marketing_suppressions (customer_id) values ('objector {campaign}')",
-                "insert into gold.dim_customer by name (select * replace (-{number} as customer_key,"
+                # Keys 0 and -1 are nobody's.
+                "insert into gold.dim_customer by name (select * replace (-10 - {number} as customer_key,"
                 " 'objector {campaign}' as customer_id, ' Objector.{number}@Example.com ' as email)"
                 " from gold.dim_customer limit 1)",
                 "update {list} set email = 'objector.{number}@example.com' where {row} = 1",

@@ -326,7 +326,7 @@ from segmentation_assets.automation.jobs import monthly_segmentation
 keys = [dg.AssetKey(key.split("/")) for key in sys.argv[2:]]
 job = build_defs({"dbt": InProcessDbt(column_lineage=False)}).resolve_job_def(monthly_segmentation)
 result = job.execute_in_process(asset_selection=keys, partition_key=sys.argv[1], raise_on_error=False)
-spec = job.asset_layer.asset_graph.get(keys[1])
+spec = job.asset_layer.asset_graph.get(keys[0])
 told = {"project": str(dbt_project.project_dir()), "success": result.success, "description": spec.description}
 print("TOLD " + json.dumps(told))
 """
@@ -345,8 +345,8 @@ def test_a_campaign_is_added_by_a_rule_and_a_model(published: Pipeline, tmp_path
 
     done = subprocess.run(
         [
-            sys.executable, "-c", IN_THE_COPY, str(NOVEMBER), "silver/audience_candidates",
-            "gold/audience_lounge_trial", "gold/audience_waterfall", "activation/export_lounge_trial",
+            sys.executable, "-c", IN_THE_COPY, str(NOVEMBER), "gold/audience_lounge_trial", "silver/audience_audits",
+            "silver/audience_candidates", "gold/audience_waterfall", "activation/export_lounge_trial",
         ],
         cwd=tmp_path / "project", text=True, capture_output=True, timeout=200, check=False,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "project"), "SEGMENTATION_EXPORT_URI": str(tmp_path / "out")},

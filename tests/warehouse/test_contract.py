@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from segmentation_assets.sources import SourceError, contract
+from segmentation_assets.spelling import trimmed
 from segmentation_assets.warehouse.duckdb import DuckDBSession
 from tests.support import portfolios
 from tests.support.formula_ids import HARMLESS, RUN
@@ -230,15 +231,29 @@ def with_ids(session: DuckDBSession, *ids: str) -> None:
         session.execute("update gold.dim_customer set customer_id = ? where customer_id = ?", (one, row["customer_id"]))
 
 
-def test_ids_that_a_spreadsheet_would_run_are_counted_and_refused(source: DuckDBSession) -> None:
-    with_ids(source, *RUN)
-    (line,) = findings(source)
-    assert line == (
-        f"- dim_customer.customer_id: expected ids that no spreadsheet runs, found {len(RUN)} that begin with = or @,"
+def told_of_formula_ids(number: int) -> str:
+    return (
+        f"- dim_customer.customer_id: expected ids that no spreadsheet runs, found {number} that begin with = or @,"
         " or call something after + or -; give these customers other ids, or set allow_formula_ids: true under exports"
         " in the rules."
     )
+
+
+def test_ids_that_a_spreadsheet_would_run_are_counted_and_refused(source: DuckDBSession) -> None:
+    ids = {trimmed(one): one for one in RUN}.values()  # of each id one spelling
+    with_ids(source, *ids)
+    assert findings(source) == [told_of_formula_ids(len(ids))]
     contract.check(source, "gold", BEFORE, allow_formula_ids=True)
+
+
+def test_ids_that_a_spreadsheet_would_run_are_found_behind_all_that_nobody_sees(source: DuckDBSession) -> None:
+    with_ids(source, *RUN)
+    alike = len(RUN) - len({trimmed(one) for one in RUN})
+    assert findings(source) == [
+        "- dim_customer.customer_id: expected ids that differ in more than blanks and unseen characters,"
+        f" found {alike} that do not; write every version's id alike.",
+        told_of_formula_ids(len(RUN)),
+    ]
 
 
 def test_ids_of_every_other_kind_pass(source: DuckDBSession) -> None:
