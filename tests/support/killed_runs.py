@@ -84,10 +84,9 @@ def at_touch(under: str, nth: int = 1) -> None:
 
 def at_metadata(nth: int = 1) -> None:
     """Before the nth time that the columns of a model are asked for; its rows are counted after them."""
-    from segmentation_assets.dbt import runner
+    from segmentation_assets.dbt.runner import DbtBuild
 
-    countdown = Countdown(nth)
-    runner._column_metadata = _told(runner._column_metadata, countdown)
+    DbtBuild._with_columns = _told(DbtBuild._with_columns, Countdown(nth))
 
 
 def at_close(nth: int = 1, milliseconds: float = 0) -> None:
