@@ -44,9 +44,9 @@ def test_an_empty_portfolio_survives_the_warehouse() -> None:
     assert returned.dim_customer["valid_to"].isna().all()
 
 
-def test_fractions_of_a_cent_are_refused() -> None:
+def test_finer_amounts_than_ten_thousandths_are_refused() -> None:
     """The warehouse rounding what the oracle would cut off."""
     portfolio = build([Customer("one", (Fact(IN_LAST, 1),), SINCE_2020)], date(2025, 12, 1))
-    portfolio.fct_transactions["transaction_amount"] = [Decimal("0.015")]
-    with duckdb.connect() as connection, pytest.raises(ValueError, match=r"0\.015"):
+    portfolio.fct_transactions["transaction_amount"] = [Decimal("0.00015")]
+    with duckdb.connect() as connection, pytest.raises(ValueError, match=r"0\.00015"):
         portfolio.load(connection)

@@ -72,12 +72,14 @@ class Service:
             connection.execute(
                 "create or replace table silver.segment_audits as select cast(? as date) as snapshot_month,"
                 " ? as audit, cast(null as varchar) as customer_segment, 2.0 as measured, null::double as lower_bound,"
-                " 0.0 as upper_bound, 1 as failed_rows, 'error' as severity, false as passed",
+                " 0.0 as upper_bound, 1 as failed_rows, 'error' as severity, false as passed, 'c' as content_hash,"
+                " 'd' as decision_hash, null::decimal(38, 2) as affected_spend, null::varchar as facts_hash",
                 [month, failed],
             )
             connection.execute(
                 "create or replace table silver.segment_audit_overrides (snapshot_month date, audit varchar,"
-                " customer_segment varchar, measured double, accepted_by varchar, reason varchar)"
+                " customer_segment varchar, measured double, accepted_by varchar, reason varchar, content_hash varchar,"
+                " decision_hash varchar, failed_rows bigint, affected_spend decimal(38, 2), facts_hash varchar)"
             )
             connection.execute("drop view if exists silver.segment_audit_verdicts")
             connection.execute(self.verdicts)
