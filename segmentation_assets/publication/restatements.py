@@ -101,10 +101,10 @@ def facts_of_nobody(session: Session) -> list[str]:
     if not is_of_this_version(session):
         return []
     rows = session.rows(
-        "select cast(date_trunc('month', rollup.period_start) as date) as calendar_month,"
-        " sum(rollup.transaction_count) as facts, count(distinct rollup.customer_key) as keys,"
-        f" sum(rollup.spend) as spend from {SILVER}.{ROLLUP} as rollup"
-        f" left join {SILVER}.stg_customers as customers on rollup.customer_key = customers.customer_key"
+        "select cast(date_trunc('month', rolled_up.period_start) as date) as calendar_month,"
+        " sum(rolled_up.transaction_count) as facts, count(distinct rolled_up.customer_key) as keys,"
+        f" sum(rolled_up.spend) as spend from {SILVER}.{ROLLUP} as rolled_up"
+        f" left join {SILVER}.stg_customers as customers on rolled_up.customer_key = customers.customer_key"
         " where customers.customer_key is null group by 1 order by 1"
     )
     return [

@@ -52,30 +52,30 @@ measures_of_versions as (
 
     select
         months.snapshot_month,
-        rollup.customer_key,
-        sum(rollup.transaction_count) as transaction_count,
-        sum(rollup.spend) as spend,
-        sum(rollup.travel_spend) as travel_spend,
-        sum(rollup.necessities_spend) as necessities_spend,
-        min(rollup.first_transaction_date) as first_transaction_date,
-        max(rollup.last_transaction_date) as last_transaction_date,
+        rolled_up.customer_key,
+        sum(rolled_up.transaction_count) as transaction_count,
+        sum(rolled_up.spend) as spend,
+        sum(rolled_up.travel_spend) as travel_spend,
+        sum(rolled_up.necessities_spend) as necessities_spend,
+        min(rolled_up.first_transaction_date) as first_transaction_date,
+        max(rolled_up.last_transaction_date) as last_transaction_date,
         {%- for column in ['spend', 'travel_spend', 'necessities_spend'] %}
         sum(
-            case when rollup.period_start >= months.as_of_date - 90 then rollup.{{ column }} else 0 end
+            case when rolled_up.period_start >= months.as_of_date - 90 then rolled_up.{{ column }} else 0 end
         ) as {{ column }}_last_90_days,
         {%- endfor %}
         sum(
             case
                 when
-                    rollup.period_start < months.as_of_date - 90
-                    and rollup.period_start >= months.as_of_date - 180
-                    then rollup.spend
+                    rolled_up.period_start < months.as_of_date - 90
+                    and rolled_up.period_start >= months.as_of_date - 180
+                    then rolled_up.spend
                 else 0
             end
         ) as spend_prior_90_days
     from months
-    inner join {{ ref('customer_period_spend') }} as rollup on months.as_of_date > rollup.period_start
-    group by months.snapshot_month, rollup.customer_key
+    inner join {{ ref('customer_period_spend') }} as rolled_up on months.as_of_date > rolled_up.period_start
+    group by months.snapshot_month, rolled_up.customer_key
 
 ),
 

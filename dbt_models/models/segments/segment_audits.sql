@@ -208,16 +208,16 @@ reconciled as (
 facts_of_nobody as (
 
     select
-        rollup.period_start,
-        sum(rollup.transaction_count) as transaction_count,
-        sum(rollup.spend) as spend,
-        sum(rollup.facts_hash) as facts_hash
-    from {{ ref('customer_period_spend') }} as rollup
-    left join {{ ref('stg_customers') }} as customers on rollup.customer_key = customers.customer_key
+        rolled_up.period_start,
+        sum(rolled_up.transaction_count) as transaction_count,
+        sum(rolled_up.spend) as spend,
+        sum(rolled_up.facts_hash) as facts_hash
+    from {{ ref('customer_period_spend') }} as rolled_up
+    left join {{ ref('stg_customers') }} as customers on rolled_up.customer_key = customers.customer_key
     where
-        rollup.period_start < {{ last_as_of_date() }}
+        rolled_up.period_start < {{ last_as_of_date() }}
         and customers.customer_key is null
-    group by rollup.period_start
+    group by rolled_up.period_start
 
 ),
 
