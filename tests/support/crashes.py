@@ -30,7 +30,9 @@ CUSTOMERS = 600
 KILLED = -9
 FILE = "segmentation.duckdb"
 # Who ran and when: what two runs of the same month differ in.
-OF_THE_RUN = {"run_id", "published_at"}
+OF_THE_RUN = {"run_id", "published_at", "made_at"}
+# A line is logged each time that lists are made, however often a month was run.
+LOGS = ("gold.audience_log",)
 _RUN_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME = re.compile(rb"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?")
 # Replaced together, in one transaction.
@@ -155,7 +157,8 @@ def tables(path: Path) -> Tables:
 def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[Any, ...]]:
     columns = [row[0] for row in connection.execute(f"describe {table}").fetchall()]
     kept = ", ".join(f'"{column}"' for column in columns if column not in OF_THE_RUN)
-    return connection.execute(f"select {kept} from {table}").fetchall()
+    distinct = "distinct " if table in LOGS else ""
+    return connection.execute(f"select {distinct}{kept} from {table}").fetchall()
 
 
 def exported(folder: Path) -> dict[str, bytes]:
