@@ -421,13 +421,13 @@
 {% macro default__hash_number(text) %}cast('0x' || substr(md5({{ text }}), 1, 15) as bigint){% endmacro %}
 
 {#- Digit by digit: to_number with a hexadecimal format would be shorter, but the emulator does not know it, and a
-    holdout has to be what was tested. The constant takes off the 1 by which position counts too high, 15 times. -#}
+    holdout has to be what was tested. A digit is worth the number of digits before it; the emulator loses `position`,
+    which would say the same, in a subquery of a query that makes a table. -#}
 {% macro snowflake__hash_number(text) -%}
     (
         {%- for place in range(15) %}
         {{ "+ " if not loop.first -}}
-        position(substr(md5({{ text }}), {{ place + 1 }}, 1), '0123456789abcdef') * {{ 16 ** (14 - place) }}
+        length(split_part('0123456789abcdef', substr(md5({{ text }}), {{ place + 1 }}, 1), 1)) * {{ 16 ** (14 - place) }}
         {%- endfor %}
-        - {{ (16 ** 15 - 1) // 15 }}
     )
 {%- endmacro %}
