@@ -427,7 +427,8 @@
     (
         {%- for place in range(15) %}
         {{ "+ " if not loop.first -}}
-        length(split_part('0123456789abcdef', substr(md5({{ text }}), {{ place + 1 }}, 1), 1)) * {{ 16 ** (14 - place) }}
+        length(split_part('0123456789abcdef', substr(md5({{ text }}), {{ place + 1 }}, 1), 1))
+        * {{ 16 ** (14 - place) }}
         {%- endfor %}
     )
 {%- endmacro %}
