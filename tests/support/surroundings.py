@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Whatever the product, Dagster, dbt or the connector reads.
 READ = ("SEGMENTATION_", "SNOWFLAKE_", "DAGSTER_", "DBT_")
+# What the make that runs the tests hands to the make that a test runs: with it, that one announces its folders.
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "MAKE_TERMOUT", "MAKE_TERMERR")
 ON_AN_ACCOUNT = "SEGMENTATION_TEST_SNOWFLAKE"
 FIXED = {
     "SEGMENTATION_TARGET": "duckdb",
@@ -30,6 +32,8 @@ def clear(environment: MutableMapping[str, str]) -> None:
     kept = ("SNOWFLAKE_", ON_AN_ACCOUNT) if environment.get(ON_AN_ACCOUNT) == "account" else ()
     for name in [name for name in environment if name.startswith(READ) and not name.startswith(kept)]:
         del environment[name]
+    for name in OF_MAKE:
+        environment.pop(name, None)
     environment.update(FIXED)
 
 

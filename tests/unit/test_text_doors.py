@@ -72,7 +72,7 @@ def hostile(request: pytest.FixtureRequest) -> str:
 
 def month_with(name: str) -> Month:
     return Month(
-        MONTH, (Segment(name, 1, 1, 50.0, 50.0, 5, (40, 60), ()),), {(name, "Other"): 1}, (), (), other_rules=False
+        MONTH, (Segment(name, 1, 1, 50.0, 50.0, 5, (40, 60), ()),), {(name, "Other"): 1}, (), (), (), other_rules=False
     )
 
 
