@@ -5,10 +5,11 @@ Everything else is ours: assets, checks, gate, audiences, exports, one process f
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
@@ -50,10 +51,11 @@ class StockDbt(InProcessDbt):
         translator: SegmentationTranslator,
         *,
         extra: Sequence[str] = (),
+        variables: Mapping[str, Any] | None = None,
     ) -> Iterator[DbtBuild]:
         del warehouse
         project = translator.project
-        names = {**months.dbt_vars(), "run_id": context.run_id}
+        names = {**months.dbt_vars(), "run_id": context.run_id, **(variables or {})}
         dbt = DbtCliResource(
             project_dir=DbtProject(project_dir()),
             target=project.settings.target,

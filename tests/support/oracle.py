@@ -105,8 +105,8 @@ def _customers(dim_customer: pd.DataFrame) -> pd.DataFrame:
 def _population(dim_customer: pd.DataFrame, as_of: date) -> pd.Series:
     """customer_key at the as-of date, indexed and sorted by customer_id."""
     day = pd.Timestamp(as_of)
-    known = dim_customer.groupby("customer_id")["valid_from"].min() < day
-    begun = dim_customer[dim_customer["customer_id"].isin(known.index[known]) & (dim_customer["valid_from"] <= day)]
+    known = set(dim_customer[dim_customer["valid_from"] < day]["customer_id"])
+    begun = dim_customer[dim_customer["customer_id"].isin(known) & (dim_customer["valid_from"] <= day)]
     is_open = begun["valid_to"].isna()
     ranked = begun.assign(
         is_valid=is_open | (begun["valid_to"] > day),
@@ -126,7 +126,7 @@ def _counted_facts(portfolio: Portfolio, as_of: date, category_groups: Mapping[s
     category_of_key = portfolio.dim_merchant_category.set_index("category_key")["category_name"]
 
     def amount_in(group: str) -> np.ndarray:
-        keys = category_of_key.index[category_of_key.isin(list(category_groups[group]))]
+        keys = category_of_key[category_of_key.isin(list(category_groups[group]))].index
         return np.where(counted["merchant_category_key"].isin(keys), amount, 0)
 
     return pd.DataFrame(
@@ -208,7 +208,7 @@ def _first_segment_that_holds(measured: pd.DataFrame, segments: Sequence[Mapping
                 holds &= value.notna() & _OPERATORS[operator](value, bound)
         assigned = assigned.mask(assigned.isna() & holds, segment["name"])
     if assigned.isna().any():
-        raise ValueError(f"no segment takes {assigned.index[assigned.isna()][0]}: the last must have no criteria")
+        raise ValueError(f"no segment takes {assigned[assigned.isna()].index[0]}: the last must have no criteria")
     return assigned
 
 

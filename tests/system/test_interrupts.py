@@ -57,7 +57,7 @@ def follow(folder: Path, process: "subprocess.Popen[str]", part: float) -> None:
     """Waits until the command has begun, which shows in its limits (it dumps no core), and then until about that part
     of the run is over, by the lines of its log: a clock would not know this machine."""
     limits, log = Path("/proc", str(process.pid), "limits"), folder / ".dagster" / "last-run.log"
-    given_up_at = time.monotonic() + 200
+    given_up_at, lines = time.monotonic() + 200, 0
     while time.monotonic() < given_up_at and process.poll() is None:
         has_begun = re.search(r"Max core file size +0 +0 ", limits.read_text())
         lines = log.read_bytes().count(b"\n") if log.exists() else 0

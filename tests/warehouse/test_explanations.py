@@ -94,7 +94,7 @@ def test_every_criterion_shows_its_own_value_bound_and_margin(thresholds: Pipeli
         assert set(rows["segment"]) == {segment}
         assert set(rows["operator"]) == {operator}
         assert set(rows["bound"]) == {float(bound)}
-        for row in rows.to_dict("records"):
+        for row in pd.DataFrame(rows).to_dict(orient="records"):
             value = history.at[row["customer_id"], metric]
             if pd.isna(value):
                 assert pd.isna(row["value"])

@@ -67,7 +67,7 @@ def expected_hero_metrics(history: pd.DataFrame) -> pd.DataFrame:
     for month, now in by_month.items():
         before, base = by_month.get(month_after(month, -1)), by_month.get(month_after(month, -3))
         empty = now.iloc[:0]
-        active_now = set(now.index[now["is_active"]])
+        active_now = set(now[now["is_active"]].index)
         labels = {TOTAL}
         for frame in (now, before, None if base is None else base[base["is_active"]]):
             labels |= set() if frame is None else set(frame["customer_segment"])
@@ -76,12 +76,12 @@ def expected_hero_metrics(history: pd.DataFrame) -> pd.DataFrame:
                 empty if frame is None else frame if label == TOTAL else frame[frame["customer_segment"] == label]
                 for frame in (now, before, base)
             )
-            origin_active = set(origin.index[origin["is_active"]])
+            origin_active = set(origin[origin["is_active"]].index)
             was_there = set() if before is None else set(before.index)
             slept = (
                 set()
                 if before is None
-                else set(before.index[~before["is_active"] & (before["total_transactions"] > 0)])
+                else set(before[~before["is_active"] & (before["total_transactions"] > 0)].index)
             )
             spend, past = here["spend_last_90_days"].sum(), then["spend_last_90_days"].sum()
             transactions = here["total_transactions"].sum()
@@ -102,7 +102,7 @@ def expected_hero_metrics(history: pd.DataFrame) -> pd.DataFrame:
                     else None,
                     "churned_customers": None
                     if before is None
-                    else len(set(then.index[then["is_active"]]) - active_now),
+                    else len(set(then[then["is_active"]].index) - active_now),
                     "reactivated_customers": None if before is None else len(set(here.index) & active_now & slept),
                     "new_customers": None if before is None else len(set(here.index) - was_there),
                 }
