@@ -19,11 +19,12 @@ def quoted(session: Session, name: str) -> str:
 
 
 def table_exists(session: Session, schema: str, table: str) -> bool:
-    """Whether there is a table or view of that name."""
+    """Whether there is a table or view of that name. Both are asked: not every engine counts a view among its tables."""
+    named = "lower(table_schema) = lower(?) and lower(table_name) = lower(?)"
     rows = session.rows(
-        "select count(*) as n from information_schema.tables"
-        " where lower(table_schema) = lower(?) and lower(table_name) = ?",
-        (schema, table),
+        f"select (select count(*) from information_schema.tables where {named})"
+        f" + (select count(*) from information_schema.views where {named}) as n",
+        (schema, table, schema, table),
     )
     return bool(rows[0]["n"])
 
