@@ -19,7 +19,7 @@ def quoted(session: Session, name: str) -> str:
 
 
 def table_exists(session: Session, schema: str, table: str) -> bool:
-    """Whether there is a table or view of that name. Both are asked: not every engine counts a view among its tables."""
+    """Whether there is a table or view of that name. Both are asked: not every engine counts views among tables."""
     named = "lower(table_schema) = lower(?) and lower(table_name) = lower(?)"
     rows = session.rows(
         f"select (select count(*) from information_schema.tables where {named})"
