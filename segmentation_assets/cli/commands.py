@@ -108,7 +108,7 @@ def restate() -> int:
     with warehouse().session(read_only=True) as session:
         published.required_months(session)
     with terminal.working("Comparing the published months with their facts ..."):
-        check_source(warehouse(), project.rules)
+        check_source(warehouse(), project)
         migration.bring_up_to_date(warehouse(), project)
         with warehouse().session(read_only=True) as session:
             found = restatements.find(session)
@@ -230,7 +230,7 @@ def snapshot(to: str) -> int:
     if not isinstance(found, DuckDBWarehouse):
         raise WarehouseError("SEGMENTATION_TARGET is 'snowflake', where everybody may read while a run writes.")
     with terminal.working(f"Copying to {path} ..."):
-        outcomes_table = {outcomes.KEY.path[-1]: outcomes.NAMES}
+        outcomes_table = {outcomes.NAME: outcomes.NAMES}
         copied = reader_copy.take(found, path, Project.load(), outcomes_table)
     terminal.say(f"{copied} tables and views are in {path}. Open it read-only; a reader keeps the file it has opened.")
     return 0
@@ -242,10 +242,13 @@ def ui() -> int:
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
     from segmentation_assets.errors import WarehouseError
-    from segmentation_assets.settings import Settings, anchor_paths
+    from segmentation_assets.settings import Settings, anchor_paths, set_variable, variable
 
     if _is_taken(UI_PORT):
         raise WarehouseError(f"Port {UI_PORT} of 127.0.0.1 is in use: end what listens there, perhaps another make ui.")
+    # This deployment is the person's own.
+    if not variable("SEGMENTATION_AUTOSTART"):
+        set_variable("SEGMENTATION_AUTOSTART", "1")
     home = dagster_home()
     # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
     # environment had holds: Dagster runs where there is none.
