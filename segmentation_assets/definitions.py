@@ -27,7 +27,6 @@ from segmentation_assets.automation.restate import restatement_sensor
 from segmentation_assets.automation.schedule import SCHEDULE_NAME, monthly_schedule
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import InProcessDbt
-from segmentation_assets.dbt.translator import OF_MONTHS
 from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.private import keep_to_owner
 from segmentation_assets.settings import Settings, load_env_file
@@ -79,13 +78,8 @@ def build_defs(
     checks = [spec for one in [*made, audits] for spec in one.check_specs]
     job = monthly_job(project, [key for one in made for key in one.keys], [spec.key for spec in checks])
     what_if = what_if_job(project)
-    own_runs = OwnRuns(
-        portfolio,
-        jobs=frozenset({job.name, what_if.name}),
-        assets=frozenset(key for one in assets for key in ([one.key] if isinstance(one, dg.AssetSpec) else one.keys)),
-        checks_of_months=frozenset(spec.key for spec in checks if spec.partitions_def or OF_MONTHS in spec.metadata),
-        instigators=frozenset(map(portfolio.name, (SCHEDULE_NAME, ALERTS, CATCH_UP, RESTATE, DEAD_RUNS))),
-    )
+    ticking = map(portfolio.name, (SCHEDULE_NAME, ALERTS, CATCH_UP, RESTATE, DEAD_RUNS))
+    own_runs = OwnRuns.of(portfolio, assets, checks, jobs=(job.name, what_if.name), instigators=ticking)
     opened = provided["warehouse"]
     # No executor: it would be that of whatever these definitions are merged with. Each of our jobs names its own.
     return dg.Definitions(

@@ -5,12 +5,14 @@ waited for, counted as a month's run or told of. Ours is a run of one of our job
 alone, in our code location; a run that was started outside of any (a command line's) says in a tag whose it is.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import dagster as dg
 
 from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.dbt.translator import OF_MONTHS
 from segmentation_assets.portfolio import PORTFOLIO, Portfolio
 
 # What Dagster calls the job of a run that somebody started by choosing assets.
@@ -40,6 +42,24 @@ class OwnRuns:
     instigators: frozenset[str] = frozenset()
     # None outside of a code location, as in a command; there the tag alone decides.
     location: Location | None = None
+
+    @classmethod
+    def of(
+        cls,
+        portfolio: Portfolio,
+        assets: Iterable[dg.AssetsDefinition | dg.AssetSpec],
+        checks: Iterable[dg.AssetCheckSpec],
+        jobs: Iterable[str],
+        instigators: Iterable[str],
+    ) -> Self:
+        """Of a code location: what its definitions are."""
+        return cls(
+            portfolio,
+            frozenset(jobs),
+            frozenset(key for one in assets for key in ([one.key] if isinstance(one, dg.AssetSpec) else one.keys)),
+            frozenset(spec.key for spec in checks if spec.partitions_def or OF_MONTHS in spec.metadata),
+            frozenset(instigators),
+        )
 
     @classmethod
     def of_commands(cls, portfolio: Portfolio) -> Self:
