@@ -103,4 +103,4 @@ class OpenedByTheStep(DuckDBWarehouse):
 def defs() -> dg.Definitions:
     project = Project.load()
     opened = OpenedByTheStep(path=str(project.settings.duckdb_path))
-    return build_defs({"dbt": StockDbt(), "warehouse": opened}, project=project)
+    return build_defs(resources={"dbt": StockDbt(), "warehouse": opened}, project=project)

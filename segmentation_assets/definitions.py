@@ -1,11 +1,12 @@
 """What exists: every asset, check, job, schedule, sensor and resource, in one list."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import dagster as dg
 
+from segmentation_assets.alerts.sensor import SENSOR as ALERTS
 from segmentation_assets.alerts.sensor import alert_sensor
 from segmentation_assets.assets.checks import audit_checks
 from segmentation_assets.assets.exports import export_assets
@@ -14,16 +15,21 @@ from segmentation_assets.assets.report import report_asset
 from segmentation_assets.assets.stages import dbt_asset_definitions
 from segmentation_assets.assets.star_schema import star_schema_assets
 from segmentation_assets.automation.catch_up import catch_up_sensor
-from segmentation_assets.automation.dead_runs import dead_runs_sensor, in_process_with_lock
+from segmentation_assets.automation.claims import CATCH_UP
+from segmentation_assets.automation.dead_runs import in_process_with_lock
+from segmentation_assets.automation.dead_runs_sensor import SENSOR as DEAD_RUNS
+from segmentation_assets.automation.dead_runs_sensor import dead_runs_sensor
 from segmentation_assets.automation.freshness import with_freshness
 from segmentation_assets.automation.jobs import monthly_job
+from segmentation_assets.automation.own_runs import OwnRuns
+from segmentation_assets.automation.restate import SENSOR as RESTATE
 from segmentation_assets.automation.restate import restatement_sensor
-from segmentation_assets.automation.schedule import monthly_schedule
+from segmentation_assets.automation.schedule import SCHEDULE_NAME, monthly_schedule
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.private import keep_to_owner
-from segmentation_assets.settings import load_env_file
+from segmentation_assets.settings import Settings, load_env_file
 from segmentation_assets.warehouse.session import warehouse
 from segmentation_assets.what_if.job import what_if_job
 
@@ -40,16 +46,22 @@ for _message in (
 
 
 def build_defs(
+    settings: Settings | None = None,
+    *,
+    key_prefix: str | Sequence[str] = (),
     resources: Mapping[str, Any] | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
     project: Project | None = None,
 ) -> dg.Definitions:
-    """A fresh graph; `resources` replace those named the same. Without a project, that of the environment as it is."""
+    """A fresh graph of one portfolio, to be loaded alone or merged with other definitions (docs/your_dagster.md).
+
+    `settings` are those of the environment unless they are given; `key_prefix` goes in front of every key and name.
+    `resources` replace `dbt`, `warehouse` or `exports`. A `project` is loaded settings, rules and prefix.
+    """
     # Every process that runs something of this graph has loaded it.
     keep_to_owner()
-    project = project or Project.load()
-    settings = project.settings
-    job = monthly_job(settings)
+    project = project or Project.load(settings, key_prefix)
+    settings, portfolio = project.settings, project.portfolio
     provided: dict[str, Any] = {
         "dbt": InProcessDbt(),
         "warehouse": warehouse(settings),
@@ -59,28 +71,40 @@ def build_defs(
     own = dg.with_source_code_references(
         [*star_schema_assets(project), *export_assets(project), outcomes_asset(project), report_asset(project)]
     )
+    # Dagster types what it gives back more widely than what it takes.
+    assets = [*dbt_asset_definitions(project), *cast("list[dg.AssetsDefinition | dg.AssetSpec]", own)]
+    audits = audit_checks(project)
+    made = [one for one in assets if isinstance(one, dg.AssetsDefinition)]
+    checks = [spec for one in [*made, audits] for spec in one.check_specs]
+    job = monthly_job(project, [key for one in made for key in one.keys], [spec.key for spec in checks])
+    what_if = what_if_job(project)
+    ticking = map(portfolio.name, (SCHEDULE_NAME, ALERTS, CATCH_UP, RESTATE, DEAD_RUNS))
+    own_runs = OwnRuns.of(portfolio, assets, checks, jobs=(job.name, what_if.name), instigators=ticking)
+    opened = provided["warehouse"]
+    # No executor: it would be that of whatever these definitions are merged with. Each of our jobs names its own.
     return dg.Definitions(
-        # Dagster types what it gives back more widely than what it takes.
-        assets=with_freshness(
-            [*dbt_asset_definitions(project), *cast("list[dg.AssetsDefinition | dg.AssetSpec]", own)], settings
-        ),
-        asset_checks=[audit_checks(project)],
-        jobs=[job, what_if_job(project)],
-        schedules=[monthly_schedule(job, provided["warehouse"])],
+        assets=with_freshness(assets, settings),
+        asset_checks=[audits],
+        jobs=[job, what_if],
+        schedules=[monthly_schedule(job, opened, project, own_runs)],
         sensors=[
-            alert_sensor(),
-            catch_up_sensor(job, provided["warehouse"]),
-            restatement_sensor(job, provided["warehouse"]),
-            dead_runs_sensor(),
+            alert_sensor(settings, own_runs),
+            catch_up_sensor(job, opened, project, own_runs),
+            restatement_sensor(job, opened, own_runs),
+            dead_runs_sensor(settings, own_runs),
         ],
-        # Every step reads and writes one warehouse: in one process it is opened, and dbt imported, once.
         loggers=loggers,
-        executor=in_process_with_lock,
-        resources=provided,
+        resources={portfolio.resource_key(name): resource for name, resource in provided.items()},
     )
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    """The portfolio of the environment, as a code location of its own."""
     load_env_file()
-    return build_defs()
+    settings = Settings.from_environment()
+    found = build_defs(settings)
+    if not settings.autostart:
+        return found
+    # Of a deployment of ours: assets that somebody chooses in the UI run in one process too.
+    return dg.Definitions.merge(found, dg.Definitions(executor=in_process_with_lock))

@@ -31,6 +31,7 @@ _LOGIN = re.compile(r"://[^\s:/@]*:(?P<password>\S+)@")
 _HALF_AN_ADDRESS = re.compile(r"(?P<beginning>[A-Za-z][A-Za-z0-9+.-]+:/?)(?![/:])")
 # A partition per month: before it no card was issued, after it the arithmetic of windows leaves the calendar.
 _YEARS = range(1900, 2200)
+_SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 # A name that needs no quotes; which words are reserved besides differs by engine.
 PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What may stand in a name between double quotes without standing for something else to dbt, DuckDB or a shell.
@@ -69,6 +70,14 @@ def _whole_number(least: int, most: int | None, words: str) -> Callable[[object]
         return text
 
     return check
+
+
+def _switch(text: object) -> object:
+    if isinstance(text, str):
+        if text.lower() not in _SWITCH:
+            raise ValueError(f"; it has to be one of: {', '.join(_SWITCH)}.")
+        return _SWITCH[text.lower()]
+    return text
 
 
 def _month(text: str) -> date:
@@ -194,6 +203,8 @@ class Settings(_Variables):
     # Read one by one in alerts/receivers.py: an address that cannot be used does not keep the others from being told.
     alert_urls: SecretStr = Field(SecretStr(""), alias="SEGMENTATION_ALERT_URLS")
     ui_url: Annotated[str, BeforeValidator(_web_address)] = Field("http://127.0.0.1:3000", alias="SEGMENTATION_UI_URL")
+    # Whether schedules and sensors are on from the start: in a deployment of its own, not in somebody else's.
+    autostart: Annotated[bool, BeforeValidator(_switch)] = Field(False, alias="SEGMENTATION_AUTOSTART")
     dagster_home: Annotated[Path, BeforeValidator(_absolute)] = Field(Path(".dagster"), alias="DAGSTER_HOME")
     dbt_target_path: Annotated[Path, BeforeValidator(_absolute)] | None = Field(None, alias="DBT_TARGET_PATH")
     cache_home: Annotated[Path, BeforeValidator(_absolute)] | None = Field(None, alias="XDG_CACHE_HOME")
@@ -228,6 +239,20 @@ class Settings(_Variables):
             )
         return found
 
+    @classmethod
+    def given(cls, **values: object) -> Self:
+        """The environment's, with `values` in place of its variables: by field, the account's as `snowflake_database`.
+
+        None stands for a value that is not given. Raises SettingsError, which names the variable of the field.
+        """
+        names = {field.removeprefix("named_"): name for field, name in cls.names().items()}
+        names |= {f"snowflake_{field}": name for field, name in Snowflake.names().items()}
+        unknown = sorted(set(values) - set(names))
+        if unknown:
+            raise SettingsError(f"{', '.join(unknown)}: no such setting; there are {', '.join(sorted(names))}.")
+        texts = {names[field]: str(value) for field, value in values.items() if value is not None}
+        return cls.from_environment({**os.environ, **texts})
+
     def _unquoted_names(self) -> Iterator[str]:
         """On Snowflake names are written without quotes, as its users write them: what needs some is refused."""
         for name, value in (
@@ -249,14 +274,29 @@ class Settings(_Variables):
         """Each source has a file of its own, so that trying another one costs nobody a published month."""
         return self.named_duckdb_path or _database_file(Path("data") / DEFAULT_FILES[self.source])
 
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where the tables are that this portfolio writes: no two portfolios of one Dagster instance share it."""
+        if self.target == "duckdb":
+            return self.target, str(self.duckdb_path.resolve())
+        return self.target, self.snowflake.account.lower(), self.snowflake.database.lower()
+
     def for_dbt(self) -> dict[str, str]:
-        """The variables that profiles.yml and the sources read, as this reads them: an empty one has its default."""
+        """The variables that profiles.yml and the sources read, as this reads them: an empty one has its default.
+
+        All of the account's, so that nothing of another portfolio's is left in a process that knows two.
+        """
+        account = self.snowflake.model_dump(by_alias=True, exclude_none=True)
+        texts = {
+            name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in account.items()
+        }
         return {
+            **dict.fromkeys(Snowflake.names().values(), ""),
+            **texts,
             "SEGMENTATION_TARGET": self.target,
             "SEGMENTATION_DUCKDB_PATH": str(self.duckdb_path),
             "SEGMENTATION_SOURCE_SCHEMA": self.source_schema,
-            "SNOWFLAKE_PORT": str(self.snowflake.port),
-            "SNOWFLAKE_PROTOCOL": self.snowflake.protocol,
             "DO_NOT_TRACK": "1",
         }
 

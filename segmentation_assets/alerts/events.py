@@ -17,6 +17,7 @@ from segmentation_assets.alerts import messages
 from segmentation_assets.alerts.outbox import Alert, Outbox
 from segmentation_assets.assets.checks import SHARED_VERDICT
 from segmentation_assets.automation import catch_up
+from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.months import FINISHED, MonthRange, parse_month
 
 # Longer than the clocks of two machines differ, and than a run's last write takes to be seen.
@@ -32,24 +33,26 @@ _READ = {
 }
 
 
-def collect(outbox: Outbox, partitioned: frozenset[dg.AssetCheckKey] | None = None, now: float | None = None) -> int:
-    """Put everything new in the outbox and save it; how many alerts that were.
-
-    `partitioned` are the checks that are of months: where a range run evaluates one once, it stands for each month.
+def collect(outbox: Outbox, own_runs: OwnRuns, ui: str, now: float | None = None) -> int:
+    """Put everything new of our own runs in the outbox and save it; how many alerts that were. `ui` is the address of
+    the Dagster UI.
     """
-    instance, now = outbox.instance, time.time() if now is None else now
+    instance, now = outbox.notes.instance, time.time() if now is None else now
     since = now - FIRST_TICK_SECONDS if outbox.watermark is None else outbox.watermark - OVERLAP_SECONDS
     added = 0
     records = instance.get_run_records(
         dg.RunsFilter(updated_after=datetime.fromtimestamp(since, tz=UTC), statuses=list(FINISHED))
     )
     for record in sorted(records, key=lambda one: one.update_timestamp):
-        if record.dagster_run.run_id in outbox.read_runs or NO_ALERTS in record.dagster_run.tags:
+        run = record.dagster_run
+        if run.run_id in outbox.read_runs or NO_ALERTS in run.tags:
             continue
-        for alert in of_run(outbox, record.dagster_run, partitioned or frozenset()):
+        if not own_runs.owns(run) and not own_runs.has_part_of(run):
+            continue
+        for alert in of_run(outbox, run, own_runs, ui):
             added += outbox.add(alert)
-        outbox.read_runs[record.dagster_run.run_id] = record.update_timestamp.replace(tzinfo=UTC).timestamp()
-    for alert in [*of_ticks(instance, since), *of_months(outbox)]:
+        outbox.read_runs[run.run_id] = record.update_timestamp.replace(tzinfo=UTC).timestamp()
+    for alert in [*of_ticks(instance, own_runs, since, ui), *of_months(outbox, ui)]:
         added += outbox.add(alert)
     outbox.watermark = now
     # A run that changed before the next tick's horizon is not listed again.
@@ -58,19 +61,21 @@ def collect(outbox: Outbox, partitioned: frozenset[dg.AssetCheckKey] | None = No
     return added
 
 
-def of_run(outbox: Outbox, run: dg.DagsterRun, partitioned: frozenset[dg.AssetCheckKey]) -> Iterator[Alert]:
-    events = [
-        entry.dagster_event for entry in outbox.instance.all_logs(run.run_id, of_type=_READ) if entry.dagster_event
-    ]
+def of_run(outbox: Outbox, run: dg.DagsterRun, own_runs: OwnRuns, ui: str) -> Iterator[Alert]:
+    """Of a run that somebody else's assets are in too, our checks alone: what failed it may be theirs."""
+    logs = outbox.notes.instance.all_logs(run.run_id, of_type=_READ)
+    events = [entry.dagster_event for entry in logs if entry.dagster_event]
     asked = MonthRange.from_run(run)
     for evaluation in evaluations(events):
-        of_months = evaluation.asset_check_key in partitioned or evaluation.partition is not None
+        if evaluation.asset_key not in own_runs.assets:
+            continue
+        of_months = evaluation.asset_check_key in own_runs.checks_of_months or evaluation.partition is not None
         months = [evaluation.partition] if evaluation.partition else [*map(str, asked or ())] if of_months else []
-        yield from of_check(outbox, run.run_id, evaluation, months or [""], asked.label if asked else "")
-    if run.status == dg.DagsterRunStatus.FAILURE:
+        yield from of_check(outbox, run.run_id, evaluation, months or [""], asked.label if asked else "", ui)
+    if run.status == dg.DagsterRunStatus.FAILURE and own_runs.owns(run):
         again = run.tags.get("dagster/will_retry", "").lower() == "true"
         asked_label = asked.label if asked else ""
-        yield messages.failed_run(run.run_id, run.job_name, asked_label, reason(events), tried_again=again)
+        yield messages.failed_run(run.run_id, run.job_name, asked_label, reason(events), ui, tried_again=again)
 
 
 def evaluations(events: Sequence[dg.DagsterEvent]) -> list[dg.AssetCheckEvaluation]:
@@ -87,12 +92,12 @@ def evaluations(events: Sequence[dg.DagsterEvent]) -> list[dg.AssetCheckEvaluati
 
 
 def of_check(
-    outbox: Outbox, run_id: str, evaluation: dg.AssetCheckEvaluation, months: Sequence[str], asked: str
+    outbox: Outbox, run_id: str, evaluation: dg.AssetCheckEvaluation, months: Sequence[str], asked: str, ui: str
 ) -> Iterator[Alert]:
     """The failure, or the recovery once none of the months that one message told of is left."""
     name = f"{evaluation.asset_key.to_user_string()}|{evaluation.check_name}"
     if not evaluation.passed:
-        alert = messages.failed_check(run_id, label(months) or asked, evaluation)
+        alert = messages.failed_check(run_id, label(months) or asked, evaluation, ui)
         for month in months:
             outbox.open[f"{name}|{month}"] = f"{alert.severity} {alert.reference}"
         yield alert
@@ -112,30 +117,33 @@ def of_check(
                 label(recovered) or asked,
                 "error" if severity == "error" else "warn",
                 reference,
+                ui,
             )
 
 
-def of_ticks(instance: dg.DagsterInstance, since: float) -> Iterator[Alert]:
-    """Ticks of schedules and sensors that ended in an error. One that never was is a missed month (catch_up)."""
+def of_ticks(instance: dg.DagsterInstance, own_runs: OwnRuns, since: float, ui: str) -> Iterator[Alert]:
+    """Ticks of our schedules and sensors that ended in an error. One that never was is a missed month (catch_up)."""
     from dagster._core.scheduler.instigation import TickStatus
 
     for state in instance.all_instigator_state():
+        if not own_runs.has_ticks_of(state):
+            continue
         ticks = instance.get_ticks(
             state.instigator_origin_id, state.selector_id, after=since, statuses=[TickStatus.FAILURE]
         )
         for day, error in {datetime.fromtimestamp(tick.timestamp, tz=UTC).date(): tick.error for tick in ticks}.items():
-            yield messages.failed_tick(state.instigator_name, str(day), innermost(error))
+            yield messages.failed_tick(state.instigator_name, str(day), innermost(error), ui)
 
 
-def of_months(outbox: Outbox) -> Iterator[Alert]:
+def of_months(outbox: Outbox, ui: str) -> Iterator[Alert]:
     """What the catch-up sensor found out about months."""
-    found = catch_up.Months.load(outbox.instance)
+    found = catch_up.Months.load(outbox.notes)
     for month, tick in found.missed.items():
-        yield messages.missed_month(month, tick)
+        yield messages.missed_month(month, tick, ui)
     for month, late in found.overdue.items():
-        yield messages.overdue_month(month, late["since"], late["missing"])
+        yield messages.overdue_month(month, late["since"], late["missing"], ui)
     for month in found.published_late:
-        yield messages.published_after_all(month)
+        yield messages.published_after_all(month, ui)
 
 
 def reason(events: Sequence[dg.DagsterEvent]) -> str:

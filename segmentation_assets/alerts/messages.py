@@ -15,7 +15,7 @@ from segmentation_assets.alerts.outbox import Alert
 from segmentation_assets.alerts.receivers import Severity
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import failed_rows, from_metadata
-from segmentation_assets.settings import Settings, secret_values
+from segmentation_assets.settings import secret_values
 from segmentation_assets.text import message
 
 LONGEST_TEXT = 1500
@@ -27,11 +27,10 @@ SHORTEST_SECRET = 4
 _MOST_DECODINGS = 5
 
 
-def ui_url(*path: str, **query: str) -> str:
+def ui_url(ui: str, *path: str, **query: str) -> str:
     """An address in the Dagster UI, which SEGMENTATION_UI_URL says where to find."""
-    base = Settings.from_environment().ui_url
     asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
-    return "/".join([base, *(quote(part, safe="") for part in path)]) + (f"?{asked}" if asked else "")
+    return "/".join([ui, *(quote(part, safe="") for part in path)]) + (f"?{asked}" if asked else "")
 
 
 def without_secrets(text: str) -> str:
@@ -91,7 +90,7 @@ def of_months(months: str) -> str:
     return f" of {months}" if months else ""
 
 
-def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) -> Alert:
+def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation, ui: str) -> Alert:
     name, asset = evaluation.check_name, evaluation.asset_key
     severity: Severity = "error" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warn"
     audit = audits.BY_NAME.get(name) if asset.path[-1] == "segment_assignments" else None
@@ -115,8 +114,8 @@ def failed_check(run_id: str, months: str, evaluation: dg.AssetCheckEvaluation) 
             ("Measured", measured(evaluation, advice)),
             ("Blocks", blocks),
             ("What to do", advice),
-            ("See the check", check_url(asset, name)),
-            ("See the run", ui_url("runs", run_id)),
+            ("See the check", check_url(ui, asset, name)),
+            ("See the run", ui_url(ui, "runs", run_id)),
         ],
     )
 
@@ -134,7 +133,9 @@ def measured(evaluation: dg.AssetCheckEvaluation, advice: str) -> str:
     return said or failed_rows(evaluation.metadata) or "failed"
 
 
-def recovered_check(run_id: str, asset: dg.AssetKey, name: str, months: str, severity: Severity, cause: str) -> Alert:
+def recovered_check(
+    run_id: str, asset: dg.AssetKey, name: str, months: str, severity: Severity, cause: str, ui: str
+) -> Alert:
     return alert(
         f"recovered|{cause}",
         severity,
@@ -143,14 +144,14 @@ def recovered_check(run_id: str, asset: dg.AssetKey, name: str, months: str, sev
             ("What", f"{name} on {asset.to_user_string()}, which had failed, passes"),
             ("Month", months),
             ("Earlier message", cause),
-            ("See the check", check_url(asset, name)),
-            ("See the run", ui_url("runs", run_id)),
+            ("See the check", check_url(ui, asset, name)),
+            ("See the run", ui_url(ui, "runs", run_id)),
         ],
         recovered=True,
     )
 
 
-def failed_run(run_id: str, job: str, months: str, reason: str, *, tried_again: bool) -> Alert:
+def failed_run(run_id: str, job: str, months: str, reason: str, ui: str, *, tried_again: bool) -> Alert:
     return alert(
         f"run|{run_id}",
         "error",
@@ -166,12 +167,12 @@ def failed_run(run_id: str, job: str, months: str, reason: str, *, tried_again: 
                 if tried_again
                 else "Mend the cause, then run the month again (`make month MONTH=...`, or Re-execute in the UI).",
             ),
-            ("See the run", ui_url("runs", run_id)),
+            ("See the run", ui_url(ui, "runs", run_id)),
         ],
     )
 
 
-def failed_tick(name: str, day: str, reason: str) -> Alert:
+def failed_tick(name: str, day: str, reason: str, ui: str) -> Alert:
     return alert(
         f"tick|{name}|{day}",
         "error",
@@ -181,12 +182,12 @@ def failed_tick(name: str, day: str, reason: str) -> Alert:
             ("Why", reason),
             ("Blocks", "Whatever it would have started, until one of its ticks succeeds."),
             ("What to do", "Mend the cause; it looks again by itself."),
-            ("See", ui_url("automation")),
+            ("See", ui_url(ui, "automation")),
         ],
     )
 
 
-def missed_month(month: str, since: str) -> Alert:
+def missed_month(month: str, since: str, ui: str) -> Alert:
     return alert(
         f"missed|{month}",
         "error",
@@ -196,12 +197,12 @@ def missed_month(month: str, since: str) -> Alert:
             ("Month", month),
             ("Blocks", f"Publication of {month}, until its run is done."),
             ("What to do", "Nothing: the missed months are run now, oldest first. See why the daemon was down."),
-            ("See", ui_url("runs")),
+            ("See", ui_url(ui, "runs")),
         ],
     )
 
 
-def overdue_month(month: str, since: str, missing: str) -> Alert:
+def overdue_month(month: str, since: str, missing: str, ui: str) -> Alert:
     return alert(
         f"overdue|{month}",
         "error",
@@ -212,20 +213,20 @@ def overdue_month(month: str, since: str, missing: str) -> Alert:
             ("Measured", missing),
             ("Blocks", f"Publication of {month}, its audiences and their files; the month before stays the newest."),
             ("What to do", "See why the load is late. The month is run by itself once its facts are there."),
-            ("See", ui_url("runs")),
+            ("See", ui_url(ui, "runs")),
         ],
     )
 
 
-def published_after_all(month: str) -> Alert:
+def published_after_all(month: str, ui: str) -> Alert:
     return alert(
         f"recovered|overdue|{month}",
         "error",
         f"{month} is published after all",
-        [("What", f"{month}, which was overdue, is published"), ("Month", month), ("See", ui_url("runs"))],
+        [("What", f"{month}, which was overdue, is published"), ("Month", month), ("See", ui_url(ui, "runs"))],
         recovered=True,
     )
 
 
-def check_url(asset: dg.AssetKey, name: str) -> str:
-    return ui_url("assets", *asset.path, view="checks", checkDetail=name)
+def check_url(ui: str, asset: dg.AssetKey, name: str) -> str:
+    return ui_url(ui, "assets", *asset.path, view="checks", checkDetail=name)

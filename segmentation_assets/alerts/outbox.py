@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import dagster as dg
-
 from segmentation_assets.alerts.receivers import AlertAddressError, Receiver, Severity
-from segmentation_assets.dagster_home.key_values import get, put
+from segmentation_assets.dagster_home.key_values import Notes
 
-DOCUMENT = "segmentation/alerts"
-SENT = "segmentation/alerts/told/"
+DOCUMENT = "alerts"
+SENT = "alerts/told/"
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 30, 1800
 
 
@@ -50,7 +48,7 @@ class Waiting:
 class Outbox:
     """The document, and the storage it is in. One writer at a time: see `sensor.one_at_a_time`."""
 
-    instance: dg.DagsterInstance
+    notes: Notes
     pending: list[Alert] = field(default_factory=list)
     waiting: dict[str, Waiting] = field(default_factory=dict)
     # Failed check and month -> reference of the alert that told it; gone when it passes.
@@ -60,10 +58,10 @@ class Outbox:
     watermark: float | None = None
 
     @classmethod
-    def load(cls, instance: dg.DagsterInstance) -> "Outbox":
-        stored = json.loads(get(instance, DOCUMENT) or "{}")
+    def load(cls, notes: Notes) -> "Outbox":
+        stored = json.loads(notes.get(DOCUMENT) or "{}")
         return cls(
-            instance,
+            notes,
             pending=[Alert(**alert) for alert in stored.get("pending", [])],
             waiting={key: Waiting(**wait) for key, wait in stored.get("waiting", {}).items()},
             open=stored.get("open", {}),
@@ -79,13 +77,11 @@ class Outbox:
             "read_runs": self.read_runs,
             "watermark": self.watermark,
         }
-        put(self.instance, DOCUMENT, json.dumps(document))
+        self.notes.put(DOCUMENT, json.dumps(document))
 
     def add(self, alert: Alert) -> bool:
         """Whether it is news. Not written yet: the caller saves what it read and what it made of it together."""
-        if any(alert.identity == other.identity for other in self.pending) or get(
-            self.instance, SENT + alert.reference
-        ):
+        if any(alert.identity == other.identity for other in self.pending) or self.notes.get(SENT + alert.reference):
             return False
         self.pending.append(alert)
         return True
@@ -160,6 +156,6 @@ class Outbox:
         for alert in list(self.pending):
             wanted = [receiver.key for receiver in receivers if alert.severity in receiver.severities]
             if all(key in alert.delivered for key in wanted):
-                put(self.instance, SENT + alert.reference, alert.identity)
+                self.notes.put(SENT + alert.reference, alert.identity)
                 self.pending.remove(alert)
         self.save()

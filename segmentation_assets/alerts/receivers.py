@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from segmentation_assets.errors import UserError
-from segmentation_assets.settings import Settings
 
 Severity = Literal["error", "warn"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warn")
@@ -63,9 +62,10 @@ class Receiver:
                 return False
 
 
-def receivers(text: str | None = None) -> tuple[list[Receiver], list[str]]:
-    """The receivers of SEGMENTATION_ALERT_URLS, each once, and one line per address that cannot be used."""
-    words = (Settings.from_environment().alert_urls.get_secret_value() if text is None else text).split()
+def receivers(text: str) -> tuple[list[Receiver], list[str]]:
+    """The receivers that the value of SEGMENTATION_ALERT_URLS names, each once, and a line per address that cannot be
+    used."""
+    words = text.split()
     found: dict[str, Receiver] = {}
     problems: list[str] = []
     for position, word in enumerate(words, start=1):

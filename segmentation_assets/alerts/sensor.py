@@ -10,10 +10,15 @@ from filelock import FileLock, Timeout
 from segmentation_assets.alerts.events import collect
 from segmentation_assets.alerts.outbox import Outbox
 from segmentation_assets.alerts.receivers import VARIABLE, receivers
+from segmentation_assets.automation.own_runs import OwnRuns
+from segmentation_assets.automation.start import sensor_status
+from segmentation_assets.dagster_home.key_values import Notes
 from segmentation_assets.errors import UserError
+from segmentation_assets.settings import Settings
 
 # Dagster gives a tick 60 s; one more message may begin just before this and wait for its time-out.
 SENDING_SECONDS = 30.0
+SENSOR = "segmentation_alerts"
 
 
 class AnotherTickError(UserError):
@@ -21,48 +26,42 @@ class AnotherTickError(UserError):
 
 
 @contextmanager
-def one_at_a_time(instance: dg.DagsterInstance) -> Iterator[None]:
+def one_at_a_time(notes: Notes) -> Iterator[None]:
     """A tick that somebody tests in the UI while the daemon's own is under way would send everything twice."""
     try:
-        with FileLock(Path(instance.root_directory) / "alerts.lock").acquire(timeout=0):
+        with FileLock(Path(notes.instance.root_directory) / f"segmentation-alerts-{notes.portfolio}.lock").acquire(
+            timeout=0
+        ):
             yield
     except Timeout as error:
         raise AnotherTickError from error
 
 
-def evaluate(
-    instance: dg.DagsterInstance, partitioned: frozenset[dg.AssetCheckKey] = frozenset()
-) -> tuple[str, list[str]]:
+def evaluate(instance: dg.DagsterInstance, settings: Settings, own_runs: OwnRuns) -> tuple[str, list[str]]:
     """Collect what happened and send what is due: a sentence for the tick, and a line per trouble."""
-    found, troubles = receivers()
+    found, troubles = receivers(settings.alert_urls.get_secret_value())
     if not found and not troubles:
         return f"{VARIABLE} names no address: nobody is told of failures.", []
     try:
-        with one_at_a_time(instance):
-            outbox = Outbox.load(instance)
-            news = collect(outbox, partitioned)
+        notes = own_runs.portfolio.notes(instance)
+        with one_at_a_time(notes):
+            outbox = Outbox.load(notes)
+            news = collect(outbox, own_runs, settings.ui_url)
             arrived, undelivered = outbox.deliver(found, seconds=SENDING_SECONDS, close=not troubles)
     except AnotherTickError:
         return "Another tick is under way.", []
     return f"{news} new, {arrived} delivered, {len(outbox.pending)} waiting.", [*troubles, *undelivered]
 
 
-def checks_of_months(repository: dg.RepositoryDefinition | None) -> frozenset[dg.AssetCheckKey]:
-    if repository is None:
-        return frozenset()
-    graph = repository.asset_graph
-    return frozenset(key for key in graph.asset_check_keys if graph.get(key).partitions_def is not None)
-
-
-def alert_sensor() -> dg.SensorDefinition:
+def alert_sensor(settings: Settings, own_runs: OwnRuns) -> dg.SensorDefinition:
     @dg.sensor(
-        name="alerts",
+        name=own_runs.portfolio.name(SENSOR),
         minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=sensor_status(settings),
         description=f"Tells the addresses of {VARIABLE} of failed checks and runs, missed ticks and overdue months.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        said, troubles = evaluate(context.instance, checks_of_months(context.repository_def))
+        said, troubles = evaluate(context.instance, settings, own_runs.at(context))
         for trouble in troubles:
             context.log.error(trouble)
         return dg.SkipReason("\n".join([said, *troubles]))

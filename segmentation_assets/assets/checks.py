@@ -13,35 +13,38 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import audits, findings
 from segmentation_assets.report import share_chart
-from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.catalog import GOLD, SILVER
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 # On the evaluation of a month that has no verdict of its own, only that of the range it was tested in.
 SHARED_VERDICT = "verdict_of_the_range"
-CANDIDATE = dg.AssetKey(["silver", "segment_assignments"])
+CANDIDATE = (SILVER, "segment_assignments")
 
 
 def audit_checks(project: Project) -> dg.AssetChecksDefinition:
     """The blocking ones stop a run that has no month left to publish; in a range the good months go on."""
 
+    portfolio = project.portfolio
+    candidate = portfolio.key(*CANDIDATE)
+
     @dg.multi_asset_check(
-        name="audit_checks",
+        name=portfolio.name("segmentation_audit_checks"),
         specs=[
             dg.AssetCheckSpec(
                 audit.name,
-                asset=CANDIDATE,
+                asset=candidate,
                 description=f"{audit.meaning} If it fails: {audit.advice}",
                 blocking=audit.is_blocking,
-                additional_deps=[dg.AssetKey(["silver", "segment_audit_verdicts"])],
+                additional_deps=[portfolio.key(SILVER, "segment_audit_verdicts")],
                 partitions_def=monthly_partitions(project.settings),
             )
             for audit in audits.AUDITS
         ],
-        pool="warehouse",
+        required_resource_keys=portfolio.resource_keys("warehouse"),
+        pool=portfolio.pool,
     )
-    def checks(
-        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> Iterator[dg.AssetCheckResult]:
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        warehouse: Warehouse = portfolio.resource(context, "warehouse")
         months = MonthRange.from_context(context)
         with warehouse.session() as session:
             rows = audits.month_audits(session, months)
@@ -52,13 +55,14 @@ def audit_checks(project: Project) -> dg.AssetChecksDefinition:
         for audit in audits.AUDITS:
             family = [row for row in rows if row["audit"] == audit.name]
             if not context.op_execution_context.has_partition_key:
-                record_each_month(context.op_execution_context, audit, family)
-            yield result(audit, family, shares, picture, stops=months.is_single or none_is_left)
+                record_each_month(context.op_execution_context, candidate, audit, family)
+            yield result(candidate, audit, family, shares, picture, stops=months.is_single or none_is_left)
 
     return checks
 
 
 def result(
+    asset_key: dg.AssetKey,
     audit: audits.Audit,
     rows: Sequence[dict[str, Any]],
     shares: Sequence[dict[str, Any]],
@@ -70,7 +74,7 @@ def result(
     failures = findings.failures(rows)
     return dg.AssetCheckResult(
         check_name=audit.name,
-        asset_key=CANDIDATE,
+        asset_key=asset_key,
         passed=bool(rows) and not failures,
         severity=dg.AssetCheckSeverity.ERROR if audit.is_blocking and stops else dg.AssetCheckSeverity.WARN,
         description=description(audit, rows),
@@ -108,7 +112,9 @@ def measured(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows: Sequence[dict[str, Any]]) -> None:
+def record_each_month(
+    context: dg.OpExecutionContext, asset_key: dg.AssetKey, audit: audits.Audit, rows: Sequence[dict[str, Any]]
+) -> None:
     """Shows the months of a range passed or failed one by one: such a run yields a check once, and without a month.
 
     Recorded under the run's own id: a runless evaluation of the same month can be stored only once for ever.
@@ -118,7 +124,7 @@ def record_each_month(context: dg.OpExecutionContext, audit: audits.Audit, rows:
         failures = findings.failures(list(month_rows))
         evaluations.append(
             dg.AssetCheckEvaluation(
-                asset_key=CANDIDATE,
+                asset_key=asset_key,
                 check_name=audit.name,
                 passed=not failures,
                 severity=dg.AssetCheckSeverity.ERROR if audit.is_blocking else dg.AssetCheckSeverity.WARN,

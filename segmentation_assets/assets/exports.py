@@ -23,6 +23,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.rules.load import Campaign, Rules
+from segmentation_assets.settings import Settings
 from segmentation_assets.text import markdown
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -36,7 +37,8 @@ def export_assets(project: Project) -> list[dg.AssetsDefinition]:
 
 
 def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
-    key = dg.AssetKey([GROUP, f"export_{campaign.name}"])
+    portfolio = project.portfolio
+    key = portfolio.key(GROUP, f"export_{campaign.name}")
     columns = asset_columns.of_files(project, f"audience_{campaign.name}", (*COLUMNS, *campaign.shows))
 
     @dg.asset(
@@ -44,7 +46,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
         group_name=GROUP,
         partitions_def=monthly_partitions(project.settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[dg.AssetKey([GOLD, f"audience_{campaign.name}"]), dg.AssetKey([GOLD, "audience_waterfall"])],
+        deps=[portfolio.key(GOLD, f"audience_{campaign.name}"), portfolio.key(GOLD, "audience_waterfall")],
         kinds={"python", "csv", "parquet"},
         owners=["team:customer-analytics"],
         description="\n\n".join(
@@ -70,20 +72,19 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
                 partitions_def=monthly_partitions(project.settings),
             )
         ],
-        pool="warehouse",
+        required_resource_keys=portfolio.resource_keys("exports", "warehouse"),
+        pool=portfolio.pool,
     )
-    def export(
-        context: dg.AssetExecutionContext,
-        warehouse: dg.ResourceParam[Warehouse],
-        exports: dg.ResourceParam[ExportStore],
-    ) -> Iterator[dg.MaterializeResult]:
+    def export(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        warehouse: Warehouse = portfolio.resource(context, "warehouse")
+        exports: ExportStore = portfolio.resource(context, "exports")
         months = MonthRange.from_context(context)
         with as_failure():
             bring_up_to_date(warehouse, project)
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)
-                told = {month: export_month(session, exports, campaign, month) for month in months}
+                told = {month: export_month(session, exports, campaign, month, project.settings) for month in months}
                 removed = sweep(exports, project.rules, campaign.name)
             stale = stale_months(exports, campaign.name, months.last)
         if stale:
@@ -112,13 +113,15 @@ def reach(key: dg.AssetKey, empty: Sequence[str]) -> dg.AssetCheckResult:
     )
 
 
-def export_month(session: Session, store: ExportStore, campaign: Campaign, month: date) -> dict[str, Any]:
+def export_month(
+    session: Session, store: ExportStore, campaign: Campaign, month: date, settings: Settings
+) -> dict[str, Any]:
     """Write the month's files against the last exported month before it; the numbers for its materialisation.
 
     Raises ExportError where the audience is not there or not that of the published month.
     """
     started = time.monotonic()
-    audience = read_audience(session, campaign, month)
+    audience = read_audience(session, campaign, month, settings)
     replaced = store.manifest(campaign.name, month)
     baseline = last_export(store, campaign.name, month)
     files = export_files.files_of(audience, baseline)

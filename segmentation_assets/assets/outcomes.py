@@ -16,8 +16,8 @@ from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.warehouse.catalog import GOLD, columns_of
 from segmentation_assets.warehouse.session import Session, Warehouse
 
-KEY = dg.AssetKey([GOLD, "campaign_outcomes"])
-TABLE = f"{GOLD}.campaign_outcomes"
+NAME = "campaign_outcomes"
+TABLE = f"{GOLD}.{NAME}"
 CHECK = "holdout_split_is_as_planned"
 # As far back as campaign_outcome_groups brings audience months up to date: a window of 90 days closes in the third
 # month after, or in the fourth.
@@ -61,26 +61,30 @@ SCHEMA = dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text i
 READS = "campaign_outcome_groups"
 _SAMPLES = ("mean_spend", "stddev_spend", "customers")
 # Column of campaign_outcome_groups it is worked out from; the planned share is in the rules.
-LINEAGE = dg.TableColumnLineage(
-    {
-        name: [dg.TableColumnDep(dg.AssetKey([GOLD, READS]), column) for column in columns]
-        for name, columns in {
-            **{name: (name,) for name in ("snapshot_month", "campaign", "window_start", "window_end", "content_hash")},
-            **dict.fromkeys(("target_customers", "holdout_customers", "sample_ratio_p_value"), ("customers",)),
-            **dict.fromkeys(("target_mean_spend", "holdout_mean_spend", "spend_difference"), ("mean_spend",)),
-            **dict.fromkeys(("difference_lower_95", "difference_upper_95", "p_value"), _SAMPLES),
-        }.items()
-    }
-)
+SOURCES = {
+    **{name: (name,) for name in ("snapshot_month", "campaign", "window_start", "window_end", "content_hash")},
+    **dict.fromkeys(("target_customers", "holdout_customers", "sample_ratio_p_value"), ("customers",)),
+    **dict.fromkeys(("target_mean_spend", "holdout_mean_spend", "spend_difference"), ("mean_spend",)),
+    **dict.fromkeys(("difference_lower_95", "difference_upper_95", "p_value"), _SAMPLES),
+}
+
+
+def lineage(read: dg.AssetKey) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {name: [dg.TableColumnDep(read, column) for column in columns] for name, columns in SOURCES.items()}
+    )
 
 
 def outcomes_asset(project: Project) -> dg.AssetsDefinition:
+    portfolio = project.portfolio
+    key, read = portfolio.key(GOLD, NAME), portfolio.key(GOLD, READS)
+
     @dg.asset(
-        key=KEY,
+        key=key,
         group_name="activation",
         partitions_def=monthly_partitions(project.settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[dg.AssetKey([GOLD, READS])],
+        deps=[read],
         kinds={"python", "table"},
         owners=["team:customer-analytics"],
         description="One row per audience month and campaign: what target and holdout spent in the 90 days from the"
@@ -89,22 +93,22 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
         tags=asset_tags.tags(GOLD, NAMES),
         metadata={
             asset_columns.SCHEMA: SCHEMA,
-            asset_columns.TABLE_NAME: asset_columns.table_name(project, READS, KEY.path[-1]),
+            asset_columns.TABLE_NAME: asset_columns.table_name(project, READS, NAME),
         },
         check_specs=[
             dg.AssetCheckSpec(
                 CHECK,
-                asset=KEY,
+                asset=key,
                 description="The holdout is as large as planned, give or take chance. If not, the groups differ by more"
                 " than the campaign, and no difference in spend can be put down to it.",
                 partitions_def=monthly_partitions(project.settings),
             )
         ],
-        pool="warehouse",
+        required_resource_keys=portfolio.resource_keys("warehouse"),
+        pool=portfolio.pool,
     )
-    def campaign_outcomes(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> Iterator[dg.MaterializeResult]:
+    def campaign_outcomes(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        warehouse: Warehouse = portfolio.resource(context, "warehouse")
         run_months = MonthRange.from_context(context)
         audience_months = MonthRange(month_after(run_months.first, -MONTHS_BACK), run_months.last)
         planned = {campaign.name: float(campaign.holdout_pct) for campaign in project.rules.campaigns}
@@ -114,18 +118,18 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
             replace_months(session, audience_months, rows)
         seconds = round(time.monotonic() - started, 3)
         for month in run_months:
-            context.add_asset_metadata(newly_due(rows, month), asset_key=KEY, partition_key=str(month))
+            context.add_asset_metadata(newly_due(rows, month), asset_key=key, partition_key=str(month))
         months = sorted({str(row["snapshot_month"]) for row in rows})
         yield dg.MaterializeResult(
-            asset_key=KEY,
+            asset_key=key,
             metadata={
                 "audience_months": ", ".join(months) or "none is due yet",
                 "outcomes": outcome_table(rows),
                 "Execution Duration": seconds,
                 asset_columns.SCHEMA: SCHEMA,
-                asset_columns.LINEAGE: LINEAGE,
+                asset_columns.LINEAGE: lineage(read),
             },
-            check_results=[split_check(rows)],
+            check_results=[split_check(key, rows)],
         )
 
     return campaign_outcomes
@@ -193,7 +197,7 @@ def _group(row: Mapping[str, Any]) -> Group:
 def replace_months(session: Session, months: MonthRange, rows: Sequence[Mapping[str, Any]]) -> None:
     """The months become `rows`, in one transaction."""
     session.execute(f"create table if not exists {TABLE} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
-    present = columns_of(session, GOLD, KEY.path[-1])
+    present = columns_of(session, GOLD, NAME)
     for name, kind, _ in COLUMNS:
         if name not in present:  # made by an earlier version
             session.execute(f"alter table {TABLE} add column if not exists {name} {kind}")
@@ -212,7 +216,7 @@ def replace_months(session: Session, months: MonthRange, rows: Sequence[Mapping[
         raise
 
 
-def split_check(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+def split_check(asset_key: dg.AssetKey, rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     off = [
         row for row in rows if row["sample_ratio_p_value"] is not None and row["sample_ratio_p_value"] < SPLIT_P_VALUE
     ]
@@ -230,7 +234,7 @@ def split_check(rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     )
     sound = "Every split is within what chance does." if rows else "No audience month is due yet."
     return dg.AssetCheckResult(
-        asset_key=KEY,
+        asset_key=asset_key,
         check_name=CHECK,
         passed=not off,
         severity=dg.AssetCheckSeverity.WARN,

@@ -39,25 +39,26 @@ READS = (
 
 
 def report_asset(project: Project) -> dg.AssetsDefinition:
+    portfolio = project.portfolio
+
     @dg.asset(
-        key=dg.AssetKey([GROUP, "segment_report"]),
+        key=portfolio.key(GROUP, "segment_report"),
         group_name=GROUP,
         partitions_def=monthly_partitions(project.settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[dg.AssetKey(key) for key in READS],
+        deps=[portfolio.key(*path) for path in READS],
         kinds={"python", "html"},
         owners=["team:customer-analytics"],
         tags=asset_tags.tags(GROUP, ()),
         description="One HTML file per month: headline numbers, shares against their bands, migration, value,"
         " audiences, campaign outcomes, audits and definitions. It opens offline and holds no personal data:"
         " reports/<month>/segment_report.html beside the exports.",
-        pool="warehouse",
+        required_resource_keys=portfolio.resource_keys("exports", "warehouse"),
+        pool=portfolio.pool,
     )
-    def segment_report(
-        context: dg.AssetExecutionContext,
-        warehouse: dg.ResourceParam[Warehouse],
-        exports: dg.ResourceParam[ExportStore],
-    ) -> None:
+    def segment_report(context: dg.AssetExecutionContext) -> None:
+        warehouse: Warehouse = portfolio.resource(context, "warehouse")
+        exports: ExportStore = portfolio.resource(context, "exports")
         months = MonthRange.from_context(context)
         with as_failure():
             bring_up_to_date(warehouse, project)

@@ -26,7 +26,6 @@ from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import rollup
 from segmentation_assets.publication.gate import refuse_blocked_audiences, refuse_empty_audiences, refuse_unpublished
 from segmentation_assets.publication.migration import bring_up_to_date
-from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.session import Warehouse
 
 # Asks the warehouse something about the months, and raises dg.Failure where the build has to end.
@@ -40,17 +39,17 @@ Planner = Callable[[dg.AssetExecutionContext, Warehouse, MonthRange], Mapping[st
 def refuse_broken_source(project: Project, warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
     with as_failure():
-        check_source(warehouse, project.rules, [(months.first, months.as_of)] if months else [])
+        check_source(warehouse, project, [(months.first, months.as_of)] if months else [])
 
 
 def plan_rollup(
-    rules: Rules, context: dg.AssetExecutionContext, warehouse: Warehouse, months: MonthRange
+    project: Project, context: dg.AssetExecutionContext, warehouse: Warehouse, months: MonthRange
 ) -> Mapping[str, Any]:
     """Which months beside the asked ones are rolled up anew; the facts of all of them are checked."""
     with warehouse.session() as session:
-        plan = rollup.plan(session, rules, months, rollup_from(context.run))
+        plan = rollup.plan(session, project.rules, months, rollup_from(context.run))
     with as_failure():
-        check_facts(warehouse, plan.ranges)
+        check_facts(warehouse, project.settings, plan.ranges)
     if plan.changed:
         context.log.info(f"Rolled up anew, as their facts changed: {', '.join(map(str, plan.changed))}.")
     return plan.variables()
@@ -91,7 +90,7 @@ def stages(project: Project) -> tuple[Stage, ...]:
             "candidate",
             "path:models/metrics config.group:segments_candidate",
             before=source_is_whole_but_for_its_facts,
-            plan=partial(plan_rollup, project.rules),
+            plan=partial(plan_rollup, project),
         ),
         # What the gate holds back also fails a dbt test.
         Stage(
@@ -111,26 +110,25 @@ def stages(project: Project) -> tuple[Stage, ...]:
 
 
 def dbt_asset_definitions(project: Project) -> list[dg.AssetsDefinition]:
-    translator = SegmentationTranslator(project)
-    return [assets_of(stage, translator) for stage in stages(project)]
+    return [assets_of(stage, project) for stage in stages(project)]
 
 
-def assets_of(stage: Stage, translator: SegmentationTranslator) -> dg.AssetsDefinition:
-    project = translator.project
+def assets_of(stage: Stage, project: Project) -> dg.AssetsDefinition:
+    portfolio, translator = project.portfolio, SegmentationTranslator(project, is_monthly=stage.is_monthly)
 
     @dbt_assets(
         manifest=project.manifest_path,
         project=DbtProject(project_dir()),
         dagster_dbt_translator=translator,
-        name=stage.name,
+        name=portfolio.name(f"segmentation_{stage.name}"),
         select=stage.select,
         partitions_def=monthly_partitions(project.settings) if stage.is_monthly else None,
         backfill_policy=dg.BackfillPolicy.single_run() if stage.is_monthly else None,
-        pool="warehouse",
+        required_resource_keys=portfolio.resource_keys("dbt", "warehouse"),
+        pool=portfolio.pool,
     )
-    def build_stage(
-        context: dg.AssetExecutionContext, dbt: InProcessDbt, warehouse: dg.ResourceParam[Warehouse]
-    ) -> Iterator[Any]:
+    def build_stage(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        dbt, warehouse = portfolio.resource(context, "dbt"), portfolio.resource(context, "warehouse")
         yield from run(stage, context, dbt, warehouse, translator)
 
     return build_stage

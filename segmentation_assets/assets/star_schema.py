@@ -15,7 +15,6 @@ from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
-from segmentation_assets.rules.load import Rules
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract, mark
 from segmentation_assets.warehouse.catalog import quoted
@@ -48,7 +47,7 @@ def specs(project: Project) -> list[dg.AssetSpec]:
     kinds = {"table" if settings.source == "warehouse" else "python", settings.target}
     return [
         dg.AssetSpec(
-            ["star_schema", name],
+            project.portfolio.key("star_schema", name),
             description=f"{grain} Filled from {DEMO_SOURCES.get(settings.source, 'outside this pipeline')}.",
             group_name=GROUP,
             kinds=kinds,
@@ -65,10 +64,16 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
     if settings.source == "warehouse":
         return list(specs(project))
 
-    @dg.multi_asset(specs=specs(project), name="star_schema", pool="warehouse")
-    def star_schema(
-        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
-    ) -> Iterator[dg.MaterializeResult]:
+    portfolio = project.portfolio
+
+    @dg.multi_asset(
+        specs=specs(project),
+        name=portfolio.name("segmentation_star_schema"),
+        required_resource_keys=portfolio.resource_keys("warehouse"),
+        pool=portfolio.pool,
+    )
+    def star_schema(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        warehouse: Warehouse = portfolio.resource(context, "warehouse")
         started = time.monotonic()
         with warehouse.session() as session:
             with as_failure():
@@ -83,7 +88,7 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
             rows = session.rows(f"select {counts}")[0]
             for table in TABLES:
                 yield dg.MaterializeResult(
-                    asset_key=["star_schema", table],
+                    asset_key=portfolio.key("star_schema", table),
                     metadata={
                         "dagster/row_count": rows[table],
                         "Execution Duration": seconds,
@@ -128,7 +133,7 @@ def fill(session: Session, settings: Settings) -> str:
         # In a file, not in memory: 50,000 customers are 13.5 million facts.
         with tempfile.TemporaryDirectory() as folder, closing(duckdb.connect(f"{folder}/star_schema.duckdb")) as local:
             _build(local, settings, wanted)
-            copy_tables(session, local, schema)
+            copy_tables(session, local, schema, is_emulator=settings.snowflake.is_emulator)
         mark.write(session, schema, wanted)
     return f"Filled the star schema ({wanted})."
 
@@ -175,20 +180,19 @@ def recipe(settings: Settings, found: str | None = None) -> str:
     return "completejourney"
 
 
-def check_source(warehouse: Warehouse, rules: Rules, ranges: Sequence[contract.Range] = ()) -> None:
+def check_source(warehouse: Warehouse, project: Project, ranges: Sequence[contract.Range] = ()) -> None:
     """Raises SourceError when the star schema breaks the source contract; single facts are looked at in the ranges."""
-    schema = Settings.from_environment().source_schema
     with warehouse.session() as session:
         contract.check(
             session,
-            schema,
+            project.settings.source_schema,
             before=as_of_date(last_closed_month()),
             ranges=ranges,
-            allow_formula_ids=rules.exports.allow_formula_ids,
+            allow_formula_ids=project.rules.exports.allow_formula_ids,
         )
 
 
-def check_facts(warehouse: Warehouse, ranges: Sequence[contract.Range]) -> None:
+def check_facts(warehouse: Warehouse, settings: Settings, ranges: Sequence[contract.Range]) -> None:
     """The part of it that looks at single facts. Raises SourceError."""
     with warehouse.session() as session:
-        contract.check_facts(session, Settings.from_environment().source_schema, ranges)
+        contract.check_facts(session, settings.source_schema, ranges)

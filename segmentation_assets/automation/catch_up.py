@@ -24,15 +24,19 @@ from segmentation_assets.automation.due_months import (
     expected_months,
     newest_due,
 )
-from segmentation_assets.dagster_home.key_values import get, put
+from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.automation.own_runs import OwnRuns
+from segmentation_assets.automation.start import sensor_status
+from segmentation_assets.dagster_home.key_values import Notes
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.months import FINISHED, TIME_ZONE, MonthRange
+from segmentation_assets.portfolio import Portfolio
 from segmentation_assets.publication import published as publications
 from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing
-from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.session import Session, Warehouse, try_session
 
-DOCUMENT = "segmentation/months"
+DOCUMENT = "months"
 ASKED_BY = "segmentation/asked_by"
 # The schedule's own tick comes first.
 PATIENCE = timedelta(minutes=30)
@@ -64,11 +68,11 @@ class Months:
     published_late: list[str] = field(default_factory=list)
 
     @classmethod
-    def load(cls, instance: dg.DagsterInstance) -> "Months":
-        return cls(**json.loads(get(instance, DOCUMENT) or "{}"))
+    def load(cls, notes: Notes) -> "Months":
+        return cls(**json.loads(notes.get(DOCUMENT) or "{}"))
 
-    def save(self, instance: dg.DagsterInstance) -> None:
-        put(instance, DOCUMENT, json.dumps(asdict(self)))
+    def save(self, notes: Notes) -> None:
+        notes.put(DOCUMENT, json.dumps(asdict(self)))
 
     def note_overdue(self, held_back: Mapping[date, str], now: datetime) -> None:
         for month, reason in held_back.items():
@@ -85,39 +89,53 @@ class Months:
             self.missed.setdefault(str(month), due(month).strftime("%Y-%m-%d %H:%M"))
 
 
-def evaluate(instance: dg.DagsterInstance, warehouse: Warehouse, now: datetime) -> tuple[date | None, str]:
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a tick looks: the instance, which of its runs count, the warehouse, and what it should hold."""
+
+    instance: dg.DagsterInstance
+    own_runs: OwnRuns
+    warehouse: Warehouse
+    project: Project
+
+    @property
+    def notes(self) -> Notes:
+        return self.project.portfolio.notes(self.instance)
+
+
+def evaluate(place: Surroundings, now: datetime) -> tuple[date | None, str]:
     """The month to run now, and what to show; what was found out is saved. Raises what the warehouse raises."""
-    known = Months.load(instance)
+    known = Months.load(place.notes)
     known.in_service_since = known.in_service_since or now.isoformat()
-    month, known.words = _evaluate(known, instance, warehouse, now)
-    known.save(instance)
+    month, known.words = _evaluate(known, place, now)
+    known.save(place.notes)
     return month, known.words
 
 
-def _evaluate(
-    known: Months, instance: dg.DagsterInstance, warehouse: Warehouse, now: datetime
-) -> tuple[date | None, str]:
+def _evaluate(known: Months, place: Surroundings, now: datetime) -> tuple[date | None, str]:
     since = datetime.fromisoformat(known.in_service_since or now.isoformat())
     considered = now - PATIENCE
-    newest = newest_due(considered)
+    settings = place.project.settings
+    newest = newest_due(considered, settings)
     if known.complete_through and known.complete_through >= str(newest):
         return None, f"Every month is published through {known.complete_through}."
     if known.next_look and now < datetime.fromisoformat(known.next_look):
         return None, f"{known.words}\nLooked for again at {known.next_look}."
     try:
-        with try_session(warehouse) as session:
+        with try_session(place.warehouse) as session:
             if session is None:
                 return None, "Nothing has been published yet."
-            published, runs = set(publications.months(session)), runs_by_month(instance)
-            missing = [month for month in expected_months(published, since, considered) if month not in published]
-            decision = decide(observe(instance, session, missing, runs, now, asker=CATCH_UP), now)
+            published, runs = set(publications.months(session)), runs_by_month(place)
+            expected = expected_months(published, since, considered, settings)
+            missing = [month for month in expected if month not in published]
+            decision = decide(observe(place, session, missing, runs, now, asker=CATCH_UP), now)
     except WarehouseBusyError as busy:
         return None, f"{busy} Looked at again at the next tick."
     except Exception:
         # The tick fails, and is told as such; that the month is late is told none the less.
-        if newest in expected_months(set(), since, considered):
+        if newest in expected_months(set(), since, considered, settings):
             known.note_overdue({newest: "The warehouse cannot be looked at: see the failed tick."}, now)
-        known.save(instance)
+        known.save(place.notes)
         raise
     known.note_overdue(decision.held_back, now)
     known.note_published(published)
@@ -127,13 +145,13 @@ def _evaluate(
     waits = missing and decision.month is None and not decision.runs
     known.next_look = (now + RETRY).isoformat(timespec="seconds") if waits else None
     if decision.month is not None:
-        known.note_missed(_missed(instance, missing, runs, decision))
-        claim(instance, decision.month, CATCH_UP, now)
+        known.note_missed(_missed(place.notes, missing, runs, decision))
+        claim(place.notes, decision.month, CATCH_UP, now)
     return decision.month, decision.message
 
 
 def observe(
-    instance: dg.DagsterInstance,
+    place: Surroundings,
     session: Session,
     months: Sequence[date],
     runs: RunsByMonth,
@@ -145,12 +163,12 @@ def observe(
     for month in months:
         records = runs.get(month, ())
         under_way = [record.dagster_run.run_id[:8] for record in records if _is_under_way(record, now)]
-        asked_by = asked_lately(instance, month, now)
+        asked_by = asked_lately(place.notes, month, now)
         if under_way or (asked_by and asked_by != asker):
             yield Unpublished(month, under_way=under_way[0] if under_way else None, is_asked_for=not under_way)
             continue
-        tried = [record.dagster_run for record in records if _was_tried(record)]
-        missing = missing_facts(session, month)
+        tried = [record.dagster_run for record in records if _was_tried(record, place.project.portfolio)]
+        missing = missing_facts(session, month, place.project)
         yield Unpublished(
             month,
             failure=f"Its run {tried[0].run_id[:8]} ended as {tried[0].status.value}." if tried else None,
@@ -168,10 +186,11 @@ def _is_under_way(record: dg.RunRecord, now: datetime) -> bool:
     return announced and not started and now - _utc(record.update_timestamp) < RETRY_STARTS_WITHIN
 
 
-def _was_tried(record: dg.RunRecord) -> bool:
+def _was_tried(record: dg.RunRecord, portfolio: Portfolio) -> bool:
     """By a run of everything; somebody's run of a few assets says nothing about the month."""
     run = record.dagster_run
-    return run.job_name == "monthly_segmentation" and run.status in (
+    of_everything = (monthly_segmentation, portfolio.name(monthly_segmentation))
+    return run.job_name in of_everything and run.status in (
         dg.DagsterRunStatus.FAILURE,
         dg.DagsterRunStatus.CANCELED,
     )
@@ -187,7 +206,7 @@ def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo("UTC"))
 
 
-def _missed(instance: dg.DagsterInstance, missing: Sequence[date], runs: RunsByMonth, decision: Decision) -> list[date]:
+def _missed(notes: Notes, missing: Sequence[date], runs: RunsByMonth, decision: Decision) -> list[date]:
     """Months from the one decided on that no tick of the schedule ever looked at, and nobody ran."""
     assert decision.month is not None
     return [
@@ -196,47 +215,51 @@ def _missed(instance: dg.DagsterInstance, missing: Sequence[date], runs: RunsByM
         if month >= decision.month
         and month not in decision.held_back
         and month not in runs
-        and not was_looked_at(instance, month)
+        and not was_looked_at(notes, month)
     ]
 
 
-def runs_by_month(instance: dg.DagsterInstance) -> RunsByMonth:
-    """Every run, newest first, by each month it was asked for: a month run long ago was run."""
+def runs_by_month(place: Surroundings) -> RunsByMonth:
+    """Every run of ours, newest first, by each month it was asked for: a month run long ago was run."""
     found: dict[date, list[dg.RunRecord]] = {}
     cursor: str | None = None
-    while page := instance.get_run_records(limit=RUNS_PER_PAGE, cursor=cursor):
+    while page := place.instance.get_run_records(limit=RUNS_PER_PAGE, cursor=cursor):
         for record in page:
-            for month in MonthRange.from_run(record.dagster_run) or ():
+            asked = MonthRange.from_run(record.dagster_run) if place.own_runs.owns(record.dagster_run) else None
+            for month in asked or ():
                 found.setdefault(month, []).append(record)
         cursor = page[-1].dagster_run.run_id
     return found
 
 
-def reason_to_skip(instance: dg.DagsterInstance | None, warehouse: Warehouse, month: date, now: datetime) -> str | None:
+def reason_to_skip(
+    place: Surroundings | None, warehouse: Warehouse, project: Project, month: date, now: datetime
+) -> str | None:
     """Why the schedule's tick does not ask for the month: what is missing, or which months come first.
 
     It asks where it cannot name anything: a demo source, no tables yet. The run then says what is wrong. Without an
     instance, as when a tick is only tried out, there are no runs to look at and the facts alone decide.
     """
-    if instance and asked_lately(instance, month, now) == CATCH_UP:
+    if place and asked_lately(place.notes, month, now) == CATCH_UP:
         return f"The run of {month} was asked for by {CATCH_UP} already."
     try:
         with try_session(warehouse) as session:
             if session is None:
                 return None
-            before = _months_that_come_first(instance, session, month, now) if instance else None
-            missing = before or missing_facts(session, month)
+            before = _months_that_come_first(place, session, month, now) if place else None
+            missing = before or missing_facts(session, month, project)
             return f"{missing} {CATCH_UP} looks again every {RETRY.seconds // 60} minutes." if missing else None
     except WarehouseBusyError as busy:
-        waits = Settings.from_environment().source == "warehouse"
+        waits = project.settings.source == "warehouse"
         return f"{busy} {CATCH_UP} looks whether {month} is ready." if waits else None
 
 
-def _months_that_come_first(instance: dg.DagsterInstance, session: Session, month: date, now: datetime) -> str | None:
-    published, since = set(publications.months(session)), Months.load(instance).in_service_since
-    expected = expected_months(published, datetime.fromisoformat(since) if since else now, now)
+def _months_that_come_first(place: Surroundings, session: Session, month: date, now: datetime) -> str | None:
+    published, noted = set(publications.months(session)), Months.load(place.notes).in_service_since
+    since = datetime.fromisoformat(noted) if noted else now
+    expected = expected_months(published, since, now, place.project.settings)
     earlier = [other for other in expected if other < month and other not in published]
-    first = decide(observe(instance, session, earlier, runs_by_month(instance), now, asker=SCHEDULE), now)
+    first = decide(observe(place, session, earlier, runs_by_month(place), now, asker=SCHEDULE), now)
     if first.month is not None:
         return f"{first.month} is not published yet and is run before {month}."
     awaited = [f"{other}: {reason}" for other, reason in first.held_back.items() if now < deadline(other)]
@@ -245,17 +268,18 @@ def _months_that_come_first(instance: dg.DagsterInstance, session: Session, mont
     return f"{month} comes after a month before it. {' '.join(awaited)}" if awaited else None
 
 
-def catch_up_sensor(job: Any, warehouse: Warehouse) -> dg.SensorDefinition:
+def catch_up_sensor(job: Any, warehouse: Warehouse, project: Project, own_runs: OwnRuns) -> dg.SensorDefinition:
     @dg.sensor(
         job=job,
-        name=CATCH_UP,
+        name=project.portfolio.name(CATCH_UP),
         minimum_interval_seconds=60,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=sensor_status(project.settings),
         description="Runs a month once its facts are there: late ones, and those missed while nothing was running.",
     )
     def catch_up(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = datetime.now(tz=ZoneInfo(TIME_ZONE))
-        month, message = evaluate(context.instance, warehouse, now)
+        place = Surroundings(context.instance, own_runs.at(context), warehouse, project)
+        month, message = evaluate(place, now)
         if month is None:
             return dg.SkipReason(message)
         return dg.RunRequest(

@@ -9,7 +9,7 @@ a run that names another one is left to Dagster's `max_runtime_seconds`.
 import gc
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -101,13 +101,15 @@ def last_event_at(instance: dg.DagsterInstance, run_id: str) -> float:
     return records[0].event_log_entry.timestamp if records else 0.0
 
 
-def fail_dead_runs(instance: dg.DagsterInstance, now: float | None = None) -> list[str]:
-    """End the runs whose process is gone, and free their places; the ids of those runs."""
+def fail_dead_runs(
+    instance: dg.DagsterInstance, is_ours: Callable[[dg.DagsterRun], bool], now: float | None = None
+) -> list[str]:
+    """End those of our runs whose process is gone, and free their places; their ids. Others' are left as they are."""
     now = time.time() if now is None else now
     ended: list[str] = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         run = record.dagster_run
-        if not is_dead(instance, run, now):
+        if not is_ours(run) or not is_dead(instance, run, now):
             continue
         # It may have ended between the list and the look at its lock.
         present = instance.get_run_by_id(run.run_id)
@@ -130,21 +132,3 @@ def remove_locks_of_finished_runs(instance: dg.DagsterInstance) -> None:
         run = instance.get_run_by_id(path.stem)
         if run is not None and run.is_finished:
             path.unlink(missing_ok=True)
-
-
-def dead_runs_sensor() -> dg.SensorDefinition:
-    @dg.sensor(
-        name="runs_left_started",
-        minimum_interval_seconds=30,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Fails runs whose process is gone, which stay STARTED for ever otherwise, and frees their place.",
-    )
-    def runs_left_started(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        ended = fail_dead_runs(context.instance)
-        return dg.SkipReason(
-            f"Failed {', '.join(ended)}: no process is left of {'it' if len(ended) == 1 else 'them'}."
-            if ended
-            else "Every started run has its process."
-        )
-
-    return runs_left_started

@@ -22,23 +22,23 @@ def deadline(month: date) -> datetime:
     return datetime.combine(as_of_date(month) + timedelta(days=GRACE_DAYS), time(0), ZoneInfo(TIME_ZONE))
 
 
-def newest_due(now: datetime) -> date:
-    newest, last = last_closed_month(now), source_bounds()[1]
+def newest_due(now: datetime, settings: Settings) -> date:
+    newest, last = last_closed_month(now), source_bounds(settings)[1]
     if due(newest) > now:
         newest = month_after(newest, -1)
     return min(newest, last or newest)
 
 
-def expected_months(published: set[date], in_service_since: datetime, now: datetime) -> list[date]:
+def expected_months(published: set[date], in_service_since: datetime, now: datetime, settings: Settings) -> list[date]:
     """Every month due by now since the service began, or since the first one published from a real warehouse.
 
     Demo months are published to try things out: nobody expects those between them.
     """
-    first, newest = source_bounds()[0], newest_due(now)
+    first, newest = source_bounds(settings)[0], newest_due(now, settings)
     since = last_closed_month(in_service_since)
     if due(since) < in_service_since:
         since = month_after(since)
-    if published and Settings.from_environment().source == "warehouse":
+    if published and settings.source == "warehouse":
         since = min(since, min(published))
     since = max(since, first)
     return list(MonthRange(since, newest)) if since <= newest else []

@@ -1,26 +1,30 @@
 """The monthly job. What it does is in the assets; when it runs, in schedule.py and catch_up.py."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
-from segmentation_assets.assets.star_schema import GROUP
 from segmentation_assets.automation.dead_runs import in_process_with_lock
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.settings import Settings
 
 monthly_segmentation = "monthly_segmentation"
 
 
-def monthly_job(settings: Settings) -> Any:
-    """Everything, for one month or a range of months in one run; a demo source that lacks a month is filled first."""
-    selection = dg.AssetSelection.all()
-    if settings.source == "warehouse":
-        selection = selection - dg.AssetSelection.groups(GROUP)
+def monthly_job(project: Project, assets: Iterable[dg.AssetKey], checks: Iterable[dg.AssetCheckKey]) -> Any:
+    """All `assets` and `checks`, for one month or a range of months in one run; a demo source that lacks a month is
+    filled first.
+
+    By name, never "all": definitions merged with ours may hold other assets, and other checks on ours.
+    """
+    own_assets = dg.AssetSelection.assets(*sorted(assets)).without_checks()
     return dg.define_asset_job(
-        monthly_segmentation,
-        selection=selection,
+        project.portfolio.name(monthly_segmentation),
+        selection=own_assets | dg.AssetSelection.checks(*sorted(checks, key=str)),
         description="Measure, assign, audit and publish the month; then its audiences, their files and outcomes due.",
+        # Every step reads and writes one warehouse: in one process it is opened, and dbt imported, once.
         executor_def=in_process_with_lock,
-        partitions_def=monthly_partitions(settings),
+        partitions_def=monthly_partitions(project.settings),
+        tags=project.portfolio.tags,
     )

@@ -7,13 +7,14 @@ from typing import Any
 
 import dagster as dg
 
+from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.months import FINISHED
 from segmentation_assets.publication import restatements
 from segmentation_assets.publication.published import NotPublishedError, versions
 from segmentation_assets.warehouse.session import Warehouse, try_session
 
-SENSOR = "restate"
+SENSOR = "segmentation_restate"
 # It reads every fact: once a day finds a correction by the next morning.
 INTERVAL_SECONDS = 24 * 3600
 
@@ -31,9 +32,9 @@ def request(found: restatements.Restatement, published: Mapping[date, int]) -> d
     )
 
 
-def evaluate(instance: dg.DagsterInstance, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
+def evaluate(instance: dg.DagsterInstance, own_runs: OwnRuns, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
     unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
-    if instance.get_runs(dg.RunsFilter(statuses=unfinished), limit=1):
+    if any(own_runs.owns(run) for run in instance.get_runs(dg.RunsFilter(statuses=unfinished))):
         return dg.SkipReason("A run is under way: looked at again at the next tick.")
     try:
         with try_session(warehouse) as session:
@@ -46,16 +47,16 @@ def evaluate(instance: dg.DagsterInstance, warehouse: Warehouse) -> dg.RunReques
     return request(found, noted)
 
 
-def restatement_sensor(job: Any, warehouse: Warehouse) -> dg.SensorDefinition:
+def restatement_sensor(job: Any, warehouse: Warehouse, own_runs: OwnRuns) -> dg.SensorDefinition:
     @dg.sensor(
         job=job,
-        name=SENSOR,
+        name=own_runs.portfolio.name(SENSOR),
         minimum_interval_seconds=INTERVAL_SECONDS,
         # History changes under its readers only where somebody decided that it may.
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Recomputes published months whose facts changed, as `make restate` does. Off until switched on.",
     )
     def restate(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return evaluate(context.instance, warehouse)
+        return evaluate(context.instance, own_runs.at(context), warehouse)
 
     return restate

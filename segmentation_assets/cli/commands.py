@@ -109,7 +109,7 @@ def restate() -> int:
     with warehouse().session(read_only=True) as session:
         published.required_months(session)
     with terminal.working("Comparing the published months with their facts ..."):
-        check_source(warehouse(), project.rules)
+        check_source(warehouse(), project)
         migration.bring_up_to_date(warehouse(), project)
         with warehouse().session(read_only=True) as session:
             found = restatements.find(session)
@@ -240,7 +240,7 @@ def snapshot(to: str) -> int:
     if not isinstance(found, DuckDBWarehouse):
         raise WarehouseError("SEGMENTATION_TARGET is 'snowflake', where everybody may read while a run writes.")
     with terminal.working(f"Copying to {path} ..."):
-        outcomes_table = {outcomes.KEY.path[-1]: outcomes.NAMES}
+        outcomes_table = {outcomes.NAME: outcomes.NAMES}
         copied = reader_copy.take(found, path, Project.load(), outcomes_table)
     terminal.say(f"{copied} tables and views are in {path}. Open it read-only; a reader keeps the file it has opened.")
     return 0
@@ -253,7 +253,7 @@ def ui(port: str) -> int:
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
     from segmentation_assets.errors import SettingsError
-    from segmentation_assets.settings import Settings, anchor_paths, set_variable
+    from segmentation_assets.settings import Settings, anchor_paths, set_variable, variable
 
     if port and (not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535):
         raise SettingsError(f"PORT is {port!r}; it has to be a whole number from 1 to 65535, as 3001.")
@@ -264,6 +264,9 @@ def ui(port: str) -> int:
             f" one: make ui PORT={number + 1 if number < 65535 else UI_PORT}."
         )
     address = f"http://127.0.0.1:{number}"
+    # This deployment is the person's own.
+    if not variable("SEGMENTATION_AUTOSTART"):
+        set_variable("SEGMENTATION_AUTOSTART", "1")
     home = dagster_home()
     # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
     # environment had holds: Dagster runs where there is none.

@@ -14,9 +14,14 @@ NOUNS = {"staging": "view", "exports": "campaign", "segment report": "report"}
 ENDED = {"STEP_SUCCESS", "STEP_FAILURE", "STEP_SKIPPED"}
 
 
+def plain_name(step: str) -> str:
+    """Without the group of its asset, or whose it is."""
+    return step.rpartition("__")[2].removeprefix("segmentation_")
+
+
 def phase_name(step: str) -> str:
-    """`exports` for each campaign's export; else the step's own name without its group."""
-    name = step.rpartition("__")[2]
+    """`exports` for each campaign's export; else the step's own name."""
+    name = plain_name(step)
     return "exports" if name.startswith("export_") else name.replace("_", " ")
 
 

@@ -16,10 +16,11 @@ import dagster as dg
 from segmentation_assets.assets import star_schema
 from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
 from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.cli import mishaps, terminal
 from segmentation_assets.cli.home import dagster_home, dagster_instance
 from segmentation_assets.cli.interrupts import interrupts
-from segmentation_assets.cli.progress import PhaseReporter, Phases
+from segmentation_assets.cli.progress import PhaseReporter, Phases, plain_name
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, month_after
@@ -163,7 +164,7 @@ def execute(project: Project, months: MonthRange, rollup_from: date | None, log:
             definitions = build_defs(loggers={"run_log": log_of_run.definition()}, project=project)
             job = definitions.resolve_job_def(monthly_segmentation)
             phases = Phases(steps_of(definitions, job))
-            fail_dead_runs(instance)
+            fail_dead_runs(instance, OwnRuns.of_commands(project.portfolio).owns)
         with (
             terminal.progress_bar(phases.planned) as show,
             log_of_run.handed_to(file, PhaseReporter(phases, terminal.say, show)),
@@ -181,7 +182,7 @@ def execute(project: Project, months: MonthRange, rollup_from: date | None, log:
     return Outcome(
         run_id,
         None if result.success else failure_of(events, months),
-        tuple(dict.fromkeys(step.rpartition("__")[2] for step in failed)),
+        tuple(dict.fromkeys(plain_name(step) for step in failed)),
         warnings_of(events, failed=not result.success),
         tuple(key.path[-1] for key in phases.not_made()),
     )

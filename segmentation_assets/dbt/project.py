@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,7 @@ from typing import Any, Self
 import dagster as dg
 import yaml
 
+from segmentation_assets.portfolio import Portfolio
 from segmentation_assets.rules.load import Rules, load_rules
 from segmentation_assets.settings import Settings, database_name, variables_set
 
@@ -48,12 +49,14 @@ class Project:
 
     settings: Settings
     rules: Rules
+    portfolio: Portfolio
 
     @classmethod
-    def load(cls, settings: Settings | None = None) -> Self:
+    def load(cls, settings: Settings | None = None, key_prefix: str | Sequence[str] = ()) -> Self:
         """By the settings, or the environment as it is now. Raises SettingsError and RulesError."""
         settings = settings or Settings.from_environment()
-        return cls(settings, load_rules(project_dir(), rules_file(settings)))
+        rules = load_rules(project_dir(), rules_file(settings))
+        return cls(settings, rules, Portfolio.of(settings, key_prefix))
 
     @cached_property
     def target_dir(self) -> Path:
@@ -96,6 +99,11 @@ class Project:
         if not (folder / "manifest.json").exists():
             self._parse(folder)
         return folder / "manifest.json"
+
+    @property
+    def lineage_dir(self) -> Path:
+        """Of column lineage, which names assets by their keys. In a folder of the manifest, whose SQL it is of."""
+        return self.manifest_path.with_name(self.portfolio.name("lineage"))
 
     def _parse(self, folder: Path) -> None:
         with _root_logger_kept():

@@ -226,9 +226,7 @@ class DbtBuild:
         if not self._column_lineage:
             return fetch(False)
         compiled = self._artifacts.joinpath("compiled", model["package_name"], model["original_file_path"])
-        return known_lineage(
-            self._translator.project.manifest_path.with_name("lineage"), model["name"], compiled, fetch
-        )
+        return known_lineage(self._translator.project.lineage_dir, model["name"], compiled, fetch)
 
     def _parents(self, model: Model) -> dict[str, Any]:
         tables = [self._columns_of(parent) for parent in self._manifest["parent_map"].get(model["unique_id"], [])]

@@ -1,5 +1,6 @@
 """dbt's models and tests as Dagster assets and checks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,15 +11,24 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.text import markdown
 
+# In the metadata of a check that looks at the months of its run, be its asset partitioned or not.
+OF_MONTHS = "segmentation/of_months"
 OWNERS = ["team:customer-analytics"]
 
 
 class SegmentationTranslator(DagsterDbtTranslator):
-    """dagster-dbt's own translation, and the months on the checks that dbt's tests become."""
+    """dagster-dbt's own translation, the months on the checks that dbt's tests become, and the portfolio's prefix.
 
-    def __init__(self, project: Project) -> None:
+    `is_monthly` says whether the assets it is used for have partitions: a check has none that its asset has not.
+    """
+
+    def __init__(self, project: Project, *, is_monthly: bool = True) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True))
         self.project = project
+        self.is_monthly = is_monthly
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        return super().get_asset_key(dbt_resource_props).with_prefix(self.project.portfolio.key_prefix)
 
     def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
@@ -45,9 +55,9 @@ class SegmentationTranslator(DagsterDbtTranslator):
             description=spec.description,
             additional_deps=spec.additional_deps,
             blocking=spec.blocking,
-            metadata=spec.metadata,
+            metadata={**spec.metadata, OF_MONTHS: True},
             automation_condition=spec.automation_condition,
-            partitions_def=monthly_partitions(self.project.settings),
+            partitions_def=monthly_partitions(self.project.settings) if self.is_monthly else None,
         )
 
     def _campaign_words(self, name: str | None) -> list[str]:

@@ -40,7 +40,7 @@ def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
         )
 
 
-def read_audience(session: Session, campaign: Campaign, month: date) -> Audience:
+def read_audience(session: Session, campaign: Campaign, month: date, settings: Settings) -> Audience:
     """The target group as it may be contacted today: who is a customer and who has objected is asked again, the rest is
     as the month was made. Raises ExportError and ObjectionsError.
     """
@@ -54,15 +54,14 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         )
     }
     refuse_another_version(session, campaign, month)
-    objections.require(session, Settings.from_environment().source_schema, month)
+    objections.require(session, settings.source_schema, month)
     targets = (
         f"from {GOLD}.audience_{campaign.name} as audience where snapshot_month = ? and treatment_group = 'target'"
         f" {is_customer_on(date.today())}"
     )
     (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
-    rows = session.rows(
-        f"select {', '.join(schema.names)} {targets} {suppression(session, campaign)} order by audience_rank", (month,)
-    )
+    allowed = suppression(session, campaign, settings.source_schema)
+    rows = session.rows(f"select {', '.join(schema.names)} {targets} {allowed} order by audience_rank", (month,))
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
     return Audience(
@@ -79,7 +78,7 @@ def read_audience(session: Session, campaign: Campaign, month: date) -> Audience
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
         ),
-        closed=closed_addresses(session, campaign, month),
+        closed=closed_addresses(session, campaign, month, settings.source_schema),
     )
 
 
@@ -135,9 +134,9 @@ def is_customer_on(day: date) -> str:
             )"""
 
 
-def suppression(session: Session, campaign: Campaign) -> str:
+def suppression(session: Session, campaign: Campaign, source_schema: str) -> str:
     """Keeps out who has objected since, and whoever is at a mailbox that they have or had."""
-    suppressed = objections.suppressed_ids(session, Settings.from_environment().source_schema)
+    suppressed = objections.suppressed_ids(session, source_schema)
     if suppressed is None:
         return ""
     return f"""
@@ -153,7 +152,7 @@ def suppression(session: Session, campaign: Campaign) -> str:
             )"""
 
 
-def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[str]:
+def closed_addresses(session: Session, campaign: Campaign, month: date, source_schema: str) -> list[str]:
     """Addresses of who is held out or has objected, of those that Google knows by more than one spelling.
 
     Any address that they ever had: to leave out one too many is harmless.
@@ -163,8 +162,7 @@ def closed_addresses(session: Session, campaign: Campaign, month: date) -> list[
         f"select email from {GOLD}.audience_{campaign.name}"
         f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
     )
-    schema = Settings.from_environment().source_schema
-    suppressed = objections.suppressed_ids(session, schema)
+    suppressed = objections.suppressed_ids(session, source_schema)
     if suppressed is not None:
         query += f" union select email from {SILVER}.stg_customers where customer_id in ({suppressed}) and ({ours})"
     return [row["email"] for row in session.rows(query, (month,))]

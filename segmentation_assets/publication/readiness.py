@@ -8,14 +8,13 @@ from datetime import date, timedelta
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.publication import audits
-from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.catalog import SILVER, table_exists
 from segmentation_assets.warehouse.session import Session
 
 ARRIVAL = {"facts_reach_the_end_of_the_month", "no_usual_day_is_without_facts"}
 
 
-def missing_facts(session: Session, month: date) -> str | None:
+def missing_facts(session: Session, month: date, project: Project) -> str | None:
     """What is missing before the month may be computed, in a sentence; None when all has arrived, or nobody can say.
 
     The facts, the measures and the bounds are those of the audits facts_reach_the_end_of_the_month and
@@ -23,8 +22,7 @@ def missing_facts(session: Session, month: date) -> str | None:
     its facts in the run itself. Where no run has made the view on the facts yet, nobody can say what will count: the
     run is not held back, and says itself what is wrong.
     """
-    settings = Settings.from_environment()
-    if settings.source != "warehouse" or not table_exists(session, SILVER, "stg_transactions"):
+    if project.settings.source != "warehouse" or not table_exists(session, SILVER, "stg_transactions"):
         return None
     as_of = as_of_date(month)
     (row,) = session.rows(
@@ -36,20 +34,19 @@ def missing_facts(session: Session, month: date) -> str | None:
         return f"There are no approved facts before {as_of}."
     newest = date.fromisoformat(str(newest)[:10])
     missing = (last_day - newest).days
-    # The rules are read only where some days are missing: a look comes every minute.
-    if missing <= 0 or missing <= Project.load(settings).rules.audits.facts_may_end_days_early:
-        return _absent_days(session, settings, month)
+    if missing <= project.rules.audits.facts_may_end_days_early:
+        return _absent_days(session, project, month)
     days = str(last_day) if missing == 1 else f"{newest + timedelta(days=1)} to {last_day}"
     return f"The facts of {month} end on {newest}: {days} {'has' if missing == 1 else 'have'} not arrived."
 
 
-def _absent_days(session: Session, settings: Settings, month: date) -> str | None:
+def _absent_days(session: Session, project: Project, month: date) -> str | None:
     if not table_exists(session, SILVER, "fact_days"):
         return None  # of an earlier version: the run makes the view, and its audit says the same
     rows = session.rows(
         f"select fact_day from {SILVER}.fact_days where snapshot_month = ? and is_absent order by fact_day", (month,)
     )
-    if not rows or len(rows) <= Project.load(settings).rules.audits.absent_days_max:
+    if not rows or len(rows) <= project.rules.audits.absent_days_max:
         return None
     first, last = (str(rows[place]["fact_day"])[:10] for place in (0, -1))
     if len(rows) == 1:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import duckdb
 
-from segmentation_assets.settings import Settings
 from segmentation_assets.sources.mark import MARK
 from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.snowflake import SnowflakeSession
@@ -21,7 +20,7 @@ FILE_SIZE = "128MB"
 ROWS_PER_STATEMENT = 20_000
 
 
-def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, schema: str) -> None:
+def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, schema: str, *, is_emulator: bool) -> None:
     """Replace each table of the local `schema` in Snowflake's schema of the same name, one after the other.
 
     A table is replaced by another one of the same name, so grants that are not on the schema's future tables are lost.
@@ -40,7 +39,7 @@ def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, sch
         session.execute(
             f"create or replace table {quoted(session, schema)}.{table} ({defined}) comment = '{MARK}being filled'"
         )
-        copy = _insert_rows if Settings.from_environment().snowflake.is_emulator else _copy_files
+        copy = _insert_rows if is_emulator else _copy_files
         copy(session, local, schema, table, columns)
 
 

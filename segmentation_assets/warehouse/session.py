@@ -31,7 +31,9 @@ Warehouse = DuckDBWarehouse | SnowflakeWarehouse
 def warehouse(settings: Settings | None = None) -> Warehouse:
     """The one that the settings name; without any, that of the environment as it is now."""
     settings = settings or Settings.from_environment()
-    return DuckDBWarehouse(path=str(settings.duckdb_path)) if settings.target == "duckdb" else SnowflakeWarehouse()
+    if settings.target == "duckdb":
+        return DuckDBWarehouse(path=str(settings.duckdb_path))
+    return SnowflakeWarehouse(settings.snowflake)
 
 
 @contextmanager

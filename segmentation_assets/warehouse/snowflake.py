@@ -6,10 +6,10 @@ What DuckDB and Snowflake have in common is in `warehouse`. No text here, of an 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 from pydantic import SecretStr
 
 from segmentation_assets.errors import SettingsError, WarehouseError
@@ -53,12 +53,13 @@ REFUSALS = (
 UNREACHABLE = "No Snowflake answers at {address}: correct SNOWFLAKE_ACCOUNT {account!r} or SNOWFLAKE_HOST."
 
 
-def settings() -> dict[str, str]:
-    """The variables that are set, by dagster-snowflake's names. Raises SettingsError for missing or wrong ones.
+def settings(account: Snowflake | None = None) -> dict[str, str]:
+    """What is set of an account, or in the environment, by dagster-snowflake's names. Raises SettingsError for what is
+    missing or wrong.
 
-    Read when a session is opened, and not kept: it holds the secrets in plain.
+    Made when a session is opened, and not kept: it holds the secrets in plain.
     """
-    account = Settings.from_environment().snowflake
+    account = account or Settings.from_environment().snowflake
     values = {key: getattr(account, key) for key in SETTINGS if key in account.model_fields_set}
     found = {
         key: str(value.get_secret_value() if isinstance(value, SecretStr) else value) for key, value in values.items()
@@ -146,9 +147,14 @@ def _bound(sql: str, parameters: Sequence[object]) -> tuple[str, tuple[object, .
     return (sql.replace("%", "%%").replace("?", "%s"), tuple(parameters)) if parameters else (sql, None)
 
 
-class SnowflakeWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
-    """A Snowflake account, reached through dagster-snowflake with the SNOWFLAKE_* variables."""
+@dataclass(frozen=True)
+class SnowflakeWarehouse:
+    """A Snowflake account, reached through dagster-snowflake; without one, that of the SNOWFLAKE_* variables.
 
+    No ConfigurableResource: Dagster makes those anew of their configuration, in which no secret may stand.
+    """
+
+    account: Snowflake | None = None
     login_seconds: int = LOGIN_SECONDS
     network_seconds: int = NETWORK_SECONDS
 
@@ -159,7 +165,7 @@ class SnowflakeWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMiss
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[SnowflakeSession]:
         del read_only  # the role's grants decide
-        found = settings()
+        found = settings(self.account)
         resource = snowflake_resource(found, self.limits())
         with ExitStack() as stack:
             connection = _connect(stack, resource, found)

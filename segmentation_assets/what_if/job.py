@@ -1,4 +1,4 @@
-"""The job `what_if`: a what-if started in the Dagster UI. It has no partitions and materialises no asset."""
+"""The job `segmentation_what_if`: a what-if from the Dagster UI. It has no partitions and materialises no asset."""
 
 from typing import Any
 
@@ -23,16 +23,22 @@ class WhatIfConfig(dg.Config):
     last_month: str = Field(default="", description="The same, included; all from first_month on if empty.")
 
 
+WHAT_IF = "segmentation_what_if"
+
+
 def what_if_job(project: Project) -> dg.JobDefinition:
+    portfolio = project.portfolio
+
     @dg.op(
-        pool="warehouse",
+        name=portfolio.name("segmentation_recompute_with_changed_rules"),
+        required_resource_keys=portfolio.resource_keys("warehouse"),
+        pool=portfolio.pool,
         description="Published months under changed rules, against what is published. Publishes nothing.",
     )
-    def recompute_with_changed_rules(
-        context: dg.OpExecutionContext, config: WhatIfConfig, warehouse: dg.ResourceParam[Warehouse]
-    ) -> None:
+    def recompute_with_changed_rules(context: dg.OpExecutionContext, config: WhatIfConfig) -> None:
         from segmentation_assets.what_if import tables as what_if_tables
 
+        warehouse: Warehouse = portfolio.resource(context, "warehouse")
         with as_failure():
             months = what_if.compute(
                 project, warehouse, config.set, config.rules, config.first_month, config.last_month,
@@ -52,10 +58,10 @@ def what_if_job(project: Project) -> dg.JobDefinition:
         )
 
     @dg.job(
-        name="what_if",
+        name=portfolio.name(WHAT_IF),
         description="Recompute published months with changed rules and show what would change. Publishes nothing.",
         executor_def=in_process_with_lock,
-        tags={NO_ALERTS: "true"},
+        tags={NO_ALERTS: "true", **portfolio.tags},
     )
     def job() -> None:
         recompute_with_changed_rules()

@@ -130,11 +130,14 @@ def run(asked: dict[str, Any]) -> int:
 def run_without_tests(first: date, last: date) -> int:
     """What `segmentation month` does, of the same assets, without dbt's tests."""
     import uuid
+    from dataclasses import replace
 
     import dagster as dg
 
     from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
+    from segmentation_assets.automation.own_runs import OwnRuns
     from segmentation_assets.cli.home import dagster_home, dagster_instance
+    from segmentation_assets.dbt.project import Project
     from segmentation_assets.definitions import build_defs
     from segmentation_assets.months import MonthRange
 
@@ -145,14 +148,15 @@ def run_without_tests(first: date, last: date) -> int:
         executor_def=dg.in_process_executor,
     )
     definitions = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[part]))
+    own_runs = replace(OwnRuns.of_commands(Project.load().portfolio), jobs=frozenset({part.name}))
     run_id, months = str(uuid.uuid4()), MonthRange(first, last)
     with dagster_instance(dagster_home()) as instance, held(instance, run_id):
-        fail_dead_runs(instance)
+        fail_dead_runs(instance, own_runs.owns)
         result = definitions.resolve_job_def("part").execute_in_process(
             instance=instance,
             partition_key=months.partition_key,
             run_id=run_id,
-            tags={MACHINE: machine(), **months.run_tags()},
+            tags={MACHINE: machine(), **own_runs.portfolio.tags, **months.run_tags()},
             raise_on_error=False,
         )
     return 0 if result.success else 1

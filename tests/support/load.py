@@ -123,6 +123,7 @@ def environment(folder: Path) -> dict[str, str]:
         "SEGMENTATION_EXPORT_URI": str(folder / "exports"),
         "DAGSTER_HOME": str(folder / "home"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
+        "SEGMENTATION_AUTOSTART": "1",
     }
 
 

@@ -34,7 +34,7 @@ MODELS = dg.AssetSelection.groups("staging", "metrics", "segments_candidate", "s
 SELECTIONS = {
     "models": MODELS,
     "models and audits": MODELS
-    | dg.AssetSelection.checks(*(dg.AssetCheckKey(CANDIDATE, audit.name) for audit in audits.AUDITS)),
+    | dg.AssetSelection.checks(*(dg.AssetCheckKey(dg.AssetKey(CANDIDATE), audit.name) for audit in audits.AUDITS)),
 }
 # A statement the emulator cannot answer is sent again until then.
 NETWORK_SECONDS = 120
@@ -44,7 +44,7 @@ def run(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
     wanted = step.get("selection")
     limited = SnowflakeWarehouse(login_seconds=15, network_seconds=step.get("network_seconds", NETWORK_SECONDS))
     # Lineage is read from the same SQL every time: once is enough to show that it can be.
-    definitions = build_defs({"warehouse": limited, "dbt": InProcessDbt(column_lineage=wanted is None)})
+    definitions = build_defs(resources={"warehouse": limited, "dbt": InProcessDbt(column_lineage=wanted is None)})
     if wanted is None:
         job = definitions.resolve_job_def(monthly_segmentation)
     else:

@@ -99,7 +99,9 @@ class Pipeline:
     ) -> dg.ExecuteInProcessResult:
         """The Dagster job for the months, in this process; `select` names assets as group/name keys."""
         last = last or first
-        job = build_defs({"warehouse": DuckDBWarehouse(path=str(self.path))}).resolve_job_def(monthly_segmentation)
+        job = build_defs(resources={"warehouse": DuckDBWarehouse(path=str(self.path))}).resolve_job_def(
+            monthly_segmentation
+        )
         return job.execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(key.split("/")) for key in select] if select else None,

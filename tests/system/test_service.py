@@ -32,11 +32,11 @@ from cryptography.x509.oid import NameOID
 from pytest_httpserver import HTTPServer
 
 from segmentation_assets.alerts.outbox import Outbox
-from segmentation_assets.alerts.sensor import evaluate
 from tests.support import service
 from tests.support.alert_receiver import Receiver
 from tests.support.command_line import CHECKOUT, settings
 from tests.support.known_mix import BUDGET, DECLINING, GROWING, STABLE, TRAVELERS, known_mix
+from tests.support.own_runs import alert_tick, portfolio
 from tests.support.published_months import CANDIDATE_ASSETS, PUBLISHED_ASSETS
 
 NOVEMBER = date(2025, 11, 1)
@@ -52,6 +52,7 @@ mutation($execution: ExecutionParams!) {
     ... on PythonError { message }
   }
 }"""
+MADE = dg.AssetKey(["gold", "segment_summary"])
 WEBSOCKET = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
@@ -69,8 +70,7 @@ WHAT_IS_RUN = [
     *PUBLISHED_ASSETS,
 ]
 ONE_TICK = (
-    "import dagster as dg; from segmentation_assets.alerts.sensor import evaluate;"
-    " print(evaluate(dg.DagsterInstance.get()))"
+    "import dagster as dg; from tests.support.own_runs import alert_tick; print(alert_tick(dg.DagsterInstance.get()))"
 )
 
 
@@ -96,7 +96,7 @@ def configured(postgres: str, home: Path) -> Iterator[pytest.MonkeyPatch]:
 def failed_run(instance: dg.DagsterInstance, *, passes: bool = False) -> None:
     """A run of one asset with a warning and an error check; it fails unless both pass."""
 
-    @dg.asset(check_specs=[dg.AssetCheckSpec("warns", asset="made"), dg.AssetCheckSpec("stops", asset="made")])
+    @dg.asset(key=MADE, check_specs=[dg.AssetCheckSpec("warns", asset=MADE), dg.AssetCheckSpec("stops", asset=MADE)])
     def made() -> dg.MaterializeResult:
         return dg.MaterializeResult(
             check_results=[
@@ -110,7 +110,10 @@ def failed_run(instance: dg.DagsterInstance, *, passes: bool = False) -> None:
         if not passes:
             raise dg.Failure("it broke")
 
-    dg.materialize([made, ends], instance=instance, tags={"dagster/partition": "2025-11-01"}, raise_on_error=False)
+    job = dg.define_asset_job("monthly_segmentation", tags=portfolio().tags)
+    dg.Definitions(assets=[made, ends], jobs=[job]).resolve_job_def(job.name).execute_in_process(
+        instance=instance, tags={"dagster/partition": "2025-11-01"}, raise_on_error=False
+    )
 
 
 def test_alerts_are_told_once_and_never_lost_on_postgres(configured: pytest.MonkeyPatch) -> None:
@@ -121,17 +124,17 @@ def test_alerts_are_told_once_and_never_lost_on_postgres(configured: pytest.Monk
         with dg.DagsterInstance.get() as instance:
             assert type(instance.run_storage).__name__ == "PostgresRunStorage"
             failed_run(instance)
-            evaluate(instance)
+            alert_tick(instance)
         assert receiver.tried > 0
         assert not receiver.accepted
         receiver.mood = "takes"
         with dg.DagsterInstance.get() as instance:  # the daemon, started again
-            outbox = Outbox.load(instance)
+            outbox = Outbox.load(portfolio().notes(instance))
             for wait in outbox.waiting.values():
                 wait.until = 0.0  # half a minute later
             outbox.save()
-            evaluate(instance)
-            evaluate(instance)
+            alert_tick(instance)
+            alert_tick(instance)
         by_another = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", ONE_TICK],
             cwd=CHECKOUT, check=True, capture_output=True, text=True, timeout=120,
@@ -139,13 +142,13 @@ def test_alerts_are_told_once_and_never_lost_on_postgres(configured: pytest.Monk
         assert "0 new, 0 delivered, 0 waiting" in by_another.stdout
         assert sorted(receiver.titles) == [
             "[error] The run of 2025-11-01 failed",
-            "[error] stops on made failed of 2025-11-01",
-            "[warn] warns on made failed of 2025-11-01",
+            "[error] stops on segment_summary failed of 2025-11-01",
+            "[warn] warns on segment_summary failed of 2025-11-01",
         ]
         with dg.DagsterInstance.get() as instance:
             failed_run(instance, passes=True)
-            evaluate(instance)
-            evaluate(instance)
+            alert_tick(instance)
+            alert_tick(instance)
         assert len(receiver.titles) == 5, receiver.titles
         assert sum("passes again" in title for title in receiver.titles) == 2
         assert not receiver.sent_twice()

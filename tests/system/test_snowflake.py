@@ -144,7 +144,7 @@ def run(
     pipeline = Pipeline(duckdb_file)
     pipeline.load(thresholds_among_customers())
     with pipeline.connection() as connection, session_on(account) as session:
-        copy_tables(session, connection, "gold")
+        copy_tables(session, connection, "gold", is_emulator=Settings.from_environment().snowflake.is_emulator)
     with ExitStack() as stack:
         proxy = None
         if not ON_AN_ACCOUNT:  # the proxy reads what passes, which TLS does not let it

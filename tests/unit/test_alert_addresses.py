@@ -8,6 +8,7 @@ import pytest
 
 from segmentation_assets.alerts.messages import LONGEST_TEXT, ui_url, without_secrets
 from segmentation_assets.alerts.receivers import receivers
+from segmentation_assets.settings import Settings
 
 
 def test_an_address_without_severities_is_for_all() -> None:
@@ -67,9 +68,11 @@ def test_a_text_loses_addresses_and_secrets_and_keeps_the_rest(monkeypatch: pyte
 
 def test_links_lead_where_people_open_the_ui(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGMENTATION_UI_URL", raising=False)
-    assert ui_url("runs", "abc") == "http://127.0.0.1:3000/runs/abc"
+    ui = Settings.from_environment().ui_url
+    assert ui_url(ui, "runs", "abc") == "http://127.0.0.1:3000/runs/abc"
     monkeypatch.setenv("SEGMENTATION_UI_URL", "https://dagster.example.org/prefix/")
-    assert ui_url("assets", "a b", view="checks") == "https://dagster.example.org/prefix/assets/a%20b?view=checks"
+    ui = Settings.from_environment().ui_url
+    assert ui_url(ui, "assets", "a b", view="checks") == "https://dagster.example.org/prefix/assets/a%20b?view=checks"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from segmentation_assets.publication import audits, findings
 from segmentation_assets.publication.findings import Finding
 
 AUDIT_SQL = Path(__file__).parents[2] / "dbt_models" / "models" / "segments" / "segment_audits.sql"
+UI = "http://127.0.0.1:3000"
 AUDIT_LIST = Path(__file__).parents[2] / "dbt_models" / "macros" / "publication" / "audits" / "audit_list.sql"
 PICTURE = dg.MetadataValue.md("")
 
@@ -48,7 +49,7 @@ def good(**given: Any) -> dict[str, Any]:
 def result(
     *rows: dict[str, Any], stops: bool = True, audit: str = "every_segment_holds_the_minimum_share"
 ) -> dg.AssetCheckResult:
-    return checks.result(audits.BY_NAME[audit], rows, [], PICTURE, stops=stops)
+    return checks.result(dg.AssetKey(checks.CANDIDATE), audits.BY_NAME[audit], rows, [], PICTURE, stops=stops)
 
 
 def test_every_audit_of_the_sql_has_words_and_the_same_severity() -> None:
@@ -192,7 +193,7 @@ def test_the_findings_of_a_check_are_its_metadata_and_read_back_whole() -> None:
 
 def evaluation(description: str, metadata: dict[str, Any]) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=checks.CANDIDATE,
+        asset_key=dg.AssetKey(checks.CANDIDATE),
         check_name="every_segment_holds_the_minimum_share",
         passed=False,
         description=description,
@@ -202,7 +203,7 @@ def evaluation(description: str, metadata: dict[str, Any]) -> dg.AssetCheckEvalu
 
 def test_an_alert_renders_the_findings_and_not_the_description() -> None:
     kept = dict(findings.to_metadata([Finding.of_row(row()), Finding.of_row(row(snapshot_month=date(2025, 10, 1)))]))
-    body = messages.failed_check("run", "2025-10-01 to 2025-11-01", evaluation("Of another reader.", kept)).body
+    body = messages.failed_check("run", "2025-10-01 to 2025-11-01", evaluation("Of another reader.", kept), UI).body
     assert (
         "Measured: 2025-11-01: Declining: 4.9 % of the customers (allowed: at least 5)\n"
         "2025-10-01: Declining: 4.9 % of the customers (allowed: at least 5)\n"
@@ -226,6 +227,6 @@ def test_a_check_recorded_before_findings_is_told_from_its_description(kept: dic
     """As the package of before wrote it: the sentence, and the advice, which the message says elsewhere."""
     advice = audits.BY_NAME["every_segment_holds_the_minimum_share"].advice
     old = "2025-11-01: every_segment_holds_the_minimum_share, Declining: 4.9 % of the customers; has to be at least 5."
-    body = messages.failed_check("run", "2025-11-01", evaluation(f"{old}\n{advice}", kept)).body
+    body = messages.failed_check("run", "2025-11-01", evaluation(f"{old}\n{advice}", kept), UI).body
     assert f"Measured: {old}\n" in body
     assert body.count(advice) == 1

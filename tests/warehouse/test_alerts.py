@@ -7,13 +7,14 @@ a log or Dagster's storage.
 """
 
 import logging
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -21,13 +22,13 @@ import dagster as dg
 import pytest
 from pytest_httpserver import HTTPServer
 
-from segmentation_assets.alerts import sensor
+from segmentation_assets.alerts import events
 from segmentation_assets.alerts.outbox import LONGEST_WAIT_SECONDS, Outbox
 from segmentation_assets.alerts.receivers import receivers
-from segmentation_assets.definitions import build_defs
 from tests.support.alert_receiver import Receiver
 from tests.support.command_line import CHECKOUT
 from tests.support.known_mix import BUDGET, DECLINING, GROWING, STABLE, TRAVELERS, known_mix
+from tests.support.own_runs import alert_tick, own_runs, portfolio
 from tests.support.published_months import (
     CANDIDATE_AND_PUBLISHED,
     CANDIDATE_ASSETS,
@@ -43,11 +44,12 @@ FEW_TRAVEL = {**GOOD, TRAVELERS: 12, STABLE: 102}  # 6 %: above the floor, below
 FLOOR = "every_segment_holds_the_minimum_share"
 ON_FLOOR = f"{FLOOR} on segment_assignments"
 ON_BAND = "share_is_within_the_expected_band on segment_assignments"
+MADE = dg.AssetKey(["gold", "segment_summary"])
 PASSWORD = "hunter2-is-not-a-word"
 ONE_TICK = """
 import dagster as dg
-from segmentation_assets.alerts.sensor import evaluate
-print(evaluate(dg.DagsterInstance.get()))
+from tests.support.own_runs import alert_tick
+print(alert_tick(dg.DagsterInstance.get()))
 """
 
 
@@ -57,14 +59,13 @@ class Service:
 
     home: Path
     instance: dg.DagsterInstance
-    repository: dg.RepositoryDefinition = field(default_factory=lambda: build_defs().get_repository_def())
+
+    @property
+    def outbox(self) -> Outbox:
+        return Outbox.load(portfolio().notes(self.instance))
 
     def tick(self) -> str:
-        """The sensor as the daemon evaluates it; what it says."""
-        with dg.build_sensor_context(instance=self.instance, repository_def=self.repository) as context:
-            said = self.repository.get_sensor_def("alerts").evaluate_tick(context).skip_message
-        assert said is not None
-        return said
+        return alert_tick(self.instance)
 
     def tick_of_another_process(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -72,26 +73,19 @@ class Service:
         )
 
     def waits_are_over(self) -> None:
-        outbox = Outbox.load(self.instance)
+        outbox = self.outbox
         for wait in outbox.waiting.values():
             wait.until = 0.0
         outbox.save()
 
 
-@pytest.fixture(scope="module")
-def repository() -> dg.RepositoryDefinition:
-    return build_defs().get_repository_def()
-
-
 @pytest.fixture
-def service(
-    empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: dg.RepositoryDefinition
-) -> Iterator[Service]:
+def service(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     home = shutil.copytree(empty_home, tmp_path / "home")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.delenv("SEGMENTATION_ALERT_URLS", raising=False)
     with dg.DagsterInstance.get() as instance:
-        yield Service(home, instance, repository)
+        yield Service(home, instance)
 
 
 @pytest.fixture
@@ -109,9 +103,9 @@ def receiver(httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> Receive
 
 
 def failed_run(instance: dg.DagsterInstance, month: date = NOVEMBER, text: str = "it broke") -> None:
-    """A run of one asset that fails, with a warning and an error check before it: a second, without a warehouse."""
+    """A run of ours that fails, with a warning and an error check before it: a second, without a warehouse."""
 
-    @dg.asset(check_specs=[dg.AssetCheckSpec("warns", asset="made"), dg.AssetCheckSpec("stops", asset="made")])
+    @dg.asset(key=MADE, check_specs=[dg.AssetCheckSpec("warns", asset=MADE), dg.AssetCheckSpec("stops", asset=MADE)])
     def made() -> dg.MaterializeResult:
         return dg.MaterializeResult(
             check_results=[
@@ -124,12 +118,15 @@ def failed_run(instance: dg.DagsterInstance, month: date = NOVEMBER, text: str =
     def fails() -> None:
         raise dg.Failure(text)
 
-    dg.materialize([made, fails], instance=instance, tags={"dagster/partition": str(month)}, raise_on_error=False)
+    job = dg.define_asset_job("monthly_segmentation", tags=portfolio().tags)
+    dg.Definitions(assets=[made, fails], jobs=[job]).resolve_job_def(job.name).execute_in_process(
+        instance=instance, tags={"dagster/partition": str(month)}, raise_on_error=False
+    )
 
 
 OF_A_FAILED_RUN = {
-    "[warn] warns on made failed of 2025-11-01",
-    "[error] stops on made failed of 2025-11-01",
+    "[warn] warns on segment_summary failed of 2025-11-01",
+    "[error] stops on segment_summary failed of 2025-11-01",
     "[error] The run of 2025-11-01 failed",
 }
 
@@ -155,7 +152,10 @@ def test_checks_of_real_runs_fail_are_told_and_recover(service: Service, receive
         run_id = service.instance.get_runs()[0].run_id
         assert f"http://127.0.0.1:3000/runs/{run_id}" in body
         assert f"/assets/silver/segment_assignments?view=checks&checkDetail={FLOOR}" in body
-        assert "Why: Step audit_checks: 1 blocking asset check failed with ERROR severity" in receiver.body(failed)
+        assert (
+            "Why: Step segmentation_audit_checks: 1 blocking asset check failed with ERROR severity"
+            in receiver.body(failed)
+        )
 
         receiver.accepted.clear()
         assert run(FEW_TRAVEL, NOVEMBER).success
@@ -239,7 +239,7 @@ def test_a_message_that_one_receiver_refuses_does_not_hold_up_the_others(service
     receiver.mood = "refuses"
     failed_run(service.instance)
     service.tick()
-    (refused,) = [alert for alert in Outbox.load(service.instance).pending if alert.tries]
+    (refused,) = [alert for alert in service.outbox.pending if alert.tries]
     receiver.mood = "takes"
     service.waits_are_over()
     service.tick()
@@ -273,7 +273,7 @@ def test_restarts_and_a_kill_in_the_middle_tell_nothing_twice(
 def test_months_of_ticks_later_nothing_is_told_again(service: Service, receiver: Receiver) -> None:
     failed_run(service.instance)
     service.tick()
-    outbox = Outbox.load(service.instance)
+    outbox = service.outbox
     # As after a restore of an old backup of the document: only what was told is remembered, each under its own key.
     outbox.pending, outbox.open, outbox.read_runs, outbox.watermark = [], {}, {}, None
     outbox.save()
@@ -326,7 +326,7 @@ def test_no_secret_and_no_address_anywhere(
     )  # fmt: skip
     assert "[e-mail address]" in told and "[secret]" in told
     assert "Failed for" in told, "the words around it are told"
-    for text in (told, said, caplog.text, kept, repr(receivers()[0])):
+    for text in (told, said, caplog.text, kept, repr(receivers(os.environ["SEGMENTATION_ALERT_URLS"])[0])):
         for secret in (PASSWORD, "T0KEN", "jane.doe", "s3cret", "user:pass"):
             assert secret not in text
 
@@ -340,11 +340,11 @@ def _key_values(path: Path) -> list[tuple[str, str]]:
 def test_a_wait_doubles_up_to_half_an_hour(service: Service, receiver: Receiver) -> None:
     receiver.mood = "refuses"
     failed_run(service.instance)
-    outbox, clock = Outbox.load(service.instance), [0.0]
-    sensor.collect(outbox)
+    outbox, clock = service.outbox, [0.0]
+    events.collect(outbox, own_runs(), "http://127.0.0.1:3000")
     waits = []
     for _ in range(9):
-        outbox.deliver(receivers()[0], seconds=30, now=lambda: clock[0])
+        outbox.deliver(receivers(os.environ["SEGMENTATION_ALERT_URLS"])[0], seconds=30, now=lambda: clock[0])
         (wait,) = outbox.waiting.values()
         waits.append(wait.until - clock[0])
         clock[0] = wait.until

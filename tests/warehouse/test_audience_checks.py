@@ -193,7 +193,7 @@ def made(audiences_file: Path, tmp_path: Path) -> Iterator[Pipeline]:
 def test_every_audience_has_every_check(made: Pipeline) -> None:
     del made  # the project is compiled for its file
     project = Project.load()
-    (audiences,) = [one for one in dbt_asset_definitions(project) if one.op.name == "audiences"]
+    (audiences,) = [one for one in dbt_asset_definitions(project) if one.op.name == "segmentation_audiences"]
     nodes = json.loads(project.manifest_path.read_text())["nodes"].values()
     severities = {node["name"]: node["config"]["severity"].lower() for node in nodes if node["resource_type"] == "test"}
     for campaign in CAMPAIGNS:

@@ -324,7 +324,7 @@ from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.automation.jobs import monthly_segmentation
 keys = [dg.AssetKey(key.split("/")) for key in sys.argv[2:]]
-job = build_defs({"dbt": InProcessDbt(column_lineage=False)}).resolve_job_def(monthly_segmentation)
+job = build_defs(resources={"dbt": InProcessDbt(column_lineage=False)}).resolve_job_def(monthly_segmentation)
 result = job.execute_in_process(asset_selection=keys, partition_key=sys.argv[1], raise_on_error=False)
 spec = job.asset_layer.asset_graph.get(keys[0])
 told = {"project": str(dbt_project.project_dir()), "success": result.success, "description": spec.description}

@@ -8,6 +8,7 @@ from datetime import date
 
 import pytest
 
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.publication import readiness
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import NO_TESTS, NOVEMBER, RECOMPUTED
@@ -45,7 +46,7 @@ def waits_for(pipeline: Pipeline, month: date = NOVEMBER) -> str | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGMENTATION_SOURCE", "warehouse")
         with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
-            return readiness.missing_facts(session, month)
+            return readiness.missing_facts(session, month, Project.load())
 
 
 def test_a_whole_month_is_complete(published: Pipeline) -> None:

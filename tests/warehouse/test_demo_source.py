@@ -127,7 +127,7 @@ def test_a_name_that_needs_quotes_works_at_every_door(
     with duckdb.connect(str(path)) as connection:
         synthetic.build(connection, schema, customers=30, first_month=date(2026, 1, 1), last_month=MONTH)
     pipeline = Pipeline(path)
-    star_schema.check_source(DuckDBWarehouse(path=str(path)), Project.load().rules, [(None, date(2026, 10, 1))])
+    star_schema.check_source(DuckDBWarehouse(path=str(path)), Project.load(), [(None, date(2026, 10, 1))])
     succeeded, said = pipeline.dbt(MONTH, select="path:models/staging path:models/metrics", command="run")
     assert succeeded, said
     assert pipeline.rows("select count(*) > 0 from silver.transaction_window_metrics") == [(True,)]

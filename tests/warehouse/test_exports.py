@@ -19,6 +19,7 @@ from segmentation_assets.assets.exports import export_month
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.audience import refuse_unpublished
 from segmentation_assets.exports.store import ExportError, ExportStore
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
@@ -39,7 +40,7 @@ def export(pipeline: Pipeline, store: ExportStore, *months: date) -> None:
         refuse_unpublished(session, months)
         for month in months:
             for campaign in RULES.campaigns:
-                export_month(session, store, campaign, month)
+                export_month(session, store, campaign, month, Settings.from_environment())
 
 
 def files(store: ExportStore, campaign: str, month: date) -> dict[str, bytes]:

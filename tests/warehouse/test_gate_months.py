@@ -87,10 +87,10 @@ class Planted:
 
 def checks_alone(pipeline: Pipeline, month: date) -> dg.ExecuteInProcessResult:
     """The audits' checks without the candidate, which would be computed anew and lose what was planted."""
-    keys = [dg.AssetCheckKey(CANDIDATE, audit.name) for audit in audits.AUDITS]
+    keys = [dg.AssetCheckKey(dg.AssetKey(CANDIDATE), audit.name) for audit in audits.AUDITS]
     job = dg.define_asset_job("audits", selection=dg.AssetSelection.checks(*keys), partitions_def=monthly_partitions())
     definitions = dg.Definitions.merge(
-        build_defs({"warehouse": DuckDBWarehouse(path=str(pipeline.path))}), dg.Definitions(jobs=[job])
+        build_defs(resources={"warehouse": DuckDBWarehouse(path=str(pipeline.path))}), dg.Definitions(jobs=[job])
     )
     tags = {"dagster/asset_partition_range_start": str(month), "dagster/asset_partition_range_end": str(month)}
     return definitions.resolve_job_def("audits").execute_in_process(

@@ -20,7 +20,9 @@ from segmentation_assets.errors import WarehouseError
 from segmentation_assets.exports.audience import read_audience
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.publication import acceptances, migration, published, readiness, restatements
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from tests.support.own_runs import own_runs
 from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
@@ -98,15 +100,15 @@ def test_a_run_of_the_audiences_alone_migrates_and_only_its_month_can_be_exporte
     with warehouse_of(old).session(read_only=True) as session:
         assert published.is_current(session, "audience_waterfall", NOVEMBER)
         assert published.is_current(session, f"audience_{campaign.name}", NOVEMBER)
-        assert read_audience(session, campaign, NOVEMBER).rows
+        assert read_audience(session, campaign, NOVEMBER, Settings.from_environment()).rows
         with pytest.raises(ExportError, match=f"{campaign.name}, {OCTOBER}, was not made from the month as it is"):
-            read_audience(session, campaign, OCTOBER)
+            read_audience(session, campaign, OCTOBER, Settings.from_environment())
 
 
 def test_commands_and_sensors_say_what_is_missing_or_make_it(old: Pipeline, empty_home: Path, tmp_path: Path) -> None:
     home = shutil.copytree(empty_home, tmp_path / "home")
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        asked = restate.evaluate(instance, warehouse_of(old))
+        asked = restate.evaluate(instance, own_runs(), warehouse_of(old))
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == (
         "silver.rollup_differences and silver.outdated_months are not there yet: the next run makes what an earlier"

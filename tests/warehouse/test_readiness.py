@@ -25,8 +25,10 @@ from segmentation_assets.automation import catch_up, due_months
 from segmentation_assets.automation.claims import CATCH_UP, SCHEDULE, asked_lately, claim
 from segmentation_assets.automation.dead_runs import MACHINE, QUIET_SECONDS, fail_dead_runs
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.command_line import CHECKOUT
+from tests.support.own_runs import own_runs, portfolio, surroundings
 from tests.support.published_months import refusal
 from tests.support.warehouse_fixture import Pipeline
 
@@ -86,21 +88,21 @@ class Service:
 
     def tick_came(self, month: date) -> None:
         """The schedule's tick of the month came, found facts missing, and skipped."""
-        claim(self.instance, month, SCHEDULE, due_months.due(month), asks=False)
+        claim(portfolio().notes(self.instance), month, SCHEDULE, due_months.due(month), asks=False)
 
     def evaluate(self, now: datetime) -> tuple[date | None, str]:
-        return catch_up.evaluate(self.instance, self.warehouse, now)
+        return catch_up.evaluate(surroundings(self.instance, self.warehouse), now)
 
     def run(
         self, month: date, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None, job: str = JOB
     ) -> dg.DagsterRun:
-        tags = {"dagster/partition": str(month), **(tags or {})}
+        tags = {"dagster/partition": str(month), **portfolio().tags, **(tags or {})}
         return create_run_for_test(self.instance, job_name=job, status=status, tags=tags)
 
     def told(self) -> list[str]:
         """The titles of what waits to be told, which is all of it: nobody takes it here."""
-        outbox = Outbox.load(self.instance)
-        collect(outbox)
+        outbox = Outbox.load(portfolio().notes(self.instance))
+        collect(outbox, own_runs(), "http://127.0.0.1:3000")
         return [alert.title for alert in outbox.pending]
 
 
@@ -148,7 +150,7 @@ def test_an_overdue_month_is_told_once_and_its_arrival_too(service: Service) -> 
     for minutes in range(0, 600, 30):
         service.evaluate(at(12, 3) + timedelta(minutes=minutes))
     assert service.told() == [late]
-    body = Outbox.load(service.instance).pending[0].body
+    body = Outbox.load(portfolio().notes(service.instance)).pending[0].body
     assert "should have been published by 2025-12-03" in body
     assert "2025-11-30 has not arrived" in body
 
@@ -235,9 +237,14 @@ def test_a_new_service_runs_no_history(service: Service, monkeypatch: pytest.Mon
     assert service.evaluate(at(12, 1, 2, 30))[0] == NOVEMBER
     # Of a demo, months are published to try things out.
     monkeypatch.setenv("SEGMENTATION_SOURCE", "synthetic")
-    assert due_months.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [NOVEMBER]
+    assert due_months.expected_months({AUGUST}, at(11, 15), at(12, 1), Settings.from_environment()) == [NOVEMBER]
     monkeypatch.setenv("SEGMENTATION_SOURCE", "warehouse")
-    assert due_months.expected_months({AUGUST}, at(11, 15), at(12, 1)) == [AUGUST, SEPTEMBER, OCTOBER, NOVEMBER]
+    assert due_months.expected_months({AUGUST}, at(11, 15), at(12, 1), Settings.from_environment()) == [
+        AUGUST,
+        SEPTEMBER,
+        OCTOBER,
+        NOVEMBER,
+    ]
 
 
 def test_a_look_never_waits_for_a_run(service: Service) -> None:
@@ -266,7 +273,7 @@ def test_a_look_never_waits_for_a_run(service: Service) -> None:
 
 
 def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> None:
-    repository = build_defs({"warehouse": service.warehouse}).get_repository_def()
+    repository = build_defs(resources={"warehouse": service.warehouse}).get_repository_def()
     (schedule,) = repository.schedule_defs
 
     def tick(moment: datetime) -> tuple[list[str | None], str | None]:
@@ -280,7 +287,8 @@ def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> N
     service.facts_until(date(2025, 11, 28))
     # September is published, October is not: nobody ran it.
     assert tick(at(12, 1, 2)) == (
-        [], "2025-10-01 is not published yet and is run before 2025-11-01. catch_up looks again every 30 minutes."
+        [], "2025-10-01 is not published yet and is run before 2025-11-01. segmentation_catch_up looks again"
+        " every 30 minutes."
     )  # fmt: skip
     service.publish(OCTOBER)
     asked, words = tick(at(12, 1, 2))
@@ -289,25 +297,26 @@ def test_the_schedule_asks_only_for_a_month_that_is_ready(service: Service) -> N
     assert "end on 2025-11-28: 2025-11-29 to 2025-11-30 have not arrived" in words
     service.facts_until(date(2025, 11, 30))
     now = datetime.now(tz=NEW_YORK)
-    claim(service.instance, NOVEMBER, CATCH_UP, now)
-    assert tick(at(12, 1, 2)) == ([], "The run of 2025-11-01 was asked for by catch_up already.")
-    claim(service.instance, NOVEMBER, CATCH_UP, now - timedelta(hours=2))
+    claim(portfolio().notes(service.instance), NOVEMBER, CATCH_UP, now)
+    assert tick(at(12, 1, 2)) == ([], "The run of 2025-11-01 was asked for by segmentation_catch_up already.")
+    claim(portfolio().notes(service.instance), NOVEMBER, CATCH_UP, now - timedelta(hours=2))
     assert tick(at(12, 1, 2)) == (["2025-11-01"], None)
     # And the other way round: what the schedule asked for a moment ago, catch_up does not ask for as well.
-    assert asked_lately(service.instance, NOVEMBER, datetime.now(tz=NEW_YORK)) == SCHEDULE
+    assert asked_lately(portfolio().notes(service.instance), NOVEMBER, datetime.now(tz=NEW_YORK)) == SCHEDULE
 
 
 SLEEPER = """
 import sys, time
 import dagster as dg
 from segmentation_assets.automation.dead_runs import in_process_with_lock
+from tests.support.own_runs import portfolio
 
 @dg.op(pool="warehouse")
 def sleeps():
     print("asleep", flush=True)
     time.sleep(300)
 
-@dg.job(executor_def=in_process_with_lock)
+@dg.job(name="monthly_segmentation", executor_def=in_process_with_lock, tags=portfolio().tags)
 def sleeping():
     sleeps()
 
@@ -332,14 +341,14 @@ def test_a_run_whose_process_was_killed_is_failed_and_its_place_freed(
         assert process.stdout.readline() == "asleep\n"
         (run,) = service.instance.get_runs()
         later = datetime.now().timestamp() + 10 * QUIET_SECONDS
-        assert fail_dead_runs(service.instance, later) == [], "it lives, however quiet it is"
+        assert fail_dead_runs(service.instance, own_runs().owns, later) == [], "it lives, however quiet it is"
     finally:
         process.kill()
         process.communicate()
     assert storage.get_concurrency_info("warehouse").claimed_slots
-    assert fail_dead_runs(service.instance) == [], "a run that is just ending is given a minute"
-    assert fail_dead_runs(service.instance, later) == [run.run_id]
-    assert fail_dead_runs(service.instance, later) == []
+    assert fail_dead_runs(service.instance, own_runs().owns) == [], "a run that is just ending is given a minute"
+    assert fail_dead_runs(service.instance, own_runs().owns, later) == [run.run_id]
+    assert fail_dead_runs(service.instance, own_runs().owns, later) == []
     ended = service.instance.get_run_by_id(run.run_id)
     assert ended is not None
     assert ended.status == dg.DagsterRunStatus.FAILURE
@@ -350,7 +359,7 @@ def test_a_run_whose_process_was_killed_is_failed_and_its_place_freed(
 def test_a_run_of_another_machine_is_left_alone(service: Service) -> None:
     elsewhere = service.run(NOVEMBER, dg.DagsterRunStatus.STARTED, {MACHINE: "another"})
     later = datetime.now().timestamp() + 10 * QUIET_SECONDS
-    assert fail_dead_runs(service.instance, later) == []
+    assert fail_dead_runs(service.instance, own_runs().owns, later) == []
     found = service.instance.get_run_by_id(elsewhere.run_id)
     assert found is not None
     assert found.status == dg.DagsterRunStatus.STARTED

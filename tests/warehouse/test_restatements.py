@@ -24,6 +24,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import restatements
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.command_line import in_process
+from tests.support.own_runs import own_runs
 from tests.support.published_months import (
     CANDIDATE_AND_PUBLISHED,
     CANDIDATE_ASSETS,
@@ -86,7 +87,7 @@ def find(pipeline: Pipeline) -> restatements.Restatement | None:
 
 
 def evaluate(instance: dg.DagsterInstance, pipeline: Pipeline) -> dg.RunRequest | dg.SkipReason:
-    return restate_sensor.evaluate(instance, DuckDBWarehouse(path=str(pipeline.path)))
+    return restate_sensor.evaluate(instance, own_runs(), DuckDBWarehouse(path=str(pipeline.path)))
 
 
 def history(pipeline: Pipeline) -> pd.DataFrame:
@@ -213,12 +214,18 @@ def test_the_sensor_asks_for_the_same_once_and_a_month_that_fails_its_audits_kee
         assert asked.tags["dagster/asset_partition_range_start"] == str(SEPTEMBER)
         assert asked.tags["dagster/asset_partition_range_end"] == str(NOVEMBER)
         instance.add_run(
-            dg.DagsterRun("monthly_segmentation", status=dg.DagsterRunStatus.STARTED, tags=dict(asked.tags))
+            dg.DagsterRun(
+                "monthly_segmentation",
+                status=dg.DagsterRunStatus.STARTED,
+                tags={**asked.tags, **own_runs().portfolio.tags},
+            )
         )
         waits = evaluate(instance, published)
         assert isinstance(waits, dg.SkipReason)
         assert (waits.skip_message or "").startswith("A run is under way")
-    job = build_defs({"warehouse": DuckDBWarehouse(path=str(published.path))}).resolve_job_def(monthly_segmentation)
+    job = build_defs(resources={"warehouse": DuckDBWarehouse(path=str(published.path))}).resolve_job_def(
+        monthly_segmentation
+    )
     result = job.execute_in_process(
         asset_selection=[dg.AssetKey(key.split("/")) for key in CANDIDATE_ASSETS + PUBLISHED_ASSETS],
         tags=dict(asked.tags),

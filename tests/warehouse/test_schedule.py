@@ -1,7 +1,7 @@
 """When the schedule fires and which month it asks for.
 
 Locks out: the month that has only just begun, a month early or late around a daylight-saving change, a tick that fires
-twice or not at all on the night the clocks go back, and a schedule that nobody ever switched on.
+twice or not at all on the night the clocks go back.
 """
 
 from collections.abc import Callable, Iterator
@@ -93,8 +93,7 @@ def test_every_tick_of_seven_years_asks_for_the_next_month(schedule: dg.Schedule
         assert after == f"{year + month // 12}-{month % 12 + 1:02d}-01"
 
 
-def test_a_started_service_runs_it_without_anybody_switching_it_on(schedule: dg.ScheduleDefinition) -> None:
-    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+def test_it_is_of_the_monthly_job_at_two_in_new_york(schedule: dg.ScheduleDefinition) -> None:
     assert schedule.execution_timezone == "America/New_York"
     assert schedule.cron_schedule == "0 2 1 * *"
     assert schedule.job_name == "monthly_segmentation"

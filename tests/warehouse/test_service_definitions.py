@@ -1,6 +1,6 @@
 """What runs by itself once the service is started.
 
-Locks out: a sensor that nobody switches on; a published table without the coarse alarm, or one that calls a month
+Locks out: a sensor that nobody switches on, or that is on where nobody asked for it; a published table without the coarse alarm, or one that calls a month
 published on time stale; a check whose name alone has to say what it looks for.
 """
 
@@ -22,13 +22,25 @@ def repository() -> dg.RepositoryDefinition:
     return build_defs().get_repository_def()
 
 
-def test_every_sensor_runs_without_anybody_but_the_one_that_republishes_history(
-    repository: dg.RepositoryDefinition,
+ALWAYS_ON = ("segmentation_alerts", "segmentation_catch_up", "segmentation_runs_left_started")
+
+
+def switched_on(repository: dg.RepositoryDefinition) -> dict[str, str]:
+    return {one.name: one.default_status.value for one in [*repository.sensor_defs, *repository.schedule_defs]}
+
+
+def test_everything_starts_by_itself_in_a_deployment_of_its_own_but_what_republishes_history(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert {sensor.name: sensor.default_status.value for sensor in repository.sensor_defs} == {
-        **dict.fromkeys(("alerts", "catch_up", "runs_left_started"), "RUNNING"),
-        "restate": "STOPPED",
+    monkeypatch.setenv("SEGMENTATION_AUTOSTART", "yes")
+    assert switched_on(build_defs().get_repository_def()) == {
+        **dict.fromkeys((*ALWAYS_ON, "monthly_segmentation_schedule"), "RUNNING"),
+        "segmentation_restate": "STOPPED",
     }
+
+
+def test_nothing_starts_by_itself_in_somebody_elses(repository: dg.RepositoryDefinition) -> None:
+    assert set(switched_on(repository).values()) == {"STOPPED"}
 
 
 def test_every_published_table_has_the_coarse_alarm_and_nothing_else_has(repository: dg.RepositoryDefinition) -> None:

@@ -48,7 +48,7 @@ def test_the_job_refuses_before_it_computes(pipeline: Pipeline, breakage: str, f
     # The candidate may be asked for alone, with the views already there.
     candidate = pipeline.run(MONTH, select=["silver/customer_period_spend", "silver/segment_assignments"])
 
-    for result, step in ((whole, "staging"), (candidate, "candidate")):
+    for result, step in ((whole, "segmentation_staging"), (candidate, "segmentation_candidate")):
         assert not result.success
         told = refusals(result)
         assert list(told) == [step]

@@ -31,6 +31,8 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables as what_if_tables
 from segmentation_assets.what_if.compute import Month
+from segmentation_assets.what_if.job import WHAT_IF
+from tests.support.own_runs import own_runs, portfolio
 from tests.support.published_months import (
     CANDIDATE_AND_PUBLISHED,
     NO_TESTS,
@@ -455,10 +457,10 @@ def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 def run_job(pipeline: Pipeline, instance: dg.DagsterInstance, **config: str) -> dg.ExecuteInProcessResult:
-    definitions = build_defs({"warehouse": DuckDBWarehouse(path=str(pipeline.path))})
-    return definitions.resolve_job_def("what_if").execute_in_process(
+    definitions = build_defs(resources={"warehouse": DuckDBWarehouse(path=str(pipeline.path))})
+    return definitions.resolve_job_def(WHAT_IF).execute_in_process(
         instance=instance,
-        run_config={"ops": {"recompute_with_changed_rules": {"config": config}}},
+        run_config={"ops": {"segmentation_recompute_with_changed_rules": {"config": config}}},
         raise_on_error=False,
     )
 
@@ -486,7 +488,7 @@ def test_the_job_shows_the_same_and_materialises_nothing(before: Pipeline, insta
     assert instance.all_asset_keys() == []
     definition = result.job_def
     assert definition.partitions_def is None
-    assert [str(node.definition.pool) for node in definition.nodes] == ["warehouse"]  # type: ignore[attr-defined]
+    assert [str(node.definition.pool) for node in definition.nodes] == ["segmentation_warehouse"]  # type: ignore[attr-defined]
 
 
 def test_a_mistyped_job_fails_with_the_line_and_alerts_nobody(before: Pipeline, instance: dg.DagsterInstance) -> None:
@@ -495,4 +497,4 @@ def test_a_mistyped_job_fails_with_the_line_and_alerts_nobody(before: Pipeline, 
     (failed,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     assert failed.step_failure_data.user_failure_data is not None
     assert "Month 2025-12-01 is not published" in (failed.step_failure_data.user_failure_data.description or "")
-    assert collect(Outbox.load(instance)) == 0
+    assert collect(Outbox.load(portfolio().notes(instance)), own_runs(), "http://127.0.0.1:3000") == 0
