@@ -48,6 +48,15 @@ _SNOWFLAKE_RESERVED = frozenset((
     "trigger", "true", "try_cast", "union", "unique", "update", "using", "values", "view", "when", "whenever",
     "where", "with",
 ))  # fmt: skip
+# DuckDB's, less those that are Snowflake's too.
+_DUCKDB_RESERVED = frozenset((
+    "analyse", "analyze", "anti", "array", "asc", "asof", "asymmetric", "authorization", "binary", "both", "collate",
+    "collation", "concurrently", "default", "deferrable", "desc", "describe", "do", "end", "except", "fetch", "foreign",
+    "freeze", "glob", "initially", "isnull", "lambda", "leading", "limit", "map", "notnull", "offset", "only", "outer",
+    "overlaps", "pivot", "pivot_longer", "pivot_wider", "placing", "positional", "primary", "qualify", "references",
+    "returning", "semi", "session_user", "show", "similar", "struct", "summarize", "symmetric", "tablesample",
+    "trailing", "try_cast", "unpack", "unpivot", "user", "variadic", "verbose", "window",
+))  # fmt: skip
 # Of the engine itself, and no schema or database of anybody's.
 _OF_THE_ENGINE = ("information_schema", "pg_catalog", "system", "temp")
 
@@ -91,6 +100,15 @@ def _schema(text: str) -> str:
         raise ValueError(
             "; the name of a schema has letters, digits and _, and blanks or dashes between them, and is none of"
             f" {', '.join(_OF_THE_ENGINE)}."
+        )
+    return text
+
+
+def _plain_schema(text: str) -> str:
+    if not PLAIN_NAME.fullmatch(text) or text.lower() in (*_OF_THE_ENGINE, *_SNOWFLAKE_RESERVED, *_DUCKDB_RESERVED):
+        raise ValueError(
+            "; the name of a schema that this pipeline writes has letters, digits and _, no digit first, and is no"
+            " reserved word."
         )
     return text
 
@@ -195,6 +213,9 @@ class Settings(_Variables):
     )
     start_month: Annotated[date, BeforeValidator(_month)] | None = Field(None, alias="SEGMENTATION_START_MONTH")
     source_schema: Annotated[str, BeforeValidator(_schema)] = Field("gold", alias="SEGMENTATION_SOURCE_SCHEMA")
+    # Of what this pipeline writes. Asset keys say gold and silver whatever the schemas are called.
+    gold_schema: Annotated[str, BeforeValidator(_plain_schema)] = Field("gold", alias="SEGMENTATION_GOLD_SCHEMA")
+    silver_schema: Annotated[str, BeforeValidator(_plain_schema)] = Field("silver", alias="SEGMENTATION_SILVER_SCHEMA")
     rules: Annotated[Path, BeforeValidator(_path)] | None = Field(None, alias="SEGMENTATION_RULES")
     # May hold a password, as ftp://user:password@host does.
     export_uri: Annotated[str, BeforeValidator(_export_uri)] = Field(
@@ -232,10 +253,20 @@ class Settings(_Variables):
         problems = list(found._unquoted_names()) if found.target == "snowflake" else []
         if problems:
             raise SettingsError("\n".join(problems))
-        if found.target == "duckdb" and database_name(found.duckdb_path).lower() == found.source_schema.lower():
+        for variable_name, schema in (
+            ("SEGMENTATION_SOURCE_SCHEMA", found.source_schema),
+            ("SEGMENTATION_GOLD_SCHEMA", found.gold_schema),
+            ("SEGMENTATION_SILVER_SCHEMA", found.silver_schema),
+        ):
+            if found.target == "duckdb" and database_name(found.duckdb_path).lower() == schema.lower():
+                raise SettingsError(
+                    f"SEGMENTATION_DUCKDB_PATH is {found.duckdb_path}, and DuckDB would take the database for the"
+                    f" schema of that name ({variable_name}): name the file otherwise."
+                )
+        if found.silver_schema.lower() in (found.gold_schema.lower(), found.source_schema.lower()):
             raise SettingsError(
-                f"SEGMENTATION_DUCKDB_PATH is {found.duckdb_path}, and DuckDB would take the database for the schema of"
-                " that name (SEGMENTATION_SOURCE_SCHEMA): name the file otherwise."
+                f"SEGMENTATION_SILVER_SCHEMA is {found.silver_schema!r}, which another schema is called: give the"
+                " intermediate tables one of their own."
             )
         return found
 
@@ -275,11 +306,16 @@ class Settings(_Variables):
         return self.named_duckdb_path or _database_file(Path("data") / DEFAULT_FILES[self.source])
 
     @property
+    def schemas(self) -> dict[str, str]:
+        """Of what this pipeline writes: gold and silver, by those names."""
+        return {"gold": self.gold_schema, "silver": self.silver_schema}
+
+    @property
     def place(self) -> tuple[str, ...]:
         """Where the tables are that this portfolio writes: no two portfolios of one Dagster instance share it."""
         if self.target == "duckdb":
-            return self.target, str(self.duckdb_path.resolve())
-        return self.target, self.snowflake.account.lower(), self.snowflake.database.lower()
+            return self.target, str(self.duckdb_path.resolve()), self.gold_schema.lower()
+        return self.target, self.snowflake.account.lower(), self.snowflake.database.lower(), self.gold_schema.lower()
 
     def for_dbt(self) -> dict[str, str]:
         """The variables that profiles.yml and the sources read, as this reads them: an empty one has its default.
@@ -297,6 +333,8 @@ class Settings(_Variables):
             "SEGMENTATION_TARGET": self.target,
             "SEGMENTATION_DUCKDB_PATH": str(self.duckdb_path),
             "SEGMENTATION_SOURCE_SCHEMA": self.source_schema,
+            "SEGMENTATION_GOLD_SCHEMA": self.gold_schema,
+            "SEGMENTATION_SILVER_SCHEMA": self.silver_schema,
             "DO_NOT_TRACK": "1",
         }
 

@@ -13,7 +13,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import audits, findings
 from segmentation_assets.report import share_chart
-from segmentation_assets.warehouse.catalog import GOLD, SILVER
+from segmentation_assets.warehouse.catalog import SILVER, table_exists
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 # On the evaluation of a month that has no verdict of its own, only that of the range it was tested in.
@@ -174,7 +174,7 @@ def month_shares(session: Session, months: MonthRange) -> list[dict[str, Any]]:
         f"""
         with counts as (
             select snapshot_month, customer_segment, count(*) as customers
-            from silver.segment_assignments
+            from {session.silver}.segment_assignments
             where snapshot_month >= ? and snapshot_month <= ?
             group by snapshot_month, customer_segment
         )
@@ -183,8 +183,8 @@ def month_shares(session: Session, months: MonthRange) -> list[dict[str, Any]]:
             floors.measured as share_pct, floors.lower_bound as floor_pct,
             bands.lower_bound as band_lower_pct, bands.upper_bound as band_upper_pct,
             {_share_of_last_month(session)} as last_month_share_pct
-        from silver.segment_audits as floors
-        left join silver.segment_audits as bands
+        from {session.silver}.segment_audits as floors
+        left join {session.silver}.segment_audits as bands
             on floors.snapshot_month = bands.snapshot_month
             and floors.customer_segment = bands.customer_segment
             and bands.audit = 'share_is_within_the_expected_band'
@@ -201,14 +201,10 @@ def month_shares(session: Session, months: MonthRange) -> list[dict[str, Any]]:
 
 def _share_of_last_month(session: Session) -> str:
     """NULL until something was published."""
-    found = session.rows(
-        "select count(*) as n from information_schema.tables where lower(table_schema) = ? and lower(table_name) = ?",
-        (GOLD, "segment_summary"),
-    )
-    if not found[0]["n"]:
+    if not table_exists(session, session.gold, "segment_summary"):
         return "null"
     return f"""(
-        select max(previous.share_pct) from {GOLD}.segment_summary as previous
+        select max(previous.share_pct) from {session.gold}.segment_summary as previous
         where previous.customer_segment = floors.customer_segment
             and previous.snapshot_month = cast(date_trunc('month', floors.snapshot_month - 1) as date)
     )"""

@@ -12,10 +12,10 @@ from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import GOLD, SILVER
 
 # The assets that carry it, and the table each counts.
-TABLES: Mapping[str, str] = {
-    "segment_assignments": f"{SILVER}.segment_assignments",
-    "customer_segment_history": f"{GOLD}.customer_segment_history",
-    "segment_summary": f"{GOLD}.customer_segment_history",
+TABLES: Mapping[str, tuple[str, str]] = {
+    "segment_assignments": (SILVER, "segment_assignments"),
+    "customer_segment_history": (GOLD, "customer_segment_history"),
+    "segment_summary": (GOLD, "customer_segment_history"),
 }
 # A picture takes longer than the numbers in it, and is kept with every event.
 PICTURED = ("segment_assignments", "segment_summary")

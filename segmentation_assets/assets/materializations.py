@@ -14,24 +14,25 @@ import dagster as dg
 from segmentation_assets.assets import distribution
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import metadata as asset_numbers
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange
-from segmentation_assets.rules.load import Rules
 
 
 class MaterializationNumbers:
     """The numbers of one build, asked for as its tables are made."""
 
     def __init__(
-        self, context: dg.AssetExecutionContext, rows_of: asset_numbers.RowsOf, rules: Rules, months: MonthRange
+        self, context: dg.AssetExecutionContext, rows_of: asset_numbers.RowsOf, project: Project, months: MonthRange
     ) -> None:
-        self._context, self._rows_of, self._rules, self._months = context, rows_of, rules, months
+        self._context, self._rows_of, self._rules, self._months = context, rows_of, project.rules, months
+        self._schemas = project.settings.schemas
         self._started = time.monotonic()
         self._empty: dict[dg.AssetKey, asset_numbers.Model] = {}  # until another model fills them
 
     @cached_property
     def _waterfalls(self) -> Mapping[tuple[str, date], Mapping[str, int]]:
         campaigns = [campaign.name for campaign in self._rules.campaigns]
-        return asset_numbers.waterfalls(self._rows_of, campaigns, self._months)
+        return asset_numbers.waterfalls(self._rows_of, self._schemas["silver"], campaigns, self._months)
 
     def put_on(
         self, event: dg.Output[Any], model: asset_numbers.Model
@@ -43,8 +44,9 @@ class MaterializationNumbers:
         yield from self._filled_by(key)
 
     def _attach_shares(self, key: dg.AssetKey) -> None:
-        table = distribution.TABLES.get(key.path[-1])
-        if table:
+        if key.path[-1] in distribution.TABLES:
+            schema, name = distribution.TABLES[key.path[-1]]
+            table = f"{self._schemas[schema]}.{name}"
             rows = distribution.shares(self._rows_of, self._rules, table, self._months)
             distribution.attach(self._context, key, self._rules, rows, time.monotonic() - self._started)
 

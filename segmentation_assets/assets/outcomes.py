@@ -13,11 +13,11 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Group, compare, split_p_value
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.publication import ownership
 from segmentation_assets.warehouse.catalog import GOLD, columns_of
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 NAME = "campaign_outcomes"
-TABLE = f"{GOLD}.{NAME}"
 CHECK = "holdout_split_is_as_planned"
 # As far back as campaign_outcome_groups brings audience months up to date: a window of 90 days closes in the third
 # month after, or in the fourth.
@@ -149,7 +149,7 @@ def newly_due(rows: Sequence[Mapping[str, Any]], month: date) -> dict[str, Any]:
 def groups(session: Session, months: MonthRange) -> list[dict[str, Any]]:
     return session.rows(
         "select snapshot_month, campaign, treatment_group, window_start, window_end, customers, mean_spend,"
-        f" stddev_spend, content_hash from {GOLD}.campaign_outcome_groups"
+        f" stddev_spend, content_hash from {session.gold}.campaign_outcome_groups"
         " where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, campaign, treatment_group",
         (months.first, months.last),
@@ -196,20 +196,22 @@ def _group(row: Mapping[str, Any]) -> Group:
 
 def replace_months(session: Session, months: MonthRange, rows: Sequence[Mapping[str, Any]]) -> None:
     """The months become `rows`, in one transaction."""
-    session.execute(f"create table if not exists {TABLE} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
-    present = columns_of(session, GOLD, NAME)
+    table = f"{session.gold}.{NAME}"
+    session.execute(f"create table if not exists {table} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
+    session.execute(f"comment on table {table} is 'Outcomes of campaigns. {ownership.MARK}'")
+    present = columns_of(session, session.gold, NAME)
     for name, kind, _ in COLUMNS:
         if name not in present:  # made by an earlier version
-            session.execute(f"alter table {TABLE} add column if not exists {name} {kind}")
+            session.execute(f"alter table {table} add column if not exists {name} {kind}")
     session.execute("begin transaction")
     try:
         session.execute(
-            f"delete from {TABLE} where snapshot_month >= ? and snapshot_month <= ?", (months.first, months.last)
+            f"delete from {table} where snapshot_month >= ? and snapshot_month <= ?", (months.first, months.last)
         )
         if rows:
             places = ", ".join([f"({', '.join('?' * len(NAMES))})"] * len(rows))
             values = [row[name] for row in rows for name in NAMES]
-            session.execute(f"insert into {TABLE} ({', '.join(NAMES)}) values {places}", values)
+            session.execute(f"insert into {table} ({', '.join(NAMES)}) values {places}", values)
         session.execute("commit")
     except BaseException:
         session.execute("rollback")

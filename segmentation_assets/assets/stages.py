@@ -175,7 +175,7 @@ def build(
     with as_failure():
         bring_up_to_date(warehouse, translator.project)
     with dbt.build(context, warehouse, months, translator, variables=variables) as built:
-        numbers = MaterializationNumbers(context, built.rows, translator.project.rules, months)
+        numbers = MaterializationNumbers(context, built.rows, translator.project, months)
         for event in built.stream():
             if isinstance(event, dg.Output):
                 yield from numbers.put_on(event, built.model_of(event))

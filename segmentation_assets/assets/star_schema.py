@@ -15,6 +15,7 @@ from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
+from segmentation_assets.publication import ownership
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract, mark
 from segmentation_assets.warehouse.catalog import quoted
@@ -75,6 +76,8 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
     def star_schema(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         warehouse: Warehouse = portfolio.resource(context, "warehouse")
         started = time.monotonic()
+        with as_failure():
+            ownership.refuse_foreign(warehouse, project)
         with warehouse.session() as session:
             with as_failure():
                 said = fill(session, settings)

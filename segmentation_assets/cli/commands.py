@@ -209,12 +209,12 @@ def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
     from segmentation_assets.dbt.project import Project
     from segmentation_assets.months import parse_month
     from segmentation_assets.publication import acceptances, migration
-    from segmentation_assets.warehouse.catalog import SILVER, table_exists
+    from segmentation_assets.warehouse.catalog import table_exists
     from segmentation_assets.warehouse.session import warehouse
 
     asked = parse_month(month, "MONTH")
     with warehouse().session(read_only=True) as session:
-        if not table_exists(session, SILVER, "segment_audits"):
+        if not table_exists(session, session.silver, "segment_audits"):
             raise acceptances.AcceptanceError(f"Nothing has been audited yet: make month MONTH={asked} does.")
     migration.bring_up_to_date(warehouse(), Project.load())
     with warehouse().session() as session:

@@ -10,22 +10,23 @@ from typing import Any
 from segmentation_assets.atomic import atomically
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.private import make_folder, tighten
-from segmentation_assets.settings import Settings, set_variable
+from segmentation_assets.settings import Settings, set_variable, variable
 
 
 def dagster_home() -> Path:
+    """Made where it is missing, with our settings if nobody named it: one that was named is its owner's to set up."""
     home = Settings.from_environment().dagster_home
-    settings = home / "dagster.yaml"
+    settings, is_ours = home / "dagster.yaml", not variable("DAGSTER_HOME")
     try:
         make_folder(home)
-        if not settings.exists():
+        if is_ours and not settings.exists():
             # Half a file, left by a kill, would be read as Dagster's defaults from then on.
             with atomically(settings) as partial:
                 shutil.copy(Path(__file__).parents[1] / "dagster_home" / "dagster.yaml", partial)
         with tempfile.TemporaryFile(dir=home):
             pass
         # By the file in it, the folder is Dagster's: of storage, logs and what steps printed.
-        tighten([home, *home.glob("*.log")])
+        tighten([*([home] if is_ours else []), *home.glob("*.log")])
     except OSError as error:
         raise WarehouseError(
             f"DAGSTER_HOME is {home}, which cannot be written: {error.strerror}. Name a folder that can."

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import dagster as dg
 
-from segmentation_assets.assets import star_schema
+from segmentation_assets.assets import outcomes, star_schema
 from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.automation.own_runs import OwnRuns
@@ -25,9 +25,9 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.partitions import check_months
-from segmentation_assets.publication import audits, findings, migration, published
+from segmentation_assets.publication import audits, findings, migration, ownership, published
 from segmentation_assets.text import counted, listed
-from segmentation_assets.warehouse.catalog import GOLD, table_exists
+from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session, warehouse
 
 FINDINGS_SHOWN = 3
@@ -142,7 +142,8 @@ def check_settings() -> Project:
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
     project = Project.load()
     with terminal.working("Reading the rules and the models (in a new clone they are parsed first) ..."):
-        star_schema.refuse_to_replace(warehouse(), project.settings)
+        ownership.refuse_foreign(warehouse(project.settings), project, {outcomes.NAME: outcomes.NAMES})
+        star_schema.refuse_to_replace(warehouse(project.settings), project.settings)
         migration.bring_up_to_date(warehouse(), project)
     return project
 
@@ -312,11 +313,11 @@ def versions(of: Mapping[date, int]) -> str:
 
 def newest_summary(session: Session, months: MonthRange) -> list[dict[str, Any]]:
     """Of the newest published month among `months`."""
-    if not table_exists(session, GOLD, "segment_summary"):
+    if not table_exists(session, session.gold, "segment_summary"):
         return []
     return session.rows(
-        f"select * from {GOLD}.segment_summary where snapshot_month = (select max(snapshot_month)"
-        f" from {GOLD}.segment_summary where snapshot_month >= ? and snapshot_month <= ?)",
+        f"select * from {session.gold}.segment_summary where snapshot_month = (select max(snapshot_month)"
+        f" from {session.gold}.segment_summary where snapshot_month >= ? and snapshot_month <= ?)",
         (months.first, months.last),
     )
 

@@ -61,7 +61,7 @@ def of_files(project: Project, audience: str, columns: Sequence[str]) -> dict[st
     entry = project.entries[audience]
     types = {name: str(column["data_type"]) for name, column in entry["columns"].items()}
     schema = dg.TableSchema([dg.TableColumn(column, types[column]) for column in columns if column in types])
-    parent = project.portfolio.key(entry["schema"], audience)
+    parent = project.portfolio.key(entry["config"]["schema"], audience)
     return {SCHEMA: described(schema, entry), LINEAGE: copied(parent, columns)}
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets.months import MonthRange
-from segmentation_assets.warehouse.catalog import SILVER
 
 ROWS = "dagster/row_count"
 MONTH = "snapshot_month"
@@ -86,14 +85,16 @@ def of_range(found: Mapping[date, Numbers]) -> Numbers:
     return {"months_of_the_run": months.label, "rows_of_these_months": rows} if months and rows else {}
 
 
-def waterfalls(rows_of: RowsOf, campaigns: Iterable[str], months: MonthRange) -> dict[tuple[str, date], dict[str, int]]:
+def waterfalls(
+    rows_of: RowsOf, silver: str, campaigns: Iterable[str], months: MonthRange
+) -> dict[tuple[str, date], dict[str, int]]:
     """Per campaign and month: customers left after each step.
 
     Counted from audience_candidates, of which audience_waterfall is made too: a list may be ready before that one is.
     """
     found = rows_of(
         "select campaign, snapshot_month, steps_passed, treatment_group, count(*) as customers"
-        f" from {SILVER}.audience_candidates"
+        f" from {silver}.audience_candidates"
         f" where snapshot_month >= cast('{months.first}' as date) and snapshot_month <= cast('{months.last}' as date)"
         " group by 1, 2, 3, 4"
     )

@@ -85,7 +85,7 @@ class Project:
         settings = self.settings
         # What the manifest calls the database of every table: DuckDB names it after the file.
         database = database_name(settings.duckdb_path) if settings.target == "duckdb" else settings.snowflake.database
-        place = [settings.target, database, settings.source_schema]
+        place = [settings.target, database, settings.source_schema, settings.gold_schema, settings.silver_schema]
         digest.update(json.dumps([self.variables, *place, version("dbt-core")], sort_keys=True).encode())
         return digest.hexdigest()[:16]
 

@@ -48,7 +48,7 @@ def read_audience(session: Session, campaign: Campaign, month: date, settings: S
     waterfall = {
         row["step"]: int(row["customers"])
         for row in session.rows(
-            f"select step, customers from {GOLD}.audience_waterfall"
+            f"select step, customers from {session.gold}.audience_waterfall"
             " where campaign = ? and snapshot_month = ? order by step_number",
             (campaign.name, month),
         )
@@ -56,7 +56,8 @@ def read_audience(session: Session, campaign: Campaign, month: date, settings: S
     refuse_another_version(session, campaign, month)
     objections.require(session, settings.source_schema, month)
     targets = (
-        f"from {GOLD}.audience_{campaign.name} as audience where snapshot_month = ? and treatment_group = 'target'"
+        f"from {session.gold}.audience_{campaign.name} as audience"
+        " where snapshot_month = ? and treatment_group = 'target'"
         f" {is_customer_on(date.today())}"
     )
     (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
@@ -89,7 +90,7 @@ def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":
     found = session.rows(
         "select column_name, data_type, numeric_precision, numeric_scale from information_schema.columns"
         " where lower(table_schema) = ? and lower(table_name) = ? order by ordinal_position",
-        (GOLD, f"audience_{campaign.name}"),
+        (session.gold, f"audience_{campaign.name}"),
     )
     types = {row["column_name"].lower(): arrow_type(row) for row in found}
     missing = [column for column in (*COLUMNS, *campaign.shows) if column not in types]
@@ -159,12 +160,13 @@ def closed_addresses(session: Session, campaign: Campaign, month: date, source_s
     """
     ours = " or ".join(f"contains(lower(email), '@{domain}')" for domain in GOOGLES_OWN)
     query = (
-        f"select email from {GOLD}.audience_{campaign.name}"
+        f"select email from {session.gold}.audience_{campaign.name}"
         f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
     )
     suppressed = objections.suppressed_ids(session, source_schema)
     if suppressed is not None:
-        query += f" union select email from {SILVER}.stg_customers where customer_id in ({suppressed}) and ({ours})"
+        query += f" union select email from {session.silver}.stg_customers where customer_id in ({suppressed})"
+        query += f" and ({ours})"
     return [row["email"] for row in session.rows(query, (month,))]
 
 

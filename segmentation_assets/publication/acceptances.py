@@ -6,7 +6,6 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
-from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session
 
 
@@ -43,7 +42,7 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
     accepted_at = datetime.now(tz=UTC).replace(tzinfo=None, microsecond=0)
     for row in chosen:
         session.execute(
-            f"insert into {SILVER}.segment_audit_overrides"
+            f"insert into {session.silver}.segment_audit_overrides"
             f" (snapshot_month, audit, accepted_by, reason, accepted_at, {', '.join(seen)})"
             f" values (?, ?, ?, ?, ?{', ?' * len(seen)})",
             (month, audit, who.strip(), why.strip(), accepted_at, *(row[column] for column in seen)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segmentation_assets.months import MonthRange
-from segmentation_assets.warehouse.catalog import SILVER, table_exists
+from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session
 
 
@@ -231,18 +231,21 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in (*AUDITS, *AUDIENCE_AUDITS)}
 
 
-def month_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
-    """segment_audit_verdicts of the months in the schema `silver`: with who accepted a failure, and what blocks."""
+def month_audits(session: Session, months: MonthRange, silver: str = "") -> list[dict[str, Any]]:
+    """segment_audit_verdicts of the months, in another schema than the session's if one is given: with who accepted a
+    failure, and what blocks."""
     return session.rows(
-        f"select * from {silver}.segment_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
+        f"select * from {silver or session.silver}.segment_audit_verdicts"
+        " where snapshot_month >= ? and snapshot_month <= ?"
         " order by snapshot_month, audit, customer_segment",
         (months.first, months.last),
     )
 
 
-def audience_audits(session: Session, months: MonthRange, silver: str = SILVER) -> list[dict[str, Any]]:
-    """audience_audit_verdicts of the months in the schema `silver`, of the day that lists were last asked for; none
-    before they ever were."""
+def audience_audits(session: Session, months: MonthRange, silver: str = "") -> list[dict[str, Any]]:
+    """audience_audit_verdicts of the months, in another schema if one is given, of the day that lists were last asked
+    for; none before they ever were."""
+    silver = silver or session.silver
     if not table_exists(session, silver, "audience_audit_verdicts"):
         return []
     return session.rows(

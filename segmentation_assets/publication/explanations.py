@@ -15,7 +15,6 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
 from segmentation_assets.publication import published
 from segmentation_assets.text import printable
-from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session
 
 WORDS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below", "is": "is"}
@@ -57,7 +56,7 @@ def explain(session: Session, customer_id: str, month: date | None) -> Explanati
         now = _history(session, customer_id, month)
         assert now is not None
     criteria = session.rows(
-        f"select * from {GOLD}.segment_explanations where snapshot_month = ? and customer_id = ?"
+        f"select * from {session.gold}.segment_explanations where snapshot_month = ? and customer_id = ?"
         " order by segment_priority, criterion_number",
         (month, customer_id),
     )
@@ -67,7 +66,7 @@ def explain(session: Session, customer_id: str, month: date | None) -> Explanati
 
 def _history(session: Session, customer_id: str, month: date) -> dict[str, Any] | None:
     rows = session.rows(
-        f"select * from {GOLD}.customer_segment_history where snapshot_month = ? and customer_id = ?",
+        f"select * from {session.gold}.customer_segment_history where snapshot_month = ? and customer_id = ?",
         (month, customer_id),
     )
     return rows[0] if rows else None
@@ -77,7 +76,7 @@ def _meant(session: Session, customer_id: str, month: date) -> list[str]:
     """The ids that are this one but for case, leading letters and leading zeros: 42 for CUST00000042."""
     bare = "ltrim(lower(customer_id), 'abcdefghijklmnopqrstuvwxyz_-0')"
     rows = session.rows(
-        f"select customer_id from {GOLD}.customer_segment_history where snapshot_month = ?"
+        f"select customer_id from {session.gold}.customer_segment_history where snapshot_month = ?"
         f" and (lower(customer_id) = lower(?) or ({bare} = ? and {bare} <> '')) order by customer_id limit 10",
         (month, customer_id, _bare(customer_id)),
     )
@@ -93,7 +92,7 @@ def _bare(customer_id: str) -> str:
 def _nearest(session: Session, customer_id: str, month: date) -> str:
     """The ids fewest keystrokes away."""
     rows = session.rows(
-        f"select customer_id from {GOLD}.customer_segment_history where snapshot_month = ?"
+        f"select customer_id from {session.gold}.customer_segment_history where snapshot_month = ?"
         f" order by {session.edit_distance}(customer_id, ?), customer_id limit 3",
         (month, customer_id),
     )

@@ -14,7 +14,6 @@ import dagster as dg
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, findings, published
 from segmentation_assets.rules.load import Rules
-from segmentation_assets.warehouse.catalog import SILVER
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 
@@ -48,7 +47,7 @@ def refuse_unpublished(rules: Rules, warehouse: Warehouse, months: MonthRange) -
 def _obstacles(session: Session, rules: Rules, months: MonthRange) -> Iterator[tuple[date, str]]:
     """Each month that was not published as it is now, and what kept it, with what to do."""
     rows = session.rows(
-        f"select * from {SILVER}.segment_gate where snapshot_month >= ? and snapshot_month <= ?",
+        f"select * from {session.silver}.segment_gate where snapshot_month >= ? and snapshot_month <= ?",
         (months.first, months.last),
     )
     candidates = {row["snapshot_month"]: row for row in rows}

@@ -15,6 +15,7 @@ from typing import Any
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import run_models
 from segmentation_assets.errors import WarehouseError
+from segmentation_assets.publication import ownership
 from segmentation_assets.warehouse.catalog import tables_of
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -49,6 +50,7 @@ def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
     with warehouse.exclusive():
         if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
             return
+        ownership.refuse_foreign(warehouse, project)
         manifest = _manifest(project)
         expected = expected_tables(manifest)
         with warehouse.session() as session:

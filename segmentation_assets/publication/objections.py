@@ -14,7 +14,7 @@ from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding, audience_refusal
 from segmentation_assets.spelling import trimmed_sql
 from segmentation_assets.text import counted
-from segmentation_assets.warehouse.catalog import GOLD, SILVER, quoted, table_exists
+from segmentation_assets.warehouse.catalog import quoted, table_exists
 from segmentation_assets.warehouse.session import Session
 
 TABLE = "marketing_suppressions"
@@ -70,7 +70,7 @@ def require(session: Session, schema: str, month: date) -> None:
 
 def _is_accepted(session: Session, month: date, audit: str, measured: float) -> bool:
     found = session.rows(
-        f"select count(*) as n from {SILVER}.segment_audit_overrides where snapshot_month = ? and audit = ?"
+        f"select count(*) as n from {session.silver}.segment_audit_overrides where snapshot_month = ? and audit = ?"
         " and accepted_by is not null and abs(measured - ?) < 0.000000001",
         (month, audit, measured),
     )
@@ -97,9 +97,9 @@ def _measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
                 count(case when customers.customer_id is null then 1 end) as unmatched,
                 count(case when customers.customer_id is null and folded.folded_id is not null then 1 end) as misspelt
             from ids
-            left join (select distinct customer_id from {SILVER}.stg_customers) as customers
+            left join (select distinct customer_id from {session.silver}.stg_customers) as customers
                 on ids.customer_id = customers.customer_id
-            left join (select distinct lower(customer_id) as folded_id from {SILVER}.stg_customers) as folded
+            left join (select distinct lower(customer_id) as folded_id from {session.silver}.stg_customers) as folded
                 on lower(ids.customer_id) = folded.folded_id
             """
         )
@@ -115,9 +115,9 @@ def _measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
 
 
 def _last_count(session: Session) -> int:
-    if not table_exists(session, GOLD, "audience_log"):
+    if not table_exists(session, session.gold, "audience_log"):
         return 0
     rows = session.rows(
-        f"select suppressions from {GOLD}.audience_log order by made_at desc, suppressions desc limit 1"
+        f"select suppressions from {session.gold}.audience_log order by made_at desc, suppressions desc limit 1"
     )
     return int(rows[0]["suppressions"]) if rows else 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, month_after
-from segmentation_assets.warehouse.catalog import GOLD, columns_of, table_exists
+from segmentation_assets.warehouse.catalog import columns_of, table_exists
 from segmentation_assets.warehouse.session import Session
 
 LOG = "segment_publications"
@@ -20,15 +20,15 @@ class NotPublishedError(UserError):
 
 def months(session: Session) -> list[date]:
     """In order; none where nothing was ever published."""
-    if not table_exists(session, GOLD, LOG):
+    if not table_exists(session, session.gold, LOG):
         return []
-    rows = session.rows(f"select distinct snapshot_month from {GOLD}.{LOG} order by snapshot_month")
+    rows = session.rows(f"select distinct snapshot_month from {session.gold}.{LOG} order by snapshot_month")
     return [row["snapshot_month"] for row in rows]
 
 
 def required_months(session: Session) -> list[date]:
     """In order, one at least. Raises NotPublishedError."""
-    if not table_exists(session, GOLD, LOG):
+    if not table_exists(session, session.gold, LOG):
         raise NotPublishedError("Nothing has been published yet: run `make run` first.")
     found = months(session)
     if not found:
@@ -55,18 +55,20 @@ def missing(session: Session, wanted: Iterable[date]) -> list[date]:
 
 def newest_version(session: Session, month: date) -> dict[str, Any] | None:
     """The month's newest row of segment_publications; None where it was never published."""
-    if not table_exists(session, GOLD, LOG):
+    if not table_exists(session, session.gold, LOG):
         return None
-    rows = session.rows(f"select * from {GOLD}.{LOG} where snapshot_month = ? order by version desc limit 1", (month,))
+    rows = session.rows(
+        f"select * from {session.gold}.{LOG} where snapshot_month = ? order by version desc limit 1", (month,)
+    )
     return rows[0] if rows else None
 
 
 def newest_versions(session: Session, asked: MonthRange) -> dict[date, dict[str, Any]]:
     """The newest row of segment_publications of every month of the range that is published."""
-    if not table_exists(session, GOLD, LOG):
+    if not table_exists(session, session.gold, LOG):
         return {}
     rows = session.rows(
-        f"select * from {GOLD}.{LOG} where snapshot_month between ? and ? order by snapshot_month, version",
+        f"select * from {session.gold}.{LOG} where snapshot_month between ? and ? order by snapshot_month, version",
         (asked.first, asked.last),
     )
     return {row["snapshot_month"]: row for row in rows}
@@ -74,7 +76,9 @@ def newest_versions(session: Session, asked: MonthRange) -> dict[date, dict[str,
 
 def versions(session: Session) -> dict[date, int]:
     """The number of the newest version of every published month."""
-    rows = session.rows(f"select snapshot_month, max(version) as version from {GOLD}.{LOG} group by snapshot_month")
+    rows = session.rows(
+        f"select snapshot_month, max(version) as version from {session.gold}.{LOG} group by snapshot_month"
+    )
     return {row["snapshot_month"]: int(row["version"]) for row in rows}
 
 
@@ -85,11 +89,13 @@ def is_current(session: Session, table: str, month: date, *, may_be_empty: bool 
     earlier version made carry no stamp, and are not current. Neither is a table without rows of the month, unless it
     `may_be_empty`, as a list that nobody is on.
     """
-    columns = columns_of(session, GOLD, table)
+    columns = columns_of(session, session.gold, table)
     stamps = [name for name in STAMPS if name in columns]
     if not stamps:
         return False
-    found = session.rows(f"select distinct {', '.join(stamps)} from {GOLD}.{table} where snapshot_month = ?", (month,))
+    found = session.rows(
+        f"select distinct {', '.join(stamps)} from {session.gold}.{table} where snapshot_month = ?", (month,)
+    )
     named = {stamp: newest_version(session, month_after(month, -STAMPS[stamp])) for stamp in stamps}
     expected = {stamp: version and version["content_hash"] for stamp, version in named.items()}
     return found == [expected] or (may_be_empty and not found)

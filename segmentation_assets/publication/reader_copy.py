@@ -39,7 +39,7 @@ def published_models(entries: Iterable[Entry]) -> list[Published]:
     """Of the manifest: its models in the published schema, each with the columns that are about nobody's name."""
     found: list[Published] = []
     for entry in entries:
-        if entry["resource_type"] == "model" and entry["schema"] == GOLD:
+        if entry["resource_type"] == "model" and entry["config"]["schema"] == GOLD:
             shown = tuple(name for name, column in entry["columns"].items() if not _is_contact(name, column))
             parents = frozenset(parent.rpartition(".")[2] for parent in entry["depends_on"]["nodes"])
             found.append(Published(entry["alias"], shown, parents, len(shown) < len(entry["columns"])))
@@ -107,9 +107,7 @@ def _is_copy(to: Path) -> bool:
         return False
     try:
         with duckdb.connect(str(to), read_only=True) as connection:
-            marks = connection.execute(
-                "select comment from duckdb_tables() where schema_name = ? and table_name = ?", [GOLD, MARKED]
-            ).fetchall()
+            marks = connection.execute("select comment from duckdb_tables() where table_name = ?", [MARKED]).fetchall()
     except duckdb.Error:
         return False
     return marks == [(MARK,)]
@@ -119,7 +117,7 @@ def _copy(session: DuckDBSession, partial: Path, published: Sequence[Published])
     found = session.rows(
         "select table_name, table_type from information_schema.tables where table_catalog = current_database()"
         " and table_schema = ? order by table_type, table_name",
-        (GOLD,),
+        (session.gold,),
     )
     is_view = {row["table_name"].lower(): row["table_type"] == "VIEW" for row in found}
     wanted = [one for one in published if one.name.lower() in is_view]
@@ -131,18 +129,19 @@ def _copy(session: DuckDBSession, partial: Path, published: Sequence[Published])
     here = session.rows("select current_database() as name")[0]["name"]
     quoted = str(partial).replace("'", "''")
     session.execute(f"attach '{quoted}' as {ALIAS} (read_write)")
-    session.execute(f"create schema {ALIAS}.{GOLD}")
+    session.execute(f"create schema {ALIAS}.{session.gold}")
     for one in wanted:
         if one not in views:
             columns = _columns(session, one)
-            session.execute(f'create table {ALIAS}.{GOLD}."{one.name}" as select {columns} from {GOLD}."{one.name}"')
-    session.execute(f"comment on table {ALIAS}.{GOLD}.{MARKED} is '{MARK}'")
+            table = f'{session.gold}."{one.name}"'
+            session.execute(f"create table {ALIAS}.{table} as select {columns} from {table}")
+    session.execute(f"comment on table {ALIAS}.{session.gold}.{MARKED} is '{MARK}'")
     sql = {
         row["view_name"]: row["sql"]
         for row in session.rows(
             "select view_name, sql from duckdb_views() where database_name = current_database() and schema_name = ?"
             " and not internal",
-            (GOLD,),
+            (session.gold,),
         )
     }
     # Their SQL names no database, and so reads the tables of the one it stands in.
@@ -159,7 +158,7 @@ def _columns(session: DuckDBSession, table: Published) -> str:
     rows = session.rows(
         "select column_name from information_schema.columns where table_catalog = current_database()"
         " and table_schema = ? and lower(table_name) = lower(?) order by ordinal_position",
-        (GOLD, table.name),
+        (session.gold, table.name),
     )
     shown = {name.lower() for name in table.columns}
     return ", ".join(f'"{row["column_name"]}"' for row in rows if row["column_name"].lower() in shown)

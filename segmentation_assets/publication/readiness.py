@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, as_of_date
 from segmentation_assets.publication import audits
-from segmentation_assets.warehouse.catalog import SILVER, table_exists
+from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session
 
 ARRIVAL = {"facts_reach_the_end_of_the_month", "no_usual_day_is_without_facts"}
@@ -22,11 +22,12 @@ def missing_facts(session: Session, month: date, project: Project) -> str | None
     its facts in the run itself. Where no run has made the view on the facts yet, nobody can say what will count: the
     run is not held back, and says itself what is wrong.
     """
-    if project.settings.source != "warehouse" or not table_exists(session, SILVER, "stg_transactions"):
+    if project.settings.source != "warehouse" or not table_exists(session, session.silver, "stg_transactions"):
         return None
     as_of = as_of_date(month)
     (row,) = session.rows(
-        f"select max(transaction_date) as newest from {SILVER}.stg_transactions where transaction_date < ?", (as_of,)
+        f"select max(transaction_date) as newest from {session.silver}.stg_transactions where transaction_date < ?",
+        (as_of,),
     )
     newest = row["newest"]
     last_day = as_of - timedelta(days=1)
@@ -41,10 +42,11 @@ def missing_facts(session: Session, month: date, project: Project) -> str | None
 
 
 def _absent_days(session: Session, project: Project, month: date) -> str | None:
-    if not table_exists(session, SILVER, "fact_days"):
+    if not table_exists(session, session.silver, "fact_days"):
         return None  # of an earlier version: the run makes the view, and its audit says the same
     rows = session.rows(
-        f"select fact_day from {SILVER}.fact_days where snapshot_month = ? and is_absent order by fact_day", (month,)
+        f"select fact_day from {session.silver}.fact_days where snapshot_month = ? and is_absent order by fact_day",
+        (month,),
     )
     if not rows or len(rows) <= project.rules.audits.absent_days_max:
         return None
@@ -56,9 +58,9 @@ def _absent_days(session: Session, project: Project, month: date) -> str | None:
 
 def only_facts_were_missing(session: Session, month: date) -> bool:
     """Whether the month's last computation was held back by nothing but facts that had not arrived."""
-    if not table_exists(session, SILVER, "segment_audits"):
+    if not table_exists(session, session.silver, "segment_audits"):
         return False
-    if not table_exists(session, SILVER, "segment_audit_verdicts"):
+    if not table_exists(session, session.silver, "segment_audit_verdicts"):
         return True  # it ran under an earlier version, and what held it back shows only when it runs again
     rows = audits.month_audits(session, MonthRange.single(month))
     blocking: set[str] = {row["audit"] for row in rows if audits.is_blocking_failure(row)}

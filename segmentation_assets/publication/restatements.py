@@ -13,7 +13,7 @@ from typing import Any
 from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.publication import published
 from segmentation_assets.publication.rollup import ROLLUP, is_of_this_version
-from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session
 
 VIEWS = ("rollup_differences", "outdated_months")
@@ -65,10 +65,10 @@ def find(session: Session) -> Restatement | None:
     not got the views yet.
     """
     months_published = published.required_months(session)
-    if table_exists(session, SILVER, ROLLUP) and not is_of_this_version(session):
+    if table_exists(session, session.silver, ROLLUP) and not is_of_this_version(session):
         every = MonthRange(months_published[0], months_published[-1])
         return Restatement({}, tuple(months_published), every, rollup_is_older=True)
-    absent = [f"{SILVER}.{view}" for view in VIEWS if not table_exists(session, SILVER, view)]
+    absent = [f"{session.silver}.{view}" for view in VIEWS if not table_exists(session, session.silver, view)]
     if absent:
         raise published.NotPublishedError(
             f"{' and '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there yet:"
@@ -76,7 +76,7 @@ def find(session: Session) -> Restatement | None:
         )
     rows = session.rows(
         "select calendar_month, transaction_count, spend, travel_spend, necessities_spend"
-        f" from {SILVER}.rollup_differences where calendar_month < ? order by calendar_month",
+        f" from {session.silver}.rollup_differences where calendar_month < ? order by calendar_month",
         (month_after(months_published[-1]),),
     )
     changed = {row["calendar_month"]: (int(row["transaction_count"]), row["spend"]) for row in rows}
@@ -92,7 +92,7 @@ def find(session: Session) -> Restatement | None:
 
 def outdated_months(session: Session) -> list[date]:
     """Published months with a row that is no longer what the rollup and today's customers make of it."""
-    rows = session.rows(f"select snapshot_month from {SILVER}.outdated_months order by snapshot_month")
+    rows = session.rows(f"select snapshot_month from {session.silver}.outdated_months order by snapshot_month")
     return [row["snapshot_month"] for row in rows]
 
 
@@ -103,8 +103,8 @@ def facts_of_nobody(session: Session) -> list[str]:
     rows = session.rows(
         "select cast(date_trunc('month', rolled_up.period_start) as date) as calendar_month,"
         " sum(rolled_up.transaction_count) as facts, count(distinct rolled_up.customer_key) as keys,"
-        f" sum(rolled_up.spend) as spend from {SILVER}.{ROLLUP} as rolled_up"
-        f" left join {SILVER}.stg_customers as customers on rolled_up.customer_key = customers.customer_key"
+        f" sum(rolled_up.spend) as spend from {session.silver}.{ROLLUP} as rolled_up"
+        f" left join {session.silver}.stg_customers as customers on rolled_up.customer_key = customers.customer_key"
         " where customers.customer_key is null group by 1 order by 1"
     )
     return [
@@ -122,7 +122,7 @@ def changes(session: Session, before: Mapping[date, int]) -> list[str]:
 
 def _message(session: Session, month: date, version: int) -> Iterator[str]:
     rows = session.rows(
-        f"select from_segment, to_segment, customers from {GOLD}.segment_restatements"
+        f"select from_segment, to_segment, customers from {session.gold}.segment_restatements"
         " where snapshot_month = ? and version = ? order by customers desc, from_segment, to_segment",
         (month, version),
     )

@@ -13,7 +13,7 @@ from typing import Any
 from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.sources.contract import Range
-from segmentation_assets.warehouse.catalog import SILVER, columns_of, table_exists
+from segmentation_assets.warehouse.catalog import columns_of, table_exists
 from segmentation_assets.warehouse.session import Session
 
 ROLLUP, FACTS = "customer_period_spend", "facts_by_day"
@@ -56,14 +56,14 @@ def plan(session: Session, rules: Rules, months: MonthRange, rollup_from: date |
 
 def is_of_this_version(session: Session) -> bool:
     """Whether there is a rollup that this version of the pipeline can read."""
-    return set(COLUMNS) <= set(columns_of(session, SILVER, ROLLUP))
+    return set(COLUMNS) <= set(columns_of(session, session.silver, ROLLUP))
 
 
 def months_kept(session: Session, rules: Rules, before: date) -> list[date]:
     """Months that the rollup has under today's category groups, in order."""
     rows = session.rows(
         "select distinct cast(date_trunc('month', period_start) as date) as month_start"
-        f" from {SILVER}.{ROLLUP} where period_start < ? and category_groups_hash = ? order by 1",
+        f" from {session.silver}.{ROLLUP} where period_start < ? and category_groups_hash = ? order by 1",
         (before, category_groups_hash(rules)),
     )
     return [row["month_start"] for row in rows]
@@ -71,7 +71,7 @@ def months_kept(session: Session, rules: Rules, before: date) -> list[date]:
 
 def changed_months(session: Session, first: date) -> list[date]:
     """Months before `first`, back to where its windows begin, whose facts are not those that were rolled up."""
-    if not table_exists(session, SILVER, FACTS):
+    if not table_exists(session, session.silver, FACTS):
         return []
     start = (as_of_date(first) - timedelta(days=180)).replace(day=1)
     facts, rolled_up = (
@@ -86,7 +86,7 @@ def _sums_by_month(session: Session, table: str, column: str, start: date, end: 
     sums = ", ".join(f"cast(cast(sum({name}) as decimal(38, 4)) as varchar) as {name}" for name in SUMS[:-1])
     rows = session.rows(
         f"select cast(date_trunc('month', {column}) as date) as calendar_month, {sums},"
-        f" cast(cast(sum(facts_hash) as decimal(38, 0)) as varchar) as facts_hash from {SILVER}.{table}"
+        f" cast(cast(sum(facts_hash) as decimal(38, 0)) as varchar) as facts_hash from {session.silver}.{table}"
         f" where {column} >= ? and {column} < ? group by 1",
         (start, end),
     )

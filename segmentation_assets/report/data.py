@@ -207,10 +207,10 @@ def newest_publication(session: Session, month: date) -> dict[str, Any]:
         raise ReportError(
             f"{month} was never published, and so cannot be reported: publish it first (`make month MONTH={month}`)."
         )
-    missing = [table for table in DERIVED if not table_exists(session, GOLD, table)]
+    missing = [table for table in DERIVED if not table_exists(session, session.gold, table)]
     if missing:
         raise ReportError(
-            f"{month} cannot be reported: {GOLD} has no {', '.join(missing)}."
+            f"{month} cannot be reported: {session.gold} has no {', '.join(missing)}."
             f" Run the month (`make month MONTH={month}`)."
         )
     return found
@@ -227,7 +227,7 @@ def refuse_another_version(session: Session, month: date) -> None:
 
 
 def hero_metrics(session: Session, month: date) -> list[Metrics]:
-    rows = session.rows(f"select * from {GOLD}.hero_metrics where snapshot_month = ?", (month,))
+    rows = session.rows(f"select * from {session.gold}.hero_metrics where snapshot_month = ?", (month,))
     whole = {"customers", "active_customers", "churned_customers", "reactivated_customers", "new_customers"}
 
     def number(name: str, value: Any) -> Any:
@@ -241,7 +241,7 @@ def hero_metrics(session: Session, month: date) -> list[Metrics]:
 
 def month_shares(session: Session, month: date) -> tuple[Share, ...]:
     rows = session.rows(
-        f"select snapshot_month, customer_segment, share_pct from {GOLD}.segment_summary"
+        f"select snapshot_month, customer_segment, share_pct from {session.gold}.segment_summary"
         " where snapshot_month > ? and snapshot_month <= ? order by snapshot_month, customer_segment",
         (month_after(month, -MONTHS_SHOWN), month),
     )
@@ -250,7 +250,7 @@ def month_shares(session: Session, month: date) -> tuple[Share, ...]:
 
 def transitions(session: Session, month: date) -> tuple[Flow, ...]:
     rows = session.rows(
-        f"select from_segment, to_segment, customers from {GOLD}.segment_transitions where snapshot_month = ?"
+        f"select from_segment, to_segment, customers from {session.gold}.segment_transitions where snapshot_month = ?"
         " order by from_segment, to_segment",
         (month,),
     )
@@ -260,7 +260,7 @@ def transitions(session: Session, month: date) -> tuple[Flow, ...]:
 def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for row in session.rows(
-        f"select campaign, step, customers from {GOLD}.audience_waterfall where snapshot_month = ?"
+        f"select campaign, step, customers from {session.gold}.audience_waterfall where snapshot_month = ?"
         " order by campaign, step_number",
         (month,),
     ):
@@ -281,10 +281,10 @@ def audience(campaign: Campaign, steps: Mapping[str, int]) -> Audience:
 
 def outcomes(session: Session, month: date) -> tuple[Outcome, ...]:
     """Of the newest audience month whose window has closed by the as-of date; none where none has."""
-    if not table_exists(session, GOLD, "campaign_outcomes"):
+    if not table_exists(session, session.gold, "campaign_outcomes"):
         return ()
     rows = session.rows(
-        f"select * from {GOLD}.campaign_outcomes where snapshot_month >= ? and window_end <= ?"
+        f"select * from {session.gold}.campaign_outcomes where snapshot_month >= ? and window_end <= ?"
         " order by snapshot_month, campaign",
         (month_after(month, -OUTCOME_MONTHS_BACK), as_of_date(month)),
     )
@@ -370,7 +370,7 @@ def notes(
 def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tuple[Definition, ...]:
     """The rules the month was published under; purpose and band are today's."""
     rows = session.rows(
-        f"select customer_segment, criterion_number, metric, operator, bound from {GOLD}.segment_rules"
+        f"select customer_segment, criterion_number, metric, operator, bound from {session.gold}.segment_rules"
         " where rules_hash = ? order by segment_priority, criterion_number",
         (rules_hash,),
     )

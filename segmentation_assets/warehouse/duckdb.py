@@ -35,8 +35,8 @@ class DuckDBSession:
     edit_distance = "levenshtein"
     folds_names = False
 
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
+    def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
+        self.connection, self.gold, self.silver = connection, gold, silver
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self.connection.execute(sql, list(parameters))
@@ -51,6 +51,8 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
     """A DuckDB file. One process at a time may have it open for writing."""
 
     path: str
+    gold: str = "gold"
+    silver: str = "silver"
     _kept: Any = PrivateAttr(default=None)
 
     @contextmanager
@@ -82,7 +84,7 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
             _open.append(connection)
             try:
                 connection.execute("set TimeZone = 'UTC'")
-                yield DuckDBSession(connection)
+                yield DuckDBSession(connection, self.gold, self.silver)
             finally:
                 _open.remove(connection)
                 connection.close()

@@ -16,6 +16,8 @@ class Session(Protocol):
     """One open connection."""
 
     edit_distance: str  # the engine's name for the Levenshtein distance of two texts
+    gold: str  # the schema of what is published
+    silver: str  # the schema of what that is made of
     folds_names: bool  # whether a name without quotes means the same in upper case, and another one than in quotes
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
@@ -32,8 +34,8 @@ def warehouse(settings: Settings | None = None) -> Warehouse:
     """The one that the settings name; without any, that of the environment as it is now."""
     settings = settings or Settings.from_environment()
     if settings.target == "duckdb":
-        return DuckDBWarehouse(path=str(settings.duckdb_path))
-    return SnowflakeWarehouse(settings.snowflake)
+        return DuckDBWarehouse(path=str(settings.duckdb_path), gold=settings.gold_schema, silver=settings.silver_schema)
+    return SnowflakeWarehouse(settings.snowflake, settings.gold_schema, settings.silver_schema)
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def try_session(warehouse: Warehouse) -> Iterator[Session | None]:
             connection = duckdb.connect(warehouse.path, read_only=True)
             try:
                 connection.execute("set TimeZone = 'UTC'")
-                yield DuckDBSession(connection)
+                yield DuckDBSession(connection, warehouse.gold, warehouse.silver)
             finally:
                 connection.close()
     except Timeout as error:

@@ -128,8 +128,8 @@ class SnowflakeSession:
     edit_distance = "editdistance"
     folds_names = True
 
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
+    def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
+        self.connection, self.gold, self.silver = connection, gold, silver
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         with self.connection.cursor() as cursor:
@@ -155,6 +155,8 @@ class SnowflakeWarehouse:
     """
 
     account: Snowflake | None = None
+    gold: str = "gold"
+    silver: str = "silver"
     login_seconds: int = LOGIN_SECONDS
     network_seconds: int = NETWORK_SECONDS
 
@@ -171,7 +173,7 @@ class SnowflakeWarehouse:
             connection = _connect(stack, resource, found)
             # dagster-snowflake closes it only where nothing was raised; an open transaction ends with its session.
             stack.callback(connection.close)
-            yield SnowflakeSession(connection)
+            yield SnowflakeSession(connection, self.gold, self.silver)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

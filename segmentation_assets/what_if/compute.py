@@ -28,7 +28,7 @@ from segmentation_assets.warehouse.session import Session, Warehouse
 
 NOT_PUBLISHED, NOT_COMPUTED = "Not in the published month", "Not in the what-if"
 # silver and gold of one what-if are named by when it began, so that what a killed one left is known by its name.
-SCHEMA = re.compile(r"what_if_(\d{14})_[0-9a-f]{6}_(?:silver|gold)")
+SCHEMA = re.compile(r"what_if_(\d{14})_[0-9a-f]{6}_(.+)")
 # Nothing keeps two what-ifs apart on Snowflake, and none takes this long.
 LEFTOVER_AFTER = timedelta(days=1)
 
@@ -137,12 +137,12 @@ def _scratch(warehouse: Warehouse) -> Iterator[str]:
         drop_leftovers(session, now if isinstance(warehouse, DuckDBWarehouse) else now - LEFTOVER_AFTER)
     try:
         with warehouse.session() as session:
-            for schema in (SILVER, GOLD):
+            for schema in (session.silver, session.gold):
                 session.execute(f"create schema {prefix}{schema}")
         yield prefix
     finally:
         with warehouse.session() as session:
-            for schema in (SILVER, GOLD):
+            for schema in (session.silver, session.gold):
                 session.execute(f"drop schema if exists {prefix}{schema} cascade")
 
 
@@ -150,14 +150,15 @@ def drop_leftovers(session: Session, begun_before: datetime) -> list[str]:
     """Drop the schemas of what-ifs that were killed; their names."""
     rows = session.rows("select lower(schema_name) as name from information_schema.schemata order by 1")
     found = [(row["name"], SCHEMA.fullmatch(row["name"])) for row in rows]
-    left = [name for name, match in found if match and match[1] <= f"{begun_before:%Y%m%d%H%M%S}"]
+    ours = (session.silver.lower(), session.gold.lower())
+    left = [name for name, match in found if match and match[2] in ours and match[1] <= f"{begun_before:%Y%m%d%H%M%S}"]
     for name in left:
         session.execute(f"drop schema if exists {name} cascade")
     return left
 
 
 def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules, months: MonthRange) -> None:
-    silver, gold = f"{prefix}{SILVER}", f"{prefix}{GOLD}"
+    silver, gold = f"{prefix}{project.settings.silver_schema}", f"{prefix}{project.settings.gold_schema}"
     variables = {
         **changed.dbt_vars(),
         **months.dbt_vars(),
@@ -167,30 +168,31 @@ def _compute(project: Project, warehouse: Warehouse, prefix: str, changed: Rules
     candidate = ["path:models/staging", "transaction_window_metrics", "category_shares", "segment_assignments"]
     with warehouse.session() as session:
         if _rollup_serves(session, changed, months):
-            _view(session, f"{silver}.customer_period_spend", f"select * from {SILVER}.customer_period_spend")
+            _view(session, f"{silver}.customer_period_spend", f"select * from {session.silver}.customer_period_spend")
         else:
             candidate.append("customer_period_spend")
         # What a person accepted is accepted here too, as long as the audit measures the same.
-        if table_exists(session, SILVER, "segment_audit_overrides"):
-            _view(session, f"{silver}.segment_audit_overrides", f"select * from {SILVER}.segment_audit_overrides")
+        if table_exists(session, session.silver, "segment_audit_overrides"):
+            accepted = "segment_audit_overrides"
+            _view(session, f"{silver}.{accepted}", f"select * from {session.silver}.{accepted}")
         else:
             candidate.append("segment_audit_overrides")
         # Drift is measured against what was published before, as in a real run.
-        _view(session, f"{gold}.customer_segment_history", f"select * from {GOLD}.customer_segment_history")
+        _view(session, f"{gold}.customer_segment_history", f"select * from {session.gold}.customer_segment_history")
         # Whose versions the candidates are stamped with, which nobody looks at here.
-        _view(session, f"{gold}.segment_publications", f"select * from {GOLD}.segment_publications")
+        _view(session, f"{gold}.segment_publications", f"select * from {session.gold}.segment_publications")
         # What the bounds of blocking audits were at the last publication: loosened ones stop a real run.
-        if table_exists(session, GOLD, "segment_decisions"):
-            _view(session, f"{gold}.segment_decisions", f"select * from {GOLD}.segment_decisions")
+        if table_exists(session, session.gold, "segment_decisions"):
+            _view(session, f"{gold}.segment_decisions", f"select * from {session.gold}.segment_decisions")
         # The earlier lists, whole: whom a cooldown lets rest goes by customer and by mailbox, and the side of a holdout
         # stays that of the mailbox's first list. As a view, so that no address is written anywhere.
         for campaign in changed.campaigns:
             name = f"audience_{campaign.name}"
-            if table_exists(session, GOLD, name):
-                _view(session, f"{gold}.{name}", f"select * from {GOLD}.{name}")
+            if table_exists(session, session.gold, name):
+                _view(session, f"{gold}.{name}", f"select * from {session.gold}.{name}")
         # Which lists there were, and of how many objections, for the audits of the lists. A copy: a run adds to it.
-        if table_exists(session, GOLD, "audience_log"):
-            session.execute(f"create table {gold}.audience_log as select * from {GOLD}.audience_log")
+        if table_exists(session, session.gold, "audience_log"):
+            session.execute(f"create table {gold}.audience_log as select * from {session.gold}.audience_log")
     with tempfile.TemporaryDirectory(prefix="what_if_") as folder:
         candidate += ["segment_audits", "segment_audit_verdicts"]
         run_models(project, warehouse, candidate, variables, prefix, Path(folder))
@@ -210,14 +212,14 @@ def _view(session: Session, name: str, sql: str) -> None:
 def _rollup_serves(session: Session, changed: Rules, months: MonthRange) -> bool:
     """Whether the rollup was made under the category groups of the changed rules; else all facts are read anew."""
     columns = session.rows(
-        "select count(*) as n from information_schema.columns where lower(table_schema) = ?"
+        "select count(*) as n from information_schema.columns where lower(table_schema) = lower(?)"
         " and lower(table_name) = 'customer_period_spend' and lower(column_name) = 'category_groups_hash'",
-        (SILVER,),
+        (session.silver,),
     )
     if not columns[0]["n"]:  # made by a version that did not note them
         return False
     found = session.rows(
-        f"select distinct category_groups_hash as made_under from {SILVER}.customer_period_spend"
+        f"select distinct category_groups_hash as made_under from {session.silver}.customer_period_spend"
         " where period_start < ?",
         (months.as_of,),
     )
@@ -247,7 +249,7 @@ def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month
             (month, month),
         )
     }
-    only, silver = MonthRange.single(month), f"{prefix}{SILVER}"
+    only, silver = MonthRange.single(month), f"{prefix}{session.silver}"
     judged = audits.month_audits(session, only, silver)
     failures = tuple(row for row in judged if not row["passed"])
     return Month(
@@ -289,7 +291,7 @@ def _totals(counted: Iterator[tuple[str, int]]) -> dict[str, int]:
 
 
 def _audiences(session: Session, prefix: str, changed: Rules, month: date) -> Iterator[Audience]:
-    before, after = _steps(session, GOLD, month), _steps(session, f"{prefix}{GOLD}", month)
+    before, after = _steps(session, session.gold, month), _steps(session, f"{prefix}{session.gold}", month)
     named = [campaign.name for campaign in changed.campaigns]
     for campaign in [*named, *sorted({campaign for campaign, _ in before} - set(named))]:
         yield Audience(

@@ -3,7 +3,7 @@
 {% macro duckdb__persist_docs(relation, model, for_relation, for_columns) %}
     {% set wanted = {} %}
     {% if for_relation and config.persist_relation_docs() and model.description %}
-        {% do wanted.update({'': model.description}) %}
+        {% do wanted.update({'': model.description ~ '\n\n' ~ ownership_mark()}) %}
     {% endif %}
     {% if for_columns and config.persist_column_docs() %}
         {% for name, column in model.columns.items() if column.description %}

@@ -20,6 +20,7 @@
 {% endmacro %}
 
 {% macro snowflake__alter_relation_comment(relation, relation_comment) %}
-    {% set words = relation_comment | replace("'", '') if is_emulator() else relation_comment %}
+    {% set words = relation_comment ~ '\n\n' ~ ownership_mark() %}
+    {% set words = words | replace("'", '') if is_emulator() else words %}
     {{ return(dbt.snowflake__alter_relation_comment(relation, words)) }}
 {% endmacro %}

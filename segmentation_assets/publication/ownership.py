@@ -1,0 +1,128 @@
+"""Whose a table or view is. What this pipeline makes carries its mark; what somebody else made is never written to.
+
+macros/publication/ownership.sql asks the same when plain dbt starts.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.warehouse.catalog import tables_of
+from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
+from segmentation_assets.warehouse.session import Session, Warehouse
+
+# At the end of the comment of every table and view.
+MARK = "Made by customer-segmentation."
+LOG = "segment_publications"
+# By these the log of publications is known, of whatever version.
+OF_THE_LOG = frozenset({"snapshot_month", "version", "rules_hash", "published_at"})
+# Of a table, its first columns are its grain: those of an earlier version had the same.
+GRAIN = 2
+
+Table = tuple[str, str]  # schema and name, in lower case
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view of one of our names that is in the warehouse."""
+
+    schema: str
+    name: str
+    is_view: bool
+    comment: str
+    columns: frozenset[str]
+
+    @property
+    def is_marked(self) -> bool:
+        return MARK in self.comment
+
+
+def refuse_foreign(warehouse: Warehouse, project: Project, further: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Raises WarehouseError where a table or view has a name that the pipeline would write to, and is not its own.
+
+    `further` are tables of the published schema that are no models, with their columns. Reads only.
+    """
+    if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
+        return
+    with warehouse.session(read_only=True) as session:
+        names = foreign(found(session, declared(project, further)), declared(project, further))
+    if names:
+        raise WarehouseError(
+            f"{', '.join(names)}: this pipeline did not make {'it' if len(names) == 1 else 'them'}, and would write"
+            " there. Nothing was touched. Name schemas for its tables that are free (SEGMENTATION_GOLD_SCHEMA,"
+            " SEGMENTATION_SILVER_SCHEMA), or rename what is in the way."
+        )
+
+
+def declared(project: Project, further: Mapping[str, Sequence[str]] | None = None) -> dict[Table, tuple[str, ...]]:
+    """Every table and view that the pipeline writes, with its columns in order."""
+    models = {
+        (entry["schema"].lower(), entry["alias"].lower()): tuple(column.lower() for column in entry["columns"])
+        for entry in project.entries.values()
+        if entry["resource_type"] == "model" and entry["config"]["materialized"] != "ephemeral"
+    }
+    gold = project.settings.gold_schema.lower()
+    return models | {(gold, name): tuple(columns) for name, columns in (further or {}).items()}
+
+
+def found(session: Session, names: Mapping[Table, Sequence[str]]) -> list[Relation]:
+    """What there is of those names."""
+    schemas = {schema for schema, _ in names}
+    columns = tables_of(session, schemas)
+    return [
+        Relation(*table, is_view, comment or "", frozenset(columns.get(table, ())))
+        for table, is_view, comment in _comments(session, schemas)
+        if table in names
+    ]
+
+
+def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]]) -> list[str]:
+    """Those that are not ours, by name.
+
+    Ours without a mark are of a run that was killed before it set one, with every column that is declared, or of an
+    earlier version, with the same grain beside the log of publications.
+    """
+    has_log = any(one.name == LOG and one.columns >= OF_THE_LOG for one in relations)
+    return sorted(
+        f"{one.schema}.{one.name}"
+        for one in relations
+        if not one.is_marked
+        and not one.columns >= set(names[one.schema, one.name])
+        and not (has_log and one.columns >= set(names[one.schema, one.name][:GRAIN]))
+    )
+
+
+def _comments(session: Session, schemas: set[str]) -> Iterator[tuple[Table, bool, str | None]]:
+    places = ", ".join("?" * len(schemas))
+    if isinstance(session, DuckDBSession):
+        query = f"""
+            select schema_name, table_name as name, false as is_view, comment from duckdb_tables()
+            where database_name = current_database() and lower(schema_name) in ({places})
+            union all
+            select schema_name, view_name, true, comment from duckdb_views()
+            where database_name = current_database() and lower(schema_name) in ({places})
+        """
+        rows = session.rows(query, (*schemas, *schemas))
+    else:
+        rows = _of_the_account(session, places, schemas)
+    for row in rows:
+        yield (row["schema_name"].lower(), row["name"].lower()), bool(row["is_view"]), row["comment"]
+
+
+def _of_the_account(session: Session, places: str, schemas: set[str]) -> list[dict[str, Any]]:
+    """Snowflake counts views among the tables, the emulator does not, and says no view's comment."""
+    of_tables = session.rows(
+        "select table_schema as schema_name, table_name as name, table_type = 'VIEW' as is_view, comment"
+        f" from information_schema.tables where lower(table_schema) in ({places})",
+        tuple(schemas),
+    )
+    known = {(row["schema_name"], row["name"]) for row in of_tables}
+    of_views = session.rows(
+        "select table_schema as schema_name, table_name as name, true as is_view, cast(null as varchar) as comment"
+        f" from information_schema.views where lower(table_schema) in ({places})",
+        tuple(schemas),
+    )
+    return [*of_tables, *(row for row in of_views if (row["schema_name"], row["name"]) not in known)]
