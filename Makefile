@@ -21,7 +21,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(value SOURCE)
 endif
 
-.PHONY: help run test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint clean
+.PHONY: help run test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint uninstall-list clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -98,6 +98,9 @@ bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="mont
 
 cost: $(SETUP) ## Rows and bytes that a run reads as history grows (docs/cost.md)
 	@$(BIN)/python benchmarks/cost.py
+
+uninstall-list: $(SETUP) ## Name every table, schema and file that is this pipeline's, with what removes it
+	@$(BIN)/segmentation uninstall --list
 
 clean: ## Remove the demo database, its exports, Dagster's state and build artifacts (not the environment)
 	@# Ours, by name, below this folder: no DAGSTER_HOME, database or export folder that was named elsewhere, and of

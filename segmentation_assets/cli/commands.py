@@ -247,6 +247,28 @@ def snapshot(to: str) -> int:
 
 
 @segmentation.command()
+@click.option("--list", "listed", is_flag=True, help="Name what is ours, with what removes it.")
+def uninstall(listed: bool) -> int:
+    """Name every table, schema and file of this pipeline's.
+
+    Nothing is removed: what is printed removes it, and can be read first.
+    """
+    from segmentation_assets.cli import belongings, terminal
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.errors import UserError
+    from segmentation_assets.warehouse.session import warehouse
+
+    if not listed:
+        raise UserError(
+            "uninstall removes nothing by itself: uninstall --list names what is ours, and what removes it."
+        )
+    project = Project.load()
+    for line in belongings.lines(project, warehouse(project.settings)):
+        terminal.say(line)
+    return 0
+
+
+@segmentation.command()
 @click.option("--port", default="", help=f"Of 127.0.0.1; {UI_PORT} if none is given.")
 def ui(port: str) -> int:
     """Dagster on http://127.0.0.1:3000, or another port."""

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import dagster as dg
 
-from segmentation_assets.assets import outcomes, star_schema
+from segmentation_assets.assets import star_schema
 from segmentation_assets.automation.dead_runs import MACHINE, fail_dead_runs, held, machine
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.automation.own_runs import OwnRuns
@@ -142,7 +142,7 @@ def check_settings() -> Project:
     """What a person may have mistyped is told in a line before a run is started, and not as the run's failure."""
     project = Project.load()
     with terminal.working("Reading the rules and the models (in a new clone they are parsed first) ..."):
-        ownership.refuse_foreign(warehouse(project.settings), project, {outcomes.NAME: outcomes.NAMES})
+        ownership.refuse_foreign(warehouse(project.settings), project)
         star_schema.refuse_to_replace(warehouse(project.settings), project.settings)
         migration.bring_up_to_date(warehouse(), project)
     return project

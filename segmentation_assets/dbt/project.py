@@ -134,6 +134,17 @@ class Project:
         models = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "model"}
         return models | {source["name"]: source for source in manifest["sources"].values()}
 
+    @property
+    def stored_failures(self) -> dict[str, set[str]]:
+        """Schema -> the tables that hold the rows which failed a test."""
+        from dagster_dbt.dbt_manifest import validate_manifest
+
+        found: dict[str, set[str]] = {}
+        for node in validate_manifest(self.manifest_path)["nodes"].values():
+            if node["resource_type"] == "test":
+                found.setdefault(node["schema"], set()).add(node["alias"].lower())
+        return found
+
     def arguments(self, artifacts: Path) -> list[str]:
         folder = str(project_dir())
         return [

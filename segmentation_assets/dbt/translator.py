@@ -36,7 +36,7 @@ class SegmentationTranslator(DagsterDbtTranslator):
         campaign = model["config"].get("meta", {}).get("campaign")
         return spec.replace_attributes(
             owners=spec.owners or OWNERS,
-            tags={**spec.tags, **asset_tags.tags(model["config"]["schema"], model["columns"])},
+            tags={**spec.tags, **asset_tags.tags(model["config"].get("schema") or model["schema"], model["columns"])},
             description="\n\n".join([*self._campaign_words(campaign), spec.description or ""]),
             metadata={**spec.metadata, **self._campaign_metadata(campaign)},
         )

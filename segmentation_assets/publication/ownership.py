@@ -21,6 +21,8 @@ LOG = "segment_publications"
 OF_THE_LOG = frozenset({"snapshot_month", "version", "rules_hash", "published_at"})
 # Of a table, its first columns are its grain: those of an earlier version had the same.
 GRAIN = 2
+# What is no model: made in Python, from its first version on with these columns. In the published schema.
+OF_STEPS = {"campaign_outcomes": ("snapshot_month", "campaign", "window_start", "window_end")}
 
 Table = tuple[str, str]  # schema and name, in lower case
 
@@ -40,15 +42,13 @@ class Relation:
         return MARK in self.comment
 
 
-def refuse_foreign(warehouse: Warehouse, project: Project, further: Mapping[str, Sequence[str]] | None = None) -> None:
+def refuse_foreign(warehouse: Warehouse, project: Project) -> None:
     """Raises WarehouseError where a table or view has a name that the pipeline would write to, and is not its own.
-
-    `further` are tables of the published schema that are no models, with their columns. Reads only.
-    """
+    Reads only."""
     if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
         return
     with warehouse.session(read_only=True) as session:
-        names = foreign(found(session, declared(project, further)), declared(project, further))
+        names = foreign(found(session, declared(project)), declared(project))
     if names:
         raise WarehouseError(
             f"{', '.join(names)}: this pipeline did not make {'it' if len(names) == 1 else 'them'}, and would write"
@@ -57,7 +57,7 @@ def refuse_foreign(warehouse: Warehouse, project: Project, further: Mapping[str,
         )
 
 
-def declared(project: Project, further: Mapping[str, Sequence[str]] | None = None) -> dict[Table, tuple[str, ...]]:
+def declared(project: Project) -> dict[Table, tuple[str, ...]]:
     """Every table and view that the pipeline writes, with its columns in order."""
     models = {
         (entry["schema"].lower(), entry["alias"].lower()): tuple(column.lower() for column in entry["columns"])
@@ -65,7 +65,7 @@ def declared(project: Project, further: Mapping[str, Sequence[str]] | None = Non
         if entry["resource_type"] == "model" and entry["config"]["materialized"] != "ephemeral"
     }
     gold = project.settings.gold_schema.lower()
-    return models | {(gold, name): tuple(columns) for name, columns in (further or {}).items()}
+    return models | {(gold, name): columns for name, columns in OF_STEPS.items()}
 
 
 def found(session: Session, names: Mapping[Table, Sequence[str]]) -> list[Relation]:

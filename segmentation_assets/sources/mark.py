@@ -31,6 +31,13 @@ def recorded(session: Session, schema: str) -> str | None:
     return found.removeprefix(MARK) if found and _is_ours(found) else None
 
 
+def tables_of_demo(session: Session, settings: Settings) -> list[str]:
+    """The tables of the star schema that a demo made."""
+    comments = _comments(session, settings.source_schema)
+    whole = _EARLIER.fullmatch(comments.get(FACTS) or "") is not None
+    return sorted(table for table, comment in comments.items() if whole or _is_ours(comment))
+
+
 def customers_of(recipe: str) -> int:
     """Of a synthetic portfolio."""
     return int(recipe.split()[1])
