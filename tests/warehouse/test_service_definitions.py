@@ -1,7 +1,7 @@
 """What runs by itself once the service is started.
 
-Locks out: a sensor that nobody switches on, or that is on where nobody asked for it; a published table without the coarse alarm, or one that calls a month
-published on time stale; a check whose name alone has to say what it looks for.
+Locks out: a sensor that nobody switches on, or that is on where nobody asked for it; a published table without the
+coarse alarm, or one that calls a month published on time stale; a check whose name alone has to say what it looks for.
 """
 
 import json
