@@ -223,6 +223,7 @@ def running(postgres: str, home: Path, tmp_path_factory: pytest.TempPathFactory)
         SEGMENTATION_SOURCE="warehouse",
         SEGMENTATION_DUCKDB_PATH=str(duckdb_file),
         SEGMENTATION_EXPORT_URI=str(folder / "exports"),
+        SEGMENTATION_AUTOSTART="1",
     )
     with ExitStack() as started:
 
