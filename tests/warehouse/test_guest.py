@@ -5,6 +5,7 @@ job that runs other people's assets and checks; an executor or IO manager of the
 that reads the environment where it was given settings; a stranger's run that is failed, waited for, counted or told of.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from segmentation_assets import SegmentationComponent
 from segmentation_assets.alerts.events import collect
 from segmentation_assets.alerts.outbox import Outbox
 from segmentation_assets.automation import catch_up, restate
@@ -219,6 +221,24 @@ def test_two_portfolios_compute_each_by_its_own_settings(merged: Merged) -> None
 def test_a_prefix_that_cannot_be_part_of_a_name_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"key_prefix has 'e-mea'; its parts have letters, digits and _"):
         build_defs(Settings.given(), key_prefix="cards/e-mea")
+
+
+def test_the_page_shows_definitions_that_load_and_a_component_that_resolves() -> None:
+    page = (CHECKOUT / "docs" / "your_dagster.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    shown: dict[str, Any] = {"__name__": "shown"}
+    exec(code, shown)
+    jobs = shown["defs"]().get_repository_def().job_names
+    assert {"cards_monthly_segmentation", "loans_monthly_segmentation"} <= set(jobs)
+    component, _ = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    given = yaml.safe_load(component)
+    assert given["type"] == "segmentation_assets.SegmentationComponent"
+    resolved = SegmentationComponent.resolve_from_yaml(yaml.safe_dump(given["attributes"]))
+    assert resolved.model_dump(exclude_none=True) == given["attributes"]
+    first = re.findall(r"^\| (`[a-z_`, ]+) \|", page, re.MULTILINE)
+    documented = {name for row in first for name in re.findall("`([a-z_]+)`", row)}
+    documented = {f"snowflake{name}" if name.startswith("_") else name for name in documented}
+    assert documented == set(SegmentationComponent.model_fields)
 
 
 @dataclass
