@@ -136,6 +136,18 @@ def record_each_month(
     record(context, evaluations)
 
 
+def evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+    assert result.asset_key is not None and result.check_name is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata,
+    )
+
+
 def record_on_months(context: dg.OpExecutionContext, result: dg.AssetCheckResult, months: MonthRange) -> None:
     """Shows what a dbt test said of a range on each of its months: it ran over all of them, and says of none alone."""
     assert result.asset_key is not None and result.check_name is not None

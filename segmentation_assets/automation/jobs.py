@@ -7,7 +7,6 @@ import dagster as dg
 
 from segmentation_assets.automation.dead_runs import in_process_with_lock
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.partitions import monthly_partitions
 
 monthly_segmentation = "monthly_segmentation"
 
@@ -25,6 +24,5 @@ def monthly_job(project: Project, assets: Iterable[dg.AssetKey], checks: Iterabl
         description="Measure, assign, audit and publish the month; then its audiences, their files and outcomes due.",
         # Every step reads and writes one warehouse: in one process it is opened, and dbt imported, once.
         executor_def=in_process_with_lock,
-        partitions_def=monthly_partitions(project.settings),
         tags=project.portfolio.tags,
     )

@@ -43,7 +43,12 @@ def service(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
         "web": [*guarded, "-h", "127.0.0.1", "-p", str(web), "-w", str(workspace)],
         "daemon": [str(script("dagster-daemon")), "run", "-w", str(workspace)],
     }
-    quiet = {"DO_NOT_TRACK": "1", "DAGSTER_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
+    quiet = {
+        "SEGMENTATION_AUTOSTART": "1",
+        "DO_NOT_TRACK": "1",
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for name, words in commands.items():

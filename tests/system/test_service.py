@@ -63,6 +63,7 @@ WEBSOCKET = {
 # The way of a month through the gate. What follows it is proved elsewhere.
 WHAT_IS_RUN = [
     *(f"silver/stg_{name}" for name in ("transactions", "customers", "merchant_categories")),
+    "silver/unknown_members",
     "silver/customer_contacts",
     "silver/segment_audit_overrides",
     "gold/segment_rules",
@@ -223,6 +224,7 @@ def running(postgres: str, home: Path, tmp_path_factory: pytest.TempPathFactory)
         SEGMENTATION_SOURCE="warehouse",
         SEGMENTATION_DUCKDB_PATH=str(duckdb_file),
         SEGMENTATION_EXPORT_URI=str(folder / "exports"),
+        SEGMENTATION_AUTOSTART="1",
     )
     with ExitStack() as started:
 

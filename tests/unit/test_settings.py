@@ -11,6 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -31,6 +32,7 @@ from segmentation_assets.settings import (
     variable,
     variables_set,
 )
+from segmentation_assets.warehouse.session import warehouse
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse-battery"
@@ -62,8 +64,39 @@ def test_nothing_set_is_the_embedded_default() -> None:
 
 def test_a_variable_set_to_nothing_is_not_set() -> None:
     names = {*Settings.names().values(), *Snowflake.names().values()}
-    assert len(names) == 24
+    assert len(names) == 25
     assert Settings.from_environment(dict.fromkeys(names, " ")) == Settings.from_environment({})
+
+
+def test_what_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two portfolios in one process: neither the other's place nor its account may be left over."""
+    monkeypatch.setenv("SEGMENTATION_SOURCE_SCHEMA", "dwh")
+    monkeypatch.setenv("SNOWFLAKE_DATABASE", "of_the_environment")
+    monkeypatch.setenv("SNOWFLAKE_PASSWORD", "hunter2")
+    found = Settings.given(target="snowflake", snowflake_database="cards", autostart=True, rules=None)
+    assert (found.target, found.source, found.source_schema) == ("snowflake", "warehouse", "dwh")
+    assert found.autostart
+    assert not Settings.from_environment().autostart
+    assert found.rules is None
+    assert found.place == ("snowflake", "", "cards")
+    assert found.place != Settings.given(target="snowflake").place
+    read_by_dbt = found.for_dbt()
+    assert (read_by_dbt["SNOWFLAKE_DATABASE"], read_by_dbt["SNOWFLAKE_PASSWORD"]) == ("cards", "hunter2")
+    assert set(Snowflake.names().values()) <= set(read_by_dbt)
+    assert "hunter2" not in repr(warehouse(found))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"sauce": "warehouse"}, "^sauce: no such setting; there are alert_urls, autostart, "),
+        ({"source": "oracle"}, "^SEGMENTATION_SOURCE is 'oracle'; it has to be one of"),
+        ({"autostart": "maybe"}, "^SEGMENTATION_AUTOSTART is 'maybe'; it has to be one of: 1, true, yes, on, 0,"),
+    ],
+)
+def test_what_is_given_wrongly_is_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Settings.given(**given)
 
 
 def test_the_example_is_valid_and_names_every_variable_of_ours() -> None:

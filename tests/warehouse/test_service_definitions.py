@@ -1,7 +1,7 @@
 """What runs by itself once the service is started.
 
-Locks out: a sensor that nobody switches on, or that is on where nobody asked for it; a published table without the coarse alarm, or one that calls a month
-published on time stale; a check whose name alone has to say what it looks for.
+Locks out: a sensor that nobody switches on, or that is on where nobody asked for it; a published table without the
+coarse alarm, or one that calls a month published on time stale; a check whose name alone has to say what it looks for.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from segmentation_assets.automation.freshness import DEADLINE, WITHIN
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.definitions import build_defs
+from segmentation_assets.definitions import build_defs, defs
 from segmentation_assets.months import TIME_ZONE
 
 
@@ -37,6 +37,20 @@ def test_everything_starts_by_itself_in_a_deployment_of_its_own_but_what_republi
         **dict.fromkeys((*ALWAYS_ON, "monthly_segmentation_schedule"), "RUNNING"),
         "segmentation_restate": "STOPPED",
     }
+
+
+def test_assets_chosen_in_the_ui_run_in_one_process_where_the_deployment_is_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process for each step would wait for the file that another one has open. Elsewhere the executor is theirs."""
+
+    def executor() -> str | None:
+        found = defs().executor
+        return found.name if isinstance(found, dg.ExecutorDefinition) else None
+
+    assert executor() is None
+    monkeypatch.setenv("SEGMENTATION_AUTOSTART", "1")
+    assert executor() == "in_process"
 
 
 def test_nothing_starts_by_itself_in_somebody_elses(repository: dg.RepositoryDefinition) -> None:
