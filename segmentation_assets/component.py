@@ -41,6 +41,8 @@ class SegmentationComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     duckdb_path: str | None = Field(None, description="The DuckDB file; relative to the folder of this YAML file.")
     source_schema: str | None = Field(None, description="The schema of the star schema; gold if nothing is given.")
+    gold_schema: str | None = Field(None, description="The schema of what is published; gold if nothing is given.")
+    silver_schema: str | None = Field(None, description="The schema of what it is made of; silver by default.")
     rules: str | None = Field(
         None, description="A YAML file of segments, campaigns and bounds; relative to the folder of this one."
     )

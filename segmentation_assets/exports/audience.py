@@ -11,7 +11,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, objections, published
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.catalog import GOLD, SILVER
+from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read_audience(session: Session, campaign: Campaign, month: date, settings: S
     targets = (
         f"from {session.gold}.audience_{campaign.name} as audience"
         " where snapshot_month = ? and treatment_group = 'target'"
-        f" {is_customer_on(date.today())}"
+        f" {is_customer_on(session, date.today())}"
     )
     (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
     allowed = suppression(session, campaign, settings.source_schema)
@@ -125,12 +125,12 @@ def refuse_another_version(session: Session, campaign: Campaign, month: date) ->
         )
 
 
-def is_customer_on(day: date) -> str:
+def is_customer_on(session: Session, day: date) -> str:
     """A list is made and sent on different days; who closed their account in between is no customer any more."""
     return f"""
             and customer_id in (
                 select customer_id
-                from {SILVER}.stg_customers
+                from {session.silver}.stg_customers
                 where valid_from <= date '{day}' and (valid_to is null or valid_to > date '{day}')
             )"""
 
@@ -144,11 +144,11 @@ def suppression(session: Session, campaign: Campaign, source_schema: str) -> str
             and customer_id not in ({suppressed})
             and lower(email) not in (
                 select mailbox
-                from {SILVER}.customer_mailboxes
+                from {session.silver}.customer_mailboxes
                 where customer_id in ({suppressed})
                 union all
                 select lower(email)
-                from {GOLD}.audience_{campaign.name}
+                from {session.gold}.audience_{campaign.name}
                 where email is not null and customer_id in ({suppressed})
             )"""
 

@@ -16,6 +16,7 @@ from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import close_connections
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.portfolio import Portfolio
 
@@ -35,6 +36,10 @@ class Pipeline:
             yield connection
         finally:
             connection.close()
+
+    def warehouse(self) -> DuckDBWarehouse:
+        named = Settings.from_environment()
+        return DuckDBWarehouse(path=str(self.path), gold=named.gold_schema, silver=named.silver_schema)
 
     def load(self, portfolio: Portfolio) -> None:
         with self.connection() as connection:
@@ -100,9 +105,7 @@ class Pipeline:
     ) -> dg.ExecuteInProcessResult:
         """The Dagster job for the months, in this process; `select` names assets as group/name keys."""
         last = last or first
-        job = build_defs(resources={"warehouse": DuckDBWarehouse(path=str(self.path))}).resolve_job_def(
-            monthly_segmentation
-        )
+        job = build_defs(resources={"warehouse": self.warehouse()}).resolve_job_def(monthly_segmentation)
         return job.execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(key.split("/")) for key in select] if select else None,
