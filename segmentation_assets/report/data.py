@@ -338,7 +338,7 @@ def notes(
             sum(case when spend_last_90_days < 0 then 1 else 0 end) as refunded,
             sum(case when first_transaction_date is not null and spend_change_pct is null then 1 else 0 end)
                 as incomparable
-        from {GOLD}.customer_segment_history
+        from {session.gold}.customer_segment_history
         where snapshot_month = ?
         """,
         (month,),

@@ -22,7 +22,7 @@ from segmentation_assets.publication import audits, migration, published
 from segmentation_assets.publication.rollup import category_groups_hash
 from segmentation_assets.rules.edits import WhatIfError, changed_rules
 from segmentation_assets.rules.load import Rules
-from segmentation_assets.warehouse.catalog import GOLD, SILVER, table_exists
+from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -237,11 +237,11 @@ def _compare(session: Session, todays: Rules, prefix: str, changed: Rules, month
                 count(*) as customers
             from (
                 select customer_id, customer_segment
-                from {GOLD}.customer_segment_history where snapshot_month = ?
+                from {session.gold}.customer_segment_history where snapshot_month = ?
             ) as published
             full outer join (
                 select customer_id, customer_segment
-                from {prefix}{SILVER}.segment_assignments where snapshot_month = ?
+                from {prefix}{session.silver}.segment_assignments where snapshot_month = ?
             ) as computed on published.customer_id = computed.customer_id
             group by 1, 2
             order by 3 desc, 1, 2

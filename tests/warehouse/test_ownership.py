@@ -89,11 +89,15 @@ def test_schemas_of_other_names_hold_everything_and_the_first_ones_stay_as_they_
     assert schemas <= {"gold", "silver", "seg_gold", "Seg_Silver", "Seg_Silver_test_failures"}
     assert "gold/customer_segments" in materialized(result), "keys are the same in every warehouse"
     ((customer,),) = moved.rows("select min(customer_id) from seg_gold.customer_segments")
-    code, out, err = in_process(tmp_path, "why", customer)
+    given = {
+        "SEGMENTATION_DUCKDB_PATH": str(moved.path), "SEGMENTATION_SOURCE": "warehouse",
+        "SEGMENTATION_GOLD_SCHEMA": "seg_gold", "SEGMENTATION_SILVER_SCHEMA": "Seg_Silver",
+    }  # fmt: skip
+    code, out, err = in_process(tmp_path, "why", customer, **given)
     assert code == 0, err
     assert customer in out
 
-    code, out, err = in_process(tmp_path, "uninstall", "--list")
+    code, out, err = in_process(tmp_path, "uninstall", "--list", **given)
     assert code == 0, err
     dropped = [line for line in out.splitlines() if line.startswith("drop ")]
     assert "drop table if exists seg_gold.customer_segments;" in dropped
