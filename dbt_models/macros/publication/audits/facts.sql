@@ -114,3 +114,27 @@
         and transaction_date < {{ last_as_of_date() }}
     group by transaction_date
 {% endmacro %}
+
+{#- One row per month of `months`: what tells the rollup before its as-of date from another one. Who made something of
+    the rollup keeps it, so that what is found of the rollup later is known to be of the same one. -#}
+{% macro rollup_stamps(months) %}
+    select
+        months.snapshot_month,
+        coalesce(
+            cast(cast(sum(rolled_up.facts_hash) as decimal(38, 0)) as varchar)
+            || '/' || min(rolled_up.first_groups) || '/' || max(rolled_up.last_groups),
+            'no facts'
+        ) as rollup_hash
+    from {{ months }} as months
+    left join (
+        select
+            period_start,
+            sum(facts_hash) as facts_hash,
+            min(category_groups_hash) as first_groups,
+            max(category_groups_hash) as last_groups
+        from {{ ref('customer_period_spend') }}
+        where period_start < {{ last_as_of_date() }}
+        group by period_start
+    ) as rolled_up on months.as_of_date > rolled_up.period_start
+    group by months.snapshot_month
+{% endmacro %}
