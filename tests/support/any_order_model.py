@@ -35,13 +35,14 @@ OBJECTORS = (f"{STABLE} 0", f"{BUDGET} 1")
 # What came of a step is read from the warehouse; dbt's own files of it would cost half of the step.
 QUIET = (*NO_TESTS, "--no-write-json")
 
-MEASURED = "path:models/staging customer_period_spend transaction_window_metrics category_shares"
+MEASURED = "customer_period_spend transaction_window_metrics category_shares"
 ASSIGNED = "segment_rules segment_decisions segment_assignments"
-JUDGED = "path:models/staging segment_audits segment_audit_verdicts segment_gate"
+JUDGED = "segment_audits segment_audit_verdicts segment_gate"
 HISTORY = "customer_segment_history"
 DERIVED = "customer_segments segment_summary segment_transitions"
 EVERYTHING = f"{CANDIDATE} {HISTORY} {DERIVED}"
-STAGES = ("rollup", "windows", "assignments", "audits", "history")
+STAGED = "path:models/staging"
+STAGES = ("views", "rollup", "windows", "assignments", "audits", "history")
 
 # Rules that runs read, by name: the shipped ones, another bound of a segment, looser and stricter bounds of the audits,
 # other groups of categories, other campaigns.
@@ -67,7 +68,8 @@ def _rule_sets() -> dict[str, Vars]:
 RULE_SETS = _rule_sets()
 DECIDING = ("audits", "category_groups", "segments", "approved_statuses", "other_statuses", "unknown_customers")
 Cells = tuple[tuple[Any, ...], ...]
-Part = tuple[date, int, str]  # calendar month, content of its facts, category groups
+# Calendar month, content of its facts, category groups that they were seen in, and those of the run's own rules.
+Part = tuple[date, int, str, str]
 
 
 def variables(rules: str) -> Vars:
@@ -116,7 +118,7 @@ def portfolio() -> Portfolio:
         dimension.append((key, customer, f"customer{number}@example.com"))
         if segment != GROWING:
             facts.append((key, DINING, date(2024, 2, 10), 60_000_00))
-        for month in (date(2025, month, 1) for month in range(6, 13)):
+        for month in (date(2025, month, 1) for month in range(6 if segment == GROWING else 4, 13)):
             cents, category = spends[segment](month)
             facts.append((key, category, month.replace(day=15), cents))
             if customer == CUSTOMERS[-1]:
@@ -197,7 +199,7 @@ class Facts:
 
     def rows(self, part: Part) -> pd.DataFrame:
         """Its facts, each in one category that stands for the group which it had."""
-        month, content, groups = part
+        month, content, groups, _ = part
         rows = self._frames[month, content]
         named = json.loads(groups)
         stands_for = {
@@ -240,7 +242,7 @@ class Facts:
         return found
 
     def each(self, part: Part) -> Counter[tuple[Any, ...]]:
-        month, content, _ = part
+        month, content, *_ = part
         columns = ["customer_key", "merchant_category_key", "transaction_date", "transaction_amount"]
         return Counter(self._frames[month, content][columns].itertuples(index=False, name=None))
 
@@ -322,7 +324,8 @@ class Published:
 class State:
     """What has to be in the warehouse."""
 
-    rollup: Mapping[date, tuple[int, str]] = field(default_factory=dict)  # calendar month -> content, groups
+    views: str = ""  # category groups of the rules that staging was built under
+    rollup: Mapping[date, tuple[int, str, str]] = field(default_factory=dict)  # the rest of a part by its month
     windows: Mapping[date, tuple[Part, ...]] = field(default_factory=dict)
     assignments: Mapping[date, Candidate] = field(default_factory=dict)
     audits: Mapping[date, Audited] = field(default_factory=dict)
@@ -359,14 +362,18 @@ class Model:
             states.append(getattr(self, stage)(states[-1], asked))
         return states
 
+    def views(self, state: State, asked: Asked) -> State:
+        return replace(state, views=groups_of(asked.rules))
+
     def rollup(self, state: State, asked: Asked) -> State:
+        """Months of the run's own rules are kept, where the views were of them too."""
         groups, end = groups_of(asked.rules), month_after(asked.last)
         kept = {
             month: rolled
             for month, rolled in state.rollup.items()
-            if month >= end or (rolled[1] == groups and month < min(asked.rollup_from or asked.first, end))
+            if month >= end or (rolled[1] == rolled[2] == groups and month < min(asked.rollup_from or asked.first, end))
         }
-        fresh = {month: (content, groups) for month, content in self.facts.now.items() if month < end}
+        fresh = {month: (content, state.views, groups) for month, content in self.facts.now.items() if month < end}
         return replace(state, rollup={**fresh, **kept})
 
     def windows(self, state: State, asked: Asked) -> State:
@@ -390,7 +397,7 @@ class Model:
         kept = {month: found for month, found in state.audits.items() if month not in asked.months}
         made = {
             month: Audited(
-                state.assignments[month] if state.assignments[month].parts == state.parts(month) else None,
+                self._judged(state, month, asked.rules),
                 decision_of(asked.rules),
                 tuple(self._failures(state, month, asked.rules)),
             )
@@ -413,6 +420,12 @@ class Model:
             ):
                 made[month] = Published(candidate.rows, asked.rules, audited.failures)
         return replace(state, history={**state.history, **made})
+
+    def _judged(self, state: State, month: date, rules: str) -> Candidate | None:
+        """The candidate, where it was made of the rollup that is there now, and this of the run's own rules."""
+        candidate, groups = state.assignments[month], groups_of(rules)
+        is_of_these_rules = all(part[2] == part[3] == groups for part in state.parts(month))
+        return candidate if is_of_these_rules and candidate.parts == state.parts(month) else None
 
     def _failures(self, state: State, month: date, rules: str) -> Iterator[Failure]:
         """Of the audits that block. Those of a candidate made by other rules are never looked at."""
@@ -442,18 +455,16 @@ class Model:
             yield failure("facts_reach_the_end_of_the_month", early)
         if looser := loosened(state.last_decision, rules):
             yield failure("no_blocking_bound_was_loosened", looser, looser)
-        yield from self._unlike_the_facts(month, rules, candidate, failure)
+        yield from self._unlike_the_facts(month, state.views, candidate, failure)
 
     def _unlike_the_facts(
-        self, month: date, rules: str, candidate: Candidate, failure: Callable[..., Failure]
+        self, month: date, views: str, candidate: Candidate, failure: Callable[..., Failure]
     ) -> Iterator[Failure]:
         """Months of the window in which the facts are others than those that the candidate was made of."""
         end = month_after(month)
         since = (end - timedelta(days=180)).replace(day=1)
         made_of = {part[0]: part for part in candidate.parts if since <= part[0] < end}
-        there = {
-            part: (part, content, groups_of(rules)) for part, content in self.facts.now.items() if since <= part < end
-        }
+        there = {part: (part, content, views, views) for part, content in self.facts.now.items() if since <= part < end}
         differing, counted, spend = 0, 0, Decimal(0)
         unlike: Counter[tuple[Any, ...]] = Counter()
         for part in made_of.keys() | there.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from tests.support import oracle
 from tests.support.any_order_model import Cells, Model, State, cell, cells
+from tests.support.portfolios import CATEGORY_NAMES
 from tests.support.warehouse_fixture import Pipeline
 
 
@@ -17,6 +19,7 @@ from tests.support.warehouse_fixture import Pipeline
 class Found:
     """The tables as they are."""
 
+    views: Mapping[str, str | None]  # category name -> its group
     rollup: Mapping[tuple[date, int], tuple[Any, ...]]
     windows: Mapping[date, Cells]
     assignments: Mapping[date, tuple[Cells, str]]
@@ -45,6 +48,7 @@ class Found:
             names = [column[0] for column in log.description]
             newest = [dict(zip(names, row, strict=True)) for row in log.fetchall()]
             return cls(
+                views=dict(rows("select category_name, category_group from silver.stg_merchant_categories")),
                 rollup={
                     (month, key): tuple(map(cell, sums))
                     for month, key, *sums in rows(
@@ -99,9 +103,16 @@ def unlike(state: State, found: Found, model: Model) -> list[str]:
     wrong: list[str] = []
     expected = {
         (month, key): tuple(map(cell, sums))
-        for month, (content, groups) in state.rollup.items()
-        for key, sums in model.facts.sums((month, content, groups)).items()
+        for month, rolled in state.rollup.items()
+        for key, sums in model.facts.sums((month, *rolled)).items()
     }
+    groups = json.loads(state.views)
+    views = {
+        name: next((group for group, names in groups.items() if name in names), None)
+        for name in CATEGORY_NAMES.values()
+    }
+    if found.views != views:
+        wrong.append("the views of staging are of other rules")
     wrong += _differences("the rollup", expected, found.rollup)
     shown = [
         oracle.HISTORY_COLUMNS.index(name)

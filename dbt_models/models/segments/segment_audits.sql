@@ -526,7 +526,8 @@ stamps as (
 ),
 
 -- By the rows themselves, not by what is written on them. Where the rollup was made anew since the candidate was, what
--- is found here of the rollup and the facts is not about the candidate's own: it is left without audits.
+-- is found here of the rollup and the facts is not about the candidate's own: it is left without audits. So is one whose
+-- rollup is of other rules.
 candidates as (
 
     select
@@ -536,6 +537,7 @@ candidates as (
                 count(assigned_rows.rollup_hash) = count(*)
                 and min(assigned_rows.rollup_hash) = max(stamps.rollup_hash)
                 and max(assigned_rows.rollup_hash) = max(stamps.rollup_hash)
+                and count(case when stamps.is_of_these_rules then 1 end) = count(*)
                 then {{ content_hash(history_columns()) }}
         end as content_hash,
         '{{ decision_hash() }}' as decision_hash

@@ -124,7 +124,12 @@
             cast(cast(sum(rolled_up.facts_hash) as decimal(38, 0)) as varchar)
             || '/' || min(rolled_up.first_groups) || '/' || max(rolled_up.last_groups),
             'no facts'
-        ) as rollup_hash
+        ) as rollup_hash,
+        coalesce(
+            min(rolled_up.first_groups) = '{{ category_groups_hash() }}'
+            and max(rolled_up.last_groups) = '{{ category_groups_hash() }}',
+            true
+        ) as is_of_these_rules
     from {{ months }} as months
     left join (
         select
