@@ -45,7 +45,6 @@ from tests.support.any_order_model import (
     MEASURED,
     MONTHS,
     OBJECTORS,
-    QUIET,
     RANGES,
     RULE_SETS,
     RULES,
@@ -67,7 +66,7 @@ from tests.support.any_order_model import (
 )  # fmt: skip
 from tests.support.any_order_tables import Found, unlike
 from tests.support.crashes import KILLED, Runs
-from tests.support.published_months import FILE
+from tests.support.published_months import FILE, NO_TESTS
 from tests.support.warehouse_fixture import CANDIDATE, Pipeline
 
 
@@ -194,7 +193,7 @@ class AnyOrder(RuleBasedStateMachine):
         if asked.rollup_from:
             run_vars["rollup_from"] = str(asked.rollup_from)
         succeeded, said = self.pipeline.dbt(
-            asked.first, asked.last, select=select, arguments=(*QUIET, *arguments), run_vars=run_vars
+            asked.first, asked.last, select=select, arguments=(*NO_TESTS, *arguments), run_vars=run_vars
         )
         ended = "ended well" if succeeded else " ".join(said[0].split())[:120]
         tell(f"  dbt of {asked.first:%B} to {asked.last:%B} under {asked.rules}, {select}: {ended}")
@@ -447,7 +446,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(months=ranges, rules=rule_names, nth=st.integers(1, 60))
     def a_run_breaks_off(self, months: tuple[date, date], rules: str, nth: int) -> None:
         with broken_at(nth):
-            self.pipeline.dbt(*months, select=EVERYTHING, arguments=QUIET, run_vars=RULE_SETS[rules])
+            self.pipeline.dbt(*months, select=EVERYTHING, arguments=NO_TESTS, run_vars=RULE_SETS[rules])
         self.broke_off(Asked(*months, rules))
 
     def broke_off(self, asked: Asked) -> None:
@@ -544,7 +543,7 @@ class AnyOrderWithKills(AnyOrder):
 
     @rule(months=ranges, rules=rule_names, nth=st.integers(1, 150))
     def a_process_is_killed(self, months: tuple[date, date], rules: str, nth: int) -> None:
-        asked = {"select": EVERYTHING, "arguments": QUIET, "run_vars": RULE_SETS[rules]}
+        asked = {"select": EVERYTHING, "arguments": NO_TESTS, "run_vars": RULE_SETS[rules]}
         fault = {"at": "statement", "nth": nth}
         code = self.runs.run(self.folder, months[0], last=str(months[1]), dbt=asked, fault=fault)
         assert code in (0, KILLED), (self.folder / "run.log").read_text()
