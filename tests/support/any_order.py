@@ -22,6 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
+import dagster as dg
 import hypothesis
 import pytest
 from hypothesis import currently_in_test_context, note
@@ -130,7 +131,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.patch.setenv("SEGMENTATION_DUCKDB_PATH", str(self.folder / FILE))
         self.patch.setenv("SEGMENTATION_EXPORT_URI", str(self.folder / "exports"))
         shutil.copy(self.start / FILE, self.folder / FILE)
-        self.pipeline = Pipeline(self.folder / FILE)
+        self.instance = dg.DagsterInstance.ephemeral()
+        self.pipeline = Pipeline(self.folder / FILE, self.instance)
         self.store = ExportStore(str(self.folder / "exports"))
         self.facts = Facts()
         self.facts.read(self.pipeline)
@@ -148,6 +150,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.patch.undo()
+        self.instance.dispose()
         shutil.rmtree(self.folder)
 
     # Facts change

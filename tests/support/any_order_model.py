@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from segmentation_assets.dbt.project import Project
 from tests.support import oracle
 from tests.support.known_mix import BUDGET, DECLINING, GROWING, SEGMENTS, STABLE, TRAVELERS
 from tests.support.portfolio import Portfolio, dollars
 from tests.support.portfolios import CATEGORY_NAMES, DINING, GAS, GROCERY, TRAVEL
-from tests.support.published_months import FILE, NO_TESTS
+from tests.support.published_months import FILE, NO_TESTS, pipeline_at
 from tests.support.warehouse_fixture import CANDIDATE, Pipeline
 
 MONTHS = tuple(date(2025, month, 1) for month in (9, 10, 11, 12))
@@ -157,9 +156,7 @@ def portfolio() -> Portfolio:
 
 def make_start(folder: Path) -> None:
     """September and October published and listed; the facts of November and December are there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEGMENTATION_DUCKDB_PATH", str(folder / FILE))
-        pipeline = Pipeline(folder / FILE)
+    with pipeline_at(folder / FILE) as pipeline:
         pipeline.load(portfolio())
         whole = "path:models/staging path:models/metrics path:models/segments path:models/audiences"
         succeeded, said = pipeline.dbt(MONTHS[0], MONTHS[1], select=whole, arguments=NO_TESTS)
