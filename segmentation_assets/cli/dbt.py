@@ -175,7 +175,7 @@ def metricflow_folder(project: Project) -> Path:
     """A folder in which `mf` works: it asks for a project's file, its profile and target/semantic_manifest.json, and
     writes its logs there. The metrics are those of the manifest in use."""
     manifest = project.manifest_path
-    folder = project.target_dir / "metricflow"
+    folder = manifest.with_name("metricflow")
     files: Mapping[str, Path] = {
         "dbt_project.yml": project_dir() / "dbt_project.yml",
         "profiles.yml": project_dir() / "profiles.yml",

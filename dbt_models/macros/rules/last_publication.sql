@@ -8,7 +8,7 @@
         {% if differences %}
             {% do exceptions.raise_compiler_error(
                 "rules_are_those_of_the_last_publication: the rules that dbt was given differ from those of the last"
-                ~ " publication, " ~ differences | join('; ')
+                ~ " publication (" ~ differences[0] ~ "): " ~ differences[1:] | join('; ')
                 ~ ". Run `segmentation dbt ...` in place of `dbt ...`: it passes the rules of SEGMENTATION_RULES."
                 ~ " Where they were changed on purpose, `make month MONTH=...` publishes under them."
             ) %}
@@ -17,7 +17,7 @@
     {{ return('') }}
 {% endmacro %}
 
-{#- The month first, then each rule that differs; nothing where all are the same, or nothing is published. What a log of
+{#- The month and version first, then each rule that differs; nothing where all are the same, or nothing is published. What a log of
     an earlier version does not tell is compared by the hash alone. -#}
 {% macro differences_from_the_last_publication() %}
     {% set log = existing_relation_of('segment_publications') %}
@@ -39,7 +39,7 @@
             else "the bounds of the audits or what the values of the source mean"
         ) %}
     {% endif %}
-    {{ return(["of " ~ (published.snapshot_month | string)[:10] ~ ", version " ~ published.version] + differences) }}
+    {{ return([(published.snapshot_month | string)[:10] ~ ", version " ~ published.version] + differences) }}
 {% endmacro %}
 
 {#- Entry -> value, as segment_decisions keeps them; nothing where it does not have that decision. -#}
