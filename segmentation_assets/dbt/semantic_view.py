@@ -91,12 +91,14 @@ def _metrics(metrics: Sequence[Definition], models: Sequence[Definition]) -> Ite
             above, below = (qualified[part] for part in inputs)
             expression = f"cast({above} as double) / cast(nullif({below}, 0) as double)"
         else:
-            expression = re.sub(
-                r"[A-Za-z_]\w*", lambda word: qualified.get(word.group(), word.group()), parts["expr"]
-            )
+            expression = _qualified(parts["expr"], qualified)
         # One that is made of several tables belongs to none.
         place = f"{owners.pop()}." if len(owners) == 1 else ""
         yield f"{place}{name} as {expression}{_comment(metric)}"
+
+
+def _qualified(expression: str, metrics: Mapping[str, str]) -> str:
+    return re.sub(r"[A-Za-z_]\w*", lambda word: metrics.get(word.group(), word.group()), expression)
 
 
 def _aggregate(measure: Definition) -> str:

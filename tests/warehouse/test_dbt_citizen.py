@@ -12,6 +12,8 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
+from jinja2 import Environment
 
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.tags import personal_data
@@ -77,20 +79,21 @@ def test_what_is_published_is_public_and_versioned_and_nothing_else_is(models: M
 
 def test_every_test_of_several_models_is_shown_on_the_one_it_names(manifest: Manifest) -> None:
     shown = {
-        key.name for assets in build_defs().get_repository_def().assets_defs_by_key.values() for key in assets.check_keys
+        key.name
+        for assets in build_defs().get_repository_def().assets_defs_by_key.values()
+        for key in assets.check_keys
     }
     named = {
-        node["name"] for node in manifest["nodes"].values() if node["config"].get("meta", {}).get("dagster", {}).get("ref")
+        node["name"]
+        for node in manifest["nodes"].values()
+        if node["config"].get("meta", {}).get("dagster", {}).get("ref")
     }
     assert len(named) > 10
     assert named <= shown
 
 
-def test_a_campaign_that_is_not_declared_is_not_exposed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_campaign_that_is_not_declared_is_not_exposed() -> None:
     """The condition of an exposure is read when the project is parsed; here it is rendered by itself."""
-    import yaml
-    from jinja2 import Environment
-
     folder = Path(__file__).parents[2] / "dbt_models" / "models" / "audiences"
     declared = [{"name": "premium_rewards"}, {"name": "brand_new"}]
     for file in folder.glob("audience_*.yml"):

@@ -68,9 +68,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Plain:
 def results(result: Any) -> dict[str, str]:
     """Of models and tests; dbt tells of its hooks in the same list."""
     return {
-        one.node.name: str(one.status)
-        for one in result.results
-        if one.node.resource_type.value in ("model", "test")
+        one.node.name: str(one.status) for one in result.results if one.node.resource_type.value in ("model", "test")
     }
 
 
@@ -103,7 +101,8 @@ def test_plain_dbt_under_other_rules_is_refused_in_words(published: Pipeline, pl
     assert not succeeded and "audits.thin_days_max: 5 (published: 2)" in said
 
 
-def test_plain_dbt_under_the_same_rules_goes_on(published: Pipeline, plain: Plain) -> None:
+@pytest.mark.usefixtures("published")
+def test_plain_dbt_under_the_same_rules_goes_on(plain: Plain) -> None:
     succeeded, said, _ = plain("run", "--select", "segment_summary", variables={"first_month": str(NOVEMBER)})
     assert succeeded, said
     succeeded, said, result = plain("test", "--select", NAME)
@@ -135,7 +134,8 @@ def test_tests_need_no_months(published: Pipeline, plain: Plain) -> None:
 
 def test_where_nothing_is_published_only_what_needs_no_month_is_tested(pipeline: Pipeline, plain: Plain) -> None:
     pipeline.execute(
-        "create schema gold; create table gold.dim_merchant_category as select 1 as category_key, 'Gas' as category_name;"
+        "create schema gold;"
+        " create table gold.dim_merchant_category as select 1 as category_key, 'Gas' as category_name;"
         " create table gold.fct_transactions as select 1 as transaction_key, date '2025-11-01' as transaction_date"
     )
     succeeded, said, result = plain("test", "--select", "every_category_has_a_key", "every_fact_is_loaded_once")
@@ -151,7 +151,15 @@ def segmentation(pipeline: Pipeline, *arguments: str, **given: str) -> tuple[int
 def test_the_command_takes_dbts_words_as_they_are(published: Pipeline) -> None:
     published.execute("delete from gold.segment_summary")
     code, out, err = segmentation(
-        published, "--first", "2025-10", "--last", "2025-11-30", "--no-use-colors", "build", "--select", "segment_summary"
+        published,
+        "--first",
+        "2025-10",
+        "--last",
+        "2025-11-30",
+        "--no-use-colors",
+        "build",
+        "--select",
+        "segment_summary",
     )
     assert code == 0, (out, err)
     assert "PASS segment_summary_adds_up_to_the_history" in out

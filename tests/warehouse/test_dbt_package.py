@@ -22,7 +22,9 @@ from tests.support.published_months import NOVEMBER, OCTOBER
 # A rule of the package, and one for all packages; the rest is as it ships.
 RULES = {"segmentation": {"audits": {}}, "other_statuses": ["declined", "reversed", "pending", "held"]}
 FLOOR = 1
-SCHEMA_NAMES = "{% macro generate_schema_name(name, node) %}{{ 'shop_' ~ (name or target.schema) | trim }}{% endmacro %}"
+SCHEMA_NAMES = (
+    "{% macro generate_schema_name(name, node) %}{{ 'shop_' ~ (name or target.schema) | trim }}{% endmacro %}"
+)
 # Names of our own macros, in the other project.
 NAMESAKES = "{% macro parse_month(value, name) %}{{ return('another') }}{% endmacro %}"
 LOYAL = "select customer_id from {{ ref('segmentation', 'customer_segments') }} where is_active"
