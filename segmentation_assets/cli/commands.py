@@ -245,7 +245,7 @@ AS_THEY_ARE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 @click.option("--last", default="", help="Last month of a range.")
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="DBT_ARGUMENTS...")
 def dbt(month: str, first: str, last: str, arguments: tuple[str, ...]) -> int:
-    """Run dbt under the rules, months and profile of this project.
+    """Run dbt under this project's rules and months.
 
     What follows is dbt's own, as it is: segmentation dbt --month 2025-11 build --select hero_metrics
     """

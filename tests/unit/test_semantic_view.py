@@ -1,6 +1,6 @@
 """The semantic view that is written for Snowflake, read by its grammar.
 
-sqlglot stops at the first clause of such a statement, and no emulator has semantic views. So its clauses are read here by
+sqlglot stops at the first clause of such a statement, and no emulator has semantic views. Its clauses are read here by
 the grammar of docs.snowflake.com (CREATE SEMANTIC VIEW), and each expression by sqlglot. Locks out: a clause out of
 order, a quote that is not closed, a metric that names itself, a column that no table has, and a metric left out.
 """
