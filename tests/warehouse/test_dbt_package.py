@@ -1,7 +1,8 @@
 """Another dbt project that has this one among its packages (`packages: - local: ...`), built on DuckDB.
 
 Locks out: a macro that is found only while this project is the root, schemas that the other project's
-generate_schema_name moves, rules of the other project that do not arrive, and working tables that it may build on.
+generate_schema_name moves, rules of the other project that do not arrive, working tables that it may build on, and a
+model of the other project that is taken for ours as it has the same name.
 """
 
 from collections.abc import Sequence
@@ -22,12 +23,15 @@ from tests.support.published_months import NOVEMBER, OCTOBER
 # A rule of the package, and one for all packages; the rest is as it ships.
 RULES = {"segmentation": {"audits": {}}, "other_statuses": ["declined", "reversed", "pending", "held"]}
 FLOOR = 1
+OWN_MODELS_FIRST = "require_ref_searches_node_package_before_root"
 SCHEMA_NAMES = (
     "{% macro generate_schema_name(name, node) %}{{ 'shop_' ~ (name or target.schema) | trim }}{% endmacro %}"
 )
 # Names of our own macros, in the other project.
 NAMESAKES = "{% macro parse_month(value, name) %}{{ return('another') }}{% endmacro %}"
 LOYAL = "select customer_id from {{ ref('segmentation', 'customer_segments') }} where is_active"
+# A name that many projects have, and this package too.
+NAMESAKE = "select 'theirs' as whose"
 CURIOUS = "select customer_id from {{ ref('segmentation', 'segment_assignments') }}"
 
 
@@ -42,7 +46,7 @@ def shop(folder: Path) -> Path:
             "name": "shop",
             "profile": "shop",
             "vars": rules,
-            "flags": {"send_anonymous_usage_stats": False},
+            "flags": {"send_anonymous_usage_stats": False, OWN_MODELS_FIRST: True},
             "dispatch": [{"macro_namespace": "dbt", "search_order": ["shop", "segmentation", "dbt"]}],
         },
         "packages.yml": {"packages": [{"local": str(project_dir())}]},
@@ -54,6 +58,7 @@ def shop(folder: Path) -> Path:
         ("macros/generate_schema_name.sql", SCHEMA_NAMES),
         ("macros/namesakes.sql", NAMESAKES),
         ("models/loyal.sql", LOYAL),
+        ("models/stg_customers.sql", NAMESAKE),
     ):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -64,9 +69,14 @@ def dbt(folder: Path, *arguments: str) -> tuple[bool, str]:
     from dbt.cli.main import dbtRunner
 
     said: list[str] = []
+
+    def listen(event: Any) -> None:
+        if event.info.level != "debug":
+            said.append(event.info.msg)
+
     with chdir(folder):
         close_connections()
-        result = dbtRunner(callbacks=[lambda event: said.append(event.info.msg)]).invoke(
+        result = dbtRunner(callbacks=[listen]).invoke(
             ["--log-level", "none", *arguments, "--project-dir", str(folder), "--profiles-dir", str(folder)]
         )
         close_connections()
@@ -89,7 +99,7 @@ def test_a_project_with_this_package_builds(
             connection.execute(f"create table gold.{table} as from theirs.gold.{table}")
     succeeded, said = dbt(folder, "deps")
     assert succeeded, said
-    models = ("customer_segments", "+segment_summary", "+audience_premium_rewards", "loyal")
+    models = ("customer_segments", "+segment_summary", "+audience_premium_rewards", "loyal", "package:shop")
     succeeded, said = dbt(folder, "run", "--select", *models, *months(OCTOBER, NOVEMBER))
     assert succeeded, said
     # One that looks at the asked months, and one that asks for the rules of the log.
@@ -103,6 +113,7 @@ def test_a_project_with_this_package_builds(
             "select count(distinct snapshot_month), count(distinct customer_segment) from gold.segment_summary"
         ).fetchall()
         assert published == [(2, 5)]
+        assert connection.execute("select whose from shop_main.stg_customers").fetchall() == [("theirs",)]
         (loyal,) = connection.execute("select count(*) from shop_main.loyal").fetchall()[0]
         assert loyal > 500
         floors = connection.execute(
@@ -117,3 +128,10 @@ def test_a_project_with_this_package_builds(
     succeeded, said = dbt(folder, "parse", *months(OCTOBER, NOVEMBER))
     assert not succeeded
     assert "segment_assignments" in said and "protected" in said
+    # Without the flag dbt takes the other project's stg_customers for ours.
+    (folder / "models" / "curious.sql").unlink()
+    project = (folder / "dbt_project.yml").read_text(encoding="utf-8")
+    (folder / "dbt_project.yml").write_text(project.replace(f"{OWN_MODELS_FIRST}: true", ""), encoding="utf-8")
+    succeeded, said = dbt(folder, "run", "--select", "segment_summary", *months(OCTOBER, NOVEMBER))
+    assert not succeeded
+    assert "The models stg_customers of project shop would be taken for those of package segmentation" in said

@@ -1,6 +1,6 @@
-{#- Are the rules of this run those of the last publication? What the pipeline starts (a run, `segmentation dbt`) passes the
-    rules of SEGMENTATION_RULES, and says so by the var rules_are_passed: there, other rules are a person's decision.
-    Plain dbt knows those of dbt_project.yml alone, and would compute a month under them. -#}
+{#- Are the rules of this run those of the last publication? What the pipeline starts (a run, `segmentation dbt`)
+    passes the rules of SEGMENTATION_RULES, and says so by the var rules_are_passed: there, other rules are a person's
+    decision. Plain dbt knows those of dbt_project.yml alone, and would compute a month under them. -#}
 
 {% macro refuse_other_rules() %}
     {% if execute and flags.WHICH in ('build', 'run', 'test') %}
@@ -17,8 +17,8 @@
     {{ return('') }}
 {% endmacro %}
 
-{#- The month and version first, then each rule that differs; nothing where all are the same, or nothing is published. What a log of
-    an earlier version does not tell is compared by the hash alone. -#}
+{#- The month and version first, then each rule that differs; nothing where all are the same, or nothing is published.
+    What a log of an earlier version does not tell is compared by the hash alone. -#}
 {% macro differences_from_the_last_publication() %}
     {% set log = existing_relation_of('segment_publications') %}
     {% if not log %}{{ return([]) }}{% endif %}
@@ -56,8 +56,8 @@
     {{ return(entries) }}
 {% endmacro %}
 
-{#- Each rule whose value is another than the published one, as `key: given (published: value)`. Of segments and category
-    groups only those that differ are told. -#}
+{#- Each rule whose value is another than the published one, as `key: given (published: value)`. Of segments and
+    category groups only those that differ are told. -#}
 {% macro named_differences(published) %}
     {% set differences, given = [], {} %}
     {% for entry, value in decision_entries() %}{% do given.update({entry: value | string}) %}{% endfor %}
@@ -66,7 +66,8 @@
         {% if now != then %}
             {% set parts = [[entry, now, then]] %}
             {% if now and then and entry in ('segments', 'category_groups') %}
-                {% set parts = differing_parts(entry, named_parts(fromjson(now)), named_parts(fromjson(then))) or parts %}
+                {% set found = differing_parts(entry, named_parts(fromjson(now)), named_parts(fromjson(then))) %}
+                {% set parts = found or parts %}
             {% endif %}
             {% for key, value, before in parts %}
                 {% do differences.append(

@@ -37,7 +37,9 @@
 {% macro say_which_months_are_tested() %}
     {% set newest = newest_published_month_to_test() if not var('first_month', none) else none %}
     {% if newest %}
-        {% do log("No months were given: tests of months look at the newest published one, " ~ newest ~ ".", info=true) %}
+        {% do log(
+            "No months were given: tests of months look at the newest published one, " ~ newest ~ ".", info=true
+        ) %}
     {% endif %}
     {{ return('') }}
 {% endmacro %}
