@@ -43,7 +43,7 @@ override PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscop
 run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, show the result
 	@$(BIN)/segmentation run
 
-month: $(SETUP) ## Compute and publish one month: MONTH=2025-11-01
+month: $(SETUP) ## Compute and publish one month: MONTH=2025-11
 	@$(BIN)/segmentation month -- "$$MONTH"
 
 backfill: $(SETUP) ## Compute a range of months in one run: FROM=2025-01-01 TO=2025-06-01
@@ -52,7 +52,7 @@ backfill: $(SETUP) ## Compute a range of months in one run: FROM=2025-01-01 TO=2
 restate: $(SETUP) ## Recompute every published month whose facts changed since, and all published after it
 	@$(BIN)/segmentation restate
 
-why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 MONTH=2025-11-01
+why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 [MONTH=2025-11]
 	@$(BIN)/segmentation why -- "$$CUSTOMER" "$$MONTH"
 
 what-if: $(SETUP) ## Months with changed rules, nothing published: SET="Declining.spend_change_pct=-25" [MONTH= | FROM= TO=] [RULES=]
@@ -64,8 +64,8 @@ accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [
 snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO=/shared/segments.duckdb
 	@$(BIN)/segmentation snapshot -- "$$TO"
 
-ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run
-	@$(BIN)/segmentation ui
+ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run: [PORT=3000]
+	@$(BIN)/segmentation ui --port "$$PORT"
 
 test: $(SETUP) ## Lint, types, and the tests that need DuckDB and Dagster in one process at most: four minutes
 	@# Lint goes on beside the tests; what it says comes after them, whole.
@@ -104,7 +104,7 @@ clean: ## Remove the demo database, its exports, Dagster's state and build artif
 	@# exports only what lies beside a manifest or is a report of a month.
 	@[ -f segmentation_assets/definitions.py ] || { echo "make clean works in the checkout; this is $$PWD." >&2; exit 2; }
 	@rm -rf .dagster dbt_models/target dbt_models/logs build dist
-	@rm -f data/segmentation.duckdb data/segmentation.duckdb.wal data/segmentation.duckdb.lock
+	@rm -f data/{segmentation,completejourney,warehouse}.duckdb{,.wal,.lock}
 	@months=exports/'*'/'[0-9][0-9][0-9][0-9]-[0-9][0-9]-01'; \
 	if [ -d exports ] && [ ! -L exports ]; then \
 		find exports -mindepth 3 -maxdepth 3 -type f -name manifest.json -path "$$months/*" -print0 | while IFS= read -r -d '' found; do \

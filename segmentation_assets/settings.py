@@ -17,6 +17,11 @@ Target = Literal["duckdb", "snowflake"]
 Source = Literal["synthetic", "completejourney", "warehouse"]
 TARGETS: tuple[Target, ...] = ("duckdb", "snowflake")
 SOURCES: tuple[Source, ...] = ("synthetic", "completejourney", "warehouse")
+DEFAULT_FILES: dict[Source, str] = {
+    "synthetic": "segmentation.duckdb",
+    "completejourney": "completejourney.duckdb",
+    "warehouse": "warehouse.duckdb",
+}
 
 ENV_FILE = ".env"
 _SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
@@ -171,12 +176,13 @@ class Settings(_Variables):
     """What the environment says. Read it where a graph or a command begins, and hand it on."""
 
     target: Annotated[Target, BeforeValidator(_one_of(TARGETS))] = Field("duckdb", alias="SEGMENTATION_TARGET")
-    duckdb_path: Annotated[Path, BeforeValidator(_database_file)] = Field(
-        Path("data") / "segmentation.duckdb", alias="SEGMENTATION_DUCKDB_PATH"
+    named_duckdb_path: Annotated[Path, BeforeValidator(_database_file)] | None = Field(
+        None, alias="SEGMENTATION_DUCKDB_PATH"
     )
     named_source: Annotated[Source, BeforeValidator(_one_of(SOURCES))] | None = Field(None, alias="SEGMENTATION_SOURCE")
-    customers: Annotated[int, BeforeValidator(_whole_number(1, None, "a whole number of at least 1"))] = Field(
-        50_000, alias="SEGMENTATION_CUSTOMERS"
+    # None: as many as the demo's portfolio has, or as a new one is given.
+    customers: Annotated[int, BeforeValidator(_whole_number(1, None, "a whole number of at least 1"))] | None = Field(
+        None, alias="SEGMENTATION_CUSTOMERS"
     )
     start_month: Annotated[date, BeforeValidator(_month)] | None = Field(None, alias="SEGMENTATION_START_MONTH")
     source_schema: Annotated[str, BeforeValidator(_schema)] = Field("gold", alias="SEGMENTATION_SOURCE_SCHEMA")
@@ -237,6 +243,11 @@ class Settings(_Variables):
     @property
     def source(self) -> Source:
         return self.named_source or ("synthetic" if self.target == "duckdb" else "warehouse")
+
+    @property
+    def duckdb_path(self) -> Path:
+        """Each source has a file of its own, so that trying another one costs nobody a published month."""
+        return self.named_duckdb_path or _database_file(Path("data") / DEFAULT_FILES[self.source])
 
     def for_dbt(self) -> dict[str, str]:
         """The variables that profiles.yml and the sources read, as this reads them: an empty one has its default."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 GROUP = "star_schema"
 HISTORY_MONTHS = 24
+CUSTOMERS = 50_000
 TABLES = {
     "fct_transactions": "One row per card transaction, of every status.",
     "dim_customer": "One row per customer and version (SCD type 2).",
@@ -111,9 +112,11 @@ def fill(session: Session, settings: Settings) -> str:
 
     Raises SourceError where there are tables of their names that no demo made.
     """
-    wanted, schema = recipe(settings), settings.source_schema
+    schema = settings.source_schema
     mark.refuse_foreign_tables(session, settings)
-    if mark.recorded(session, schema) == wanted:
+    found = mark.recorded(session, schema)
+    wanted = recipe(settings, found)
+    if found == wanted:
         return f"The star schema is complete already ({wanted})."
     if isinstance(session, DuckDBSession):
         _build(session.connection, settings, wanted)
@@ -147,7 +150,7 @@ def _build(connection: "duckdb.DuckDBPyConnection", settings: Settings, wanted: 
         synthetic.build(
             connection,
             settings.source_schema,
-            customers=settings.customers,
+            customers=mark.customers_of(wanted),
             first_month=first_month(last),
             last_month=last,
             recipe=wanted,
@@ -162,11 +165,13 @@ def first_month(last: date) -> date:
     return month_after(last, 1 - HISTORY_MONTHS)
 
 
-def recipe(settings: Settings) -> str:
-    """What the tables were made of, kept in their mark: the same recipe gives the same rows."""
+def recipe(settings: Settings, found: str | None = None) -> str:
+    """What the tables are made of, kept in their mark: the same recipe gives the same rows. A portfolio of the recipe
+    `found` keeps its size, and is given the months that have closed since."""
     if settings.source == "synthetic":
         last = last_closed_month()
-        return f"synthetic, {settings.customers} customers, {first_month(last)} to {last}"
+        customers = settings.customers or (mark.customers_of(found) if found else CUSTOMERS)
+        return f"synthetic, {customers} customers, {first_month(last)} to {last}"
     return "completejourney"
 
 

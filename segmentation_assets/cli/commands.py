@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import sys
 import time
@@ -46,7 +47,7 @@ class InOrder(click.Group):
 def segmentation() -> None:
     """Monthly customer segmentation: the jobs of the Dagster UI, on the same instance, from a terminal.
 
-    Months are given by their first day (2025-11-01). Settings come from the environment (SEGMENTATION_..., see the
+    A month is 2025-11, or any day of it (2025-11-01). Settings come from the environment (SEGMENTATION_..., see the
     README). Exit codes: 0 done, 1 the run failed, 2 mistyped or not possible as asked, 130 Ctrl-C, 143 SIGTERM.
     """
 
@@ -138,16 +139,21 @@ def restate() -> int:
 
 @segmentation.command()
 @click.argument("customer")
-@click.argument("month")
+@click.argument("month", default="")
 def why(customer: str, month: str) -> int:
-    """Explain a CUSTOMER's segment in a published MONTH."""
+    """Explain a CUSTOMER's segment in a published MONTH.
+
+    The newest if none is given. An id that is there only in other letters or leading zeros is taken for it.
+    """
     from segmentation_assets.cli import terminal
     from segmentation_assets.months import parse_month
     from segmentation_assets.publication import explanations
     from segmentation_assets.warehouse.session import warehouse
 
     with warehouse().session(read_only=True) as session:
-        explanation = explanations.explain(session, customer, parse_month(month, "MONTH"))
+        explanation = explanations.explain(session, customer, parse_month(month, "MONTH") if month else None)
+    if explanation.customer_id != customer:
+        terminal.say(f"There is no customer {customer!r}; this is {explanation.customer_id}.")
     terminal.say(explanations.render(explanation))
     return 0
 
@@ -203,9 +209,13 @@ def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
     from segmentation_assets.dbt.project import Project
     from segmentation_assets.months import parse_month
     from segmentation_assets.publication import acceptances, migration
+    from segmentation_assets.warehouse.catalog import SILVER, table_exists
     from segmentation_assets.warehouse.session import warehouse
 
     asked = parse_month(month, "MONTH")
+    with warehouse().session(read_only=True) as session:
+        if not table_exists(session, SILVER, "segment_audits"):
+            raise acceptances.AcceptanceError(f"Nothing has been audited yet: make month MONTH={asked} does.")
     migration.bring_up_to_date(warehouse(), Project.load())
     with warehouse().session() as session:
         accepted = acceptances.accept(session, asked, audit, segment or None, who, why)
@@ -294,23 +304,32 @@ def semantic_view() -> int:
 
 
 @segmentation.command()
-def ui() -> int:
-    """Dagster on http://127.0.0.1:3000."""
+@click.option("--port", default="", help=f"Of 127.0.0.1; {UI_PORT} if none is given.")
+def ui(port: str) -> int:
+    """Dagster on http://127.0.0.1:3000, or another port."""
     from segmentation_assets.cli import terminal
     from segmentation_assets.cli.home import dagster_home
-    from segmentation_assets.errors import WarehouseError
-    from segmentation_assets.settings import Settings, anchor_paths
+    from segmentation_assets.errors import SettingsError
+    from segmentation_assets.settings import Settings, anchor_paths, set_variable
 
-    if _is_taken(UI_PORT):
-        raise WarehouseError(f"Port {UI_PORT} of 127.0.0.1 is in use: end what listens there, perhaps another make ui.")
+    if port and (not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535):
+        raise SettingsError(f"PORT is {port!r}; it has to be a whole number from 1 to 65535, as 3001.")
+    number = int(port or UI_PORT)
+    if _is_taken(number):
+        raise SettingsError(
+            f"Port {number} of 127.0.0.1 is in use: end what listens there, perhaps another make ui, or take another"
+            f" one: make ui PORT={number + 1 if number < 65535 else UI_PORT}."
+        )
+    address = f"http://127.0.0.1:{number}"
     home = dagster_home()
     # Dagster lets the .env of the folder it runs in override the environment. It was read already, so that what the
     # environment had holds: Dagster runs where there is none.
     anchor_paths(Settings.from_environment())
+    set_variable("SEGMENTATION_UI_URL", address, unless_set=True)  # where the links in alerts lead
     os.chdir(home)
-    terminal.say("Dagster on http://127.0.0.1:3000 (stop with Ctrl-C)")
+    terminal.say(f"Dagster on {address} (stop with Ctrl-C)")
     dagster_dev = ["-m", "segmentation_assets.ui.development", "-m", "segmentation_assets.definitions"]
-    os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", str(UI_PORT)])
+    os.execvp(sys.executable, [sys.executable, *dagster_dev, "-h", "127.0.0.1", "-p", str(number)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -88,7 +88,7 @@ def compute(months: MonthRange, rollup_from: date | None = None, again: str = ""
         return 1
     with warehouse().session(read_only=True) as session:
         standing = read_standing(session, outcome.run_id, months)
-        summary = newest_summary(session)
+        summary = newest_summary(session, months)
     if summary:
         terminal.say()
         show_segments(project, summary)
@@ -309,12 +309,14 @@ def versions(of: Mapping[date, int]) -> str:
     return ", ".join(f"{ranges(months)} (version {version})" for version, months in groups)
 
 
-def newest_summary(session: Session) -> list[dict[str, Any]]:
+def newest_summary(session: Session, months: MonthRange) -> list[dict[str, Any]]:
+    """Of the newest published month among `months`."""
     if not table_exists(session, GOLD, "segment_summary"):
         return []
     return session.rows(
-        f"select * from {GOLD}.segment_summary"
-        f" where snapshot_month = (select max(snapshot_month) from {GOLD}.segment_summary)"
+        f"select * from {GOLD}.segment_summary where snapshot_month = (select max(snapshot_month)"
+        f" from {GOLD}.segment_summary where snapshot_month >= ? and snapshot_month <= ?)",
+        (months.first, months.last),
     )
 
 

@@ -39,15 +39,23 @@ class Explanation:
     before: dict[str, Any] | None  # last month's, if it was published with this customer
 
 
-def explain(session: Session, customer_id: str, month: date) -> Explanation:
-    """Raises NotPublishedError for the month, WhyError for the customer."""
+def explain(session: Session, customer_id: str, month: date | None) -> Explanation:
+    """Of the newest published month if none is given, and of the one customer whose id differs only in case or leading
+    zeros if nobody has that very id. Raises NotPublishedError for the month, WhyError for the customer."""
+    if month is None:
+        month = max(published.required_months(session))
     published.require(session, [month])
     now = _history(session, customer_id, month)
     if now is None:
-        raise WhyError(
-            f"Customer {customer_id!r} is not in {month}; the nearest that are:"
-            f" {_nearest(session, customer_id, month)}."
-        )
+        meant = _meant(session, customer_id, month)
+        if len(meant) != 1:
+            raise WhyError(
+                f"Customer {customer_id!r} is not in {month}; the nearest that are:"
+                f" {', '.join(meant[:3]) or _nearest(session, customer_id, month)}."
+            )
+        (customer_id,) = meant
+        now = _history(session, customer_id, month)
+        assert now is not None
     criteria = session.rows(
         f"select * from {GOLD}.segment_explanations where snapshot_month = ? and customer_id = ?"
         " order by segment_priority, criterion_number",
@@ -63,6 +71,23 @@ def _history(session: Session, customer_id: str, month: date) -> dict[str, Any] 
         (month, customer_id),
     )
     return rows[0] if rows else None
+
+
+def _meant(session: Session, customer_id: str, month: date) -> list[str]:
+    """The ids that are this one but for case, leading letters and leading zeros: 42 for CUST00000042."""
+    bare = "ltrim(lower(customer_id), 'abcdefghijklmnopqrstuvwxyz_-0')"
+    rows = session.rows(
+        f"select customer_id from {GOLD}.customer_segment_history where snapshot_month = ?"
+        f" and (lower(customer_id) = lower(?) or ({bare} = ? and {bare} <> '')) order by customer_id limit 10",
+        (month, customer_id, _bare(customer_id)),
+    )
+    found = [row["customer_id"] for row in rows]
+    in_other_case = [one for one in found if one.lower() == customer_id.lower()]
+    return in_other_case or found
+
+
+def _bare(customer_id: str) -> str:
+    return customer_id.strip().lower().lstrip("abcdefghijklmnopqrstuvwxyz_-0")
 
 
 def _nearest(session: Session, customer_id: str, month: date) -> str:

@@ -31,10 +31,19 @@ def recorded(session: Session, schema: str) -> str | None:
     return found.removeprefix(MARK) if found and _is_ours(found) else None
 
 
+def customers_of(recipe: str) -> int:
+    """Of a synthetic portfolio."""
+    return int(recipe.split()[1])
+
+
 def refuse_foreign_tables(session: Session, settings: Settings) -> None:
-    """Raises SourceError where a demo would replace a table that no demo made. Reads only."""
+    """Raises SourceError where a demo would replace a table that no demo made, or another demo's portfolio, which the
+    published months are of. Reads only."""
     comments = _comments(session, settings.source_schema)
-    if _EARLIER.fullmatch(comments.get(FACTS) or ""):
+    found = comments.get(FACTS) or ""
+    if _is_ours(found):
+        _refuse_another_portfolio(found.removeprefix(MARK), settings)
+    if _EARLIER.fullmatch(found):
         return
     foreign = sorted(table for table, comment in comments.items() if not _is_ours(comment))
     if foreign:
@@ -44,6 +53,29 @@ def refuse_foreign_tables(session: Session, settings: Settings) -> None:
             f" holds tables that no demo made: {', '.join(foreign)}. Nothing was touched. Set"
             " SEGMENTATION_SOURCE=warehouse to read them, or SEGMENTATION_SOURCE_SCHEMA to a schema that is free for a"
             " demo."
+        )
+
+
+def _refuse_another_portfolio(recipe: str, settings: Settings) -> None:
+    source = recipe.partition(",")[0]
+    place = (
+        f"The DuckDB file {settings.duckdb_path}"
+        if settings.target == "duckdb"
+        else f"Schema {settings.source_schema!r}"
+    )
+    if source != settings.source:
+        raise SourceError(
+            f"{place} holds the demo source {source!r} and the months published of it, and SEGMENTATION_SOURCE is"
+            f" {settings.source!r}. Nothing was touched. Name another file (SEGMENTATION_DUCKDB_PATH, which without a"
+            f" value is one of its own for each source) or schema (SEGMENTATION_SOURCE_SCHEMA), or set"
+            f" SEGMENTATION_SOURCE={source}."
+        )
+    if settings.customers is not None and source == "synthetic" and customers_of(recipe) != settings.customers:
+        raise SourceError(
+            f"{place} holds a portfolio of {customers_of(recipe):,} customers and the months published of it, and"
+            f" SEGMENTATION_CUSTOMERS is {settings.customers}. Nothing was touched. Leave SEGMENTATION_CUSTOMERS away"
+            " to go on with that portfolio, or give the new one a file of its own (SEGMENTATION_DUCKDB_PATH)."
+            " make clean removes what the demo made in this folder."
         )
 
 

@@ -111,7 +111,11 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                 else:
                     if time.monotonic() > told_at:
                         told_at = given_up_at + 1
-                        logger.warning("Waiting for %s to close %s ...", _named_in(told), path)
+                        logger.warning(
+                            "Waiting for %s to close %s ... (close or end it, or stop here with Ctrl-C)",
+                            _named_in(told),
+                            path,
+                        )
                     time.sleep(0.5)
                     continue
                 raise WarehouseError(
@@ -131,7 +135,11 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
             try:
                 lock.acquire(timeout=PATIENCE_SECONDS)
             except Timeout:
-                logger.warning("Waiting for %s, which has %s open ...", _holder(Path(lock.lock_file)), path)
+                logger.warning(
+                    "Waiting for %s, which has %s open ... (this goes on when it ends; Ctrl-C stops it here)",
+                    _holder(Path(lock.lock_file)),
+                    path,
+                )
                 lock.acquire()
             tighten(files_of(path))
         except OSError as error:

@@ -61,9 +61,11 @@ class Pipeline:
         arguments: Sequence[str] = (),
         command: str = "build",
         run_vars: Mapping[str, object] | None = None,
+        artifacts: bool = False,
     ) -> tuple[bool, list[str]]:
         """Plain dbt; whether it succeeded, and what it said at warn level or above. `variables` may change what the
-        project is, and cost a parse of it; `run_vars` are read when models run."""
+        project is, and cost a parse of it; `run_vars` are read when models run. `artifacts` (manifest.json and
+        run_results.json below dbt/) cost as much as the models of a small month."""
         from dbt.cli.main import dbtRunner
         from dbt.contracts.graph.manifest import Manifest
 
@@ -82,7 +84,7 @@ class Pipeline:
             close_connections()
             result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke(
                 [
-                    "--log-level", "none", *command.split(), *project.arguments(self.path.parent / "dbt"),
+                    "--log-level", "none", *([] if artifacts else ["--no-write-json"]), *command.split(), *project.arguments(self.path.parent / "dbt"),
                     *project.vars_arguments({**months, **(variables or {}), **(run_vars or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]

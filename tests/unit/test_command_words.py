@@ -142,7 +142,7 @@ def arrived(folder: Path, *arguments: str, **given: str) -> list[Any]:
 def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: str) -> None:
     """`make why CUSTOMER='x" ; touch f ; "'` ran it, and `WHY='Loss of $5m'` arrived as `Loss of m`."""
     names = ["CUSTOMER", "MONTH", "FROM", "TO", "SET", "RULES", "AUDIT", "SEGMENT", "WHO", "WHY", "KILLS", "BACKFILLS",
-             "ONLY", "TARGET", "SOURCE", "SEGMENTATION_RULES"]  # fmt: skip
+             "ONLY", "PORT", "TARGET", "SOURCE", "SEGMENTATION_RULES"]  # fmt: skip
     pairs = dict.fromkeys(names, value)
     typed = [f"{name}={text}" for name, text in pairs.items()] if through == "the command line" else []
     given = pairs if through == "the environment" else {}
@@ -151,6 +151,7 @@ def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: 
         "month": ["month", "--", value],
         "backfill": ["backfill", "--", value, value],
         "why": ["why", "--", value, value],
+        "ui": ["ui", "--port", value],
         "snapshot": ["snapshot", "--", value],
         "what-if": ["what-if", "--set", value, "--rules", value, "--month", value, "--first", value, "--last", value],
         "accept": ["accept", "--segment", value, "--who", value, "--why", value, "--", value, value],

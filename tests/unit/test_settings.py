@@ -50,8 +50,11 @@ def refusal(**given: str) -> str:
 
 def test_nothing_set_is_the_embedded_default() -> None:
     found = Settings.from_environment({})
-    assert (found.target, found.source, found.customers, found.source_schema) == ("duckdb", "synthetic", 50_000, "gold")
+    assert (found.target, found.source, found.customers, found.source_schema) == ("duckdb", "synthetic", None, "gold")
     assert found.duckdb_path == Path.cwd() / "data" / "segmentation.duckdb"
+    for source in ("completejourney", "warehouse"):
+        other = Settings.from_environment({"SEGMENTATION_SOURCE": source})
+        assert other.duckdb_path == Path.cwd() / "data" / f"{source}.duckdb"
     assert found.export_uri == str(Path.cwd() / "exports")
     assert (found.start_month, found.rules, found.dbt_target_path) == (None, None, None)
     assert (found.snowflake.port, found.snowflake.protocol, found.snowflake.is_emulator) == (443, "https", False)

@@ -172,7 +172,7 @@ def plant(pipeline: Pipeline, fault: Fault, month: date = NOVEMBER) -> None:
 
 def verdicts(pipeline: Pipeline, select: str) -> tuple[dict[tuple[str, str], tuple[str, int]], list[str], bool]:
     """Of `dbt test`: (check, campaign) -> (pass, warn or fail, rows found); what it said; whether it succeeded."""
-    succeeded, said = pipeline.dbt(NOVEMBER, select=select, command="test")
+    succeeded, said = pipeline.dbt(NOVEMBER, select=select, command="test", artifacts=True)
     results = json.loads((pipeline.path.parent / "dbt" / "run_results.json").read_text())["results"]
     found = {}
     for result in results:

@@ -6,6 +6,7 @@ tests/system/test_cli.py.
 
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.support.command_line import in_process
@@ -26,6 +27,9 @@ from tests.support.command_line import in_process
         (["run"], {"SEGMENTATION_DUCKDB_PATH": "garbage.duckdb"}, "garbage.duckdb, which DuckDB cannot open: "),
         (["run"], {"SEGMENTATION_RULES": "malformed.yml"}, "malformed.yml: line 2: is not valid YAML"),
         (["why", "CUST1", "2025-11-01"], {}, "run `make run` first"),
+        (["why", "CUST1"], {}, "run `make run` first"),
+        (["accept", "--who", "A", "--why", "B", "--", "2025-11", "x"], {}, "run `make run` first"),
+        (["ui", "--port", "80000"], {}, "PORT is '80000'; it has to be a whole number from 1 to 65535, as 3001."),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, (list, dict)) else None,
 )  # fmt: skip
@@ -41,3 +45,13 @@ def test_a_mistake_is_one_line_and_not_a_run(
     assert line.startswith("error: ")
     assert told in line
     assert not (tmp_path / ".dagster" / "history").exists(), "a run was started"
+
+
+def test_where_nothing_was_audited_nothing_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "new.duckdb"
+    duckdb.connect(str(path)).close()
+    code, out, err = in_process(
+        tmp_path, "accept", "--who", "A", "--why", "B", "--", "2025-11", "x", SEGMENTATION_DUCKDB_PATH=str(path)
+    )
+    assert (code, out) == (2, "")
+    assert err == "error: Nothing has been audited yet: make month MONTH=2025-11-01 does.\n"

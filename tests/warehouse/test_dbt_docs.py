@@ -10,7 +10,7 @@ from tests.support.warehouse_fixture import Pipeline
 
 
 def test_the_documentation_is_made_and_describes_what_is_published(published: Pipeline) -> None:
-    succeeded, said = published.dbt(NOVEMBER, command="docs generate")
+    succeeded, said = published.dbt(NOVEMBER, command="docs generate", artifacts=True)
     assert succeeded, said
     folder = published.path.parent / "dbt"
     assert (folder / "index.html").stat().st_size > 100_000

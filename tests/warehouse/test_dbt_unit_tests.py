@@ -14,7 +14,7 @@ def test_unit_tests_of_the_models_pass(pipeline: Pipeline) -> None:
         synthetic.build(connection, "gold", customers=300, first_month=date(2026, 3, 1), last_month=MONTH)
     # The inputs' columns are read from the tables, so the models have to exist.
     pipeline.dbt(MONTH, arguments=("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"))
-    succeeded, said = pipeline.dbt(MONTH, select="test_type:unit", command="test")
+    succeeded, said = pipeline.dbt(MONTH, select="test_type:unit", command="test", artifacts=True)
     assert succeeded, said
     results = json.loads((pipeline.path.parent / "dbt" / "run_results.json").read_text())["results"]
     # The hook at the start of a run has a result too.

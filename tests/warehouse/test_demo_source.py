@@ -12,6 +12,7 @@ import pytest
 
 from segmentation_assets.assets import star_schema
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.months import last_closed_month, month_after
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import SourceError, synthetic
 from segmentation_assets.sources.contract import CONTRACT
@@ -69,30 +70,51 @@ def test_one_table_or_view_of_ones_own_is_enough(table: str, kind: str) -> None:
         assert star_schema.fill(session, settings).startswith("Filled")
         session.execute(f"drop table gold.{table}")
         session.execute(f"create {kind} gold.{table.upper()} as select 1 as mine")
-        other = Settings.from_environment({"SEGMENTATION_CUSTOMERS": "3"})
-        with pytest.raises(SourceError, match=f"tables that no demo made: {table}[.]"):
-            star_schema.fill(session, other)
+        with pytest.raises(SourceError, match=f"tables that no demo made: {table}[.]|holds tables"):
+            star_schema.fill(session, settings)
         assert session.rows(f"select * from gold.{table}") == [{"mine": 1}]
 
 
 @pytest.mark.usefixtures("pipeline")
-def test_a_demo_replaces_another_demo() -> None:
+def test_a_portfolio_keeps_its_size_and_is_given_the_months_that_closed_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    three, unsaid = Settings.from_environment({"SEGMENTATION_CUSTOMERS": "3"}), Settings.from_environment({})
     with warehouse().session() as session:
-        for customers in ("2", "3"):
-            settings = Settings.from_environment({"SEGMENTATION_CUSTOMERS": customers})
-            assert star_schema.fill(session, settings).startswith(
-                f"Filled the star schema (synthetic, {customers} cust"
-            )
-            assert star_schema.fill(session, settings).startswith("The star schema is complete already")
+        assert star_schema.fill(session, three).startswith("Filled the star schema (synthetic, 3 customers, ")
+        assert star_schema.fill(session, three).startswith("The star schema is complete already")
+        assert star_schema.fill(session, unsaid).startswith("The star schema is complete already (synthetic, 3 cust")
         comments = session.rows("select comment from duckdb_tables() where schema_name = 'gold'")
         assert {row["comment"].startswith(MARK) for row in comments} == {True}
         # One of a version that marked the facts alone is known as well.
         for table in CONTRACT:
             session.execute(f"comment on table gold.{table} is null")
-        session.execute(f"comment on table gold.fct_transactions is '{star_schema.recipe(settings)}'")
-        assert star_schema.fill(session, settings).startswith("The star schema is complete already")
-        more = Settings.from_environment({"SEGMENTATION_CUSTOMERS": "4"})
-        assert star_schema.fill(session, more).startswith("Filled")
+        session.execute(f"comment on table gold.fct_transactions is '{star_schema.recipe(three)}'")
+        assert star_schema.fill(session, unsaid).startswith("The star schema is complete already")
+        next_month = month_after(last_closed_month())
+        monkeypatch.setattr(star_schema, "last_closed_month", lambda: next_month)
+        assert star_schema.fill(session, unsaid).startswith("Filled the star schema (synthetic, 3 customers, ")
+        (newest,) = session.rows("select max(transaction_date) as day from gold.fct_transactions")
+        assert newest["day"] >= next_month
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"SEGMENTATION_CUSTOMERS": "4"}, "holds a portfolio of 3 customers .* SEGMENTATION_CUSTOMERS is 4[.] Nothing"),
+        ({"SEGMENTATION_SOURCE": "completejourney"}, "holds the demo source 'synthetic' .* is 'completejourney'[.] No"),
+    ],
+)
+def test_a_portfolio_of_another_size_or_source_is_not_replaced(
+    pipeline: Pipeline, given: dict[str, str], told: str
+) -> None:
+    with warehouse().session() as session:
+        star_schema.fill(session, Settings.from_environment({"SEGMENTATION_CUSTOMERS": "3"}))
+    before = dump(pipeline.path)
+    settings = Settings.from_environment({**given, "SEGMENTATION_DUCKDB_PATH": str(pipeline.path)})
+    with pytest.raises(SourceError, match=told):
+        star_schema.refuse_to_replace(warehouse(), settings)
+    with warehouse().session() as session, pytest.raises(SourceError, match=told):
+        star_schema.fill(session, settings)
+    assert dump(pipeline.path) == before
 
 
 @pytest.mark.parametrize(("file", "schema"), [("select.duckdb", "My schema-ü"), ("a b-ü.v2.duckdb", "order")])

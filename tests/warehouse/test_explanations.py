@@ -5,6 +5,7 @@ a value shown beside the wrong criterion, and a `why` that answers a typo with a
 """
 
 import io
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -161,7 +162,7 @@ def test_a_month_is_explained_by_the_rules_it_was_published_under(published: Pip
     assert published.rows("select count(*) from (select distinct rules_hash from gold.segment_rules)") == [(2,)]
 
 
-def explain(pipeline: Pipeline, customer: str, month: date = NOVEMBER) -> explanations.Explanation:
+def explain(pipeline: Pipeline, customer: str, month: date | None = NOVEMBER) -> explanations.Explanation:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
         return explanations.explain(session, customer, month)
 
@@ -192,6 +193,20 @@ def test_why_names_the_winner_every_criterion_and_the_nearest_miss(thresholds: P
         " by 0.0033 (avg_monthly_spend is 4,999.9967, has to be at least 5,000)."
     ) in " ".join(text.split())
     assert "Last month: not in a published month" in text
+
+
+def test_why_takes_the_newest_month_and_an_id_in_other_letters_or_without_its_zeros(published: Pipeline) -> None:
+    ((customer,),) = published.rows(
+        "select min(customer_id) from gold.customer_segment_history where snapshot_month = '2025-11-01'"
+        " and regexp_matches(customer_id, '^[A-Z]+0+[1-9][0-9]*$')"
+    )
+    number = re.sub(r"^[A-Z]+0+", "", customer)
+    for typed in (customer, customer.lower(), number, f"C{number}", f"000{number}"):
+        explanation = explain(published, typed, None)
+        assert (explanation.customer_id, explanation.month) == (customer, NOVEMBER), typed
+    for typed in ("", "CUST", "0", f"{number}x", "%", f"9{number}99"):
+        with pytest.raises(explanations.WhyError, match="is not in 2025-11-01; the nearest that are:"):
+            explain(published, typed, None)
 
 
 def test_why_tells_what_changed_since_last_month(published: Pipeline) -> None:

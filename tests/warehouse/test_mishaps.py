@@ -113,7 +113,7 @@ def test_whoever_waits_is_told_for_whom(held: tuple[Path, "subprocess.Popen[str]
     assert waiting.stderr is not None
     said = waiting.stderr.readline()
     assert said.startswith(f"Waiting for process {process.pid} (python"), said
-    assert said.endswith(f"which has {database} open ...\n")
+    assert said.endswith(f"which has {database} open ... (this goes on when it ends; Ctrl-C stops it here)\n")
     process.stdin.write("\n")
     process.stdin.flush()
     rest = waiting.stderr.read()
