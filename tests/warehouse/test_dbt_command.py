@@ -51,7 +51,7 @@ class Plain:
             close_connections()
             result = dbtRunner(manifest=self._manifest, callbacks=[listen]).invoke(
                 [
-                    "--log-level", "none", *arguments, "--project-dir", str(project_dir()),
+                    "--log-level", "none", "--no-write-json", *arguments, "--project-dir", str(project_dir()),
                     "--profiles-dir", str(project_dir()), "--target-path", str(self._folder),
                     "--log-path", str(self._folder), "--vars", yaml.safe_dump(dict(variables or {})),
                 ]

@@ -77,7 +77,16 @@ def dbt(folder: Path, *arguments: str) -> tuple[bool, str]:
     with chdir(folder):
         close_connections()
         result = dbtRunner(callbacks=[listen]).invoke(
-            ["--log-level", "none", *arguments, "--project-dir", str(folder), "--profiles-dir", str(folder)]
+            [
+                "--log-level",
+                "none",
+                "--no-write-json",
+                *arguments,
+                "--project-dir",
+                str(folder),
+                "--profiles-dir",
+                str(folder),
+            ]
         )
         close_connections()
     return bool(result.success), "\n".join([*said, str(result.exception or "")])
