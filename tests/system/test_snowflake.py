@@ -76,6 +76,7 @@ def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
         "rerun": {**second, "selection": "models"},
         "other rules": {"do": "dbt", "arguments": ["run", "--select", "segment_summary"], "vars": OTHER_RULES},
         "no months": {"do": "dbt", "arguments": ["test", "--select", "one_row_per_month_and_segment"], "vars": {}},
+        "freshness": {"do": "dbt", "arguments": ["source", "freshness"], "vars": {}},
         "facts lost": {"do": "execute", "sql": LAST_DAYS_ARE_MISSING},
         "refused": {**last, "selection": "models and audits"},
     }
@@ -237,12 +238,13 @@ def test_a_month_computed_again_repeats_nothing(run: Run) -> None:
     assert rerun["published"] == run.told["backfill"]["published"]
 
 
-def test_plain_dbt_under_other_rules_is_refused_and_tests_need_no_months(run: Run) -> None:
+def test_plain_dbt_is_refused_under_other_rules_and_needs_no_months_for_tests_and_freshness(run: Run) -> None:
     refused, tested = run.told["other rules"], run.told["no months"]
     assert not refused["success"]
     assert 'approved_statuses: ["approved", "held"] (published: ["approved"])' in refused["said"]
     assert tested["success"], tested["said"]
     assert "tests of months look at the newest published one" in tested["said"]
+    assert "ERROR STALE freshness of star_schema.fct_transactions" in run.told["freshness"]["said"]
 
 
 def test_a_month_that_fails_its_audits_keeps_its_published_version(run: Run) -> None:
