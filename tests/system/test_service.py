@@ -62,6 +62,7 @@ WEBSOCKET = {
 # The way of a month through the gate. What follows it is proved elsewhere.
 WHAT_IS_RUN = [
     *(f"silver/stg_{name}" for name in ("transactions", "customers", "merchant_categories")),
+    "silver/unknown_members",
     "silver/customer_contacts",
     "silver/segment_audit_overrides",
     "gold/segment_rules",
@@ -394,7 +395,7 @@ def test_a_run_started_by_an_editor_publishes_the_month(running: Running, home: 
     service.wait_for(has_ended, f"the run is {found}", seconds=240)
     with dg.DagsterInstance.get() as instance:
         failures = [
-            event.message
+            (event.message, event.dagster_event and event.dagster_event.event_specific_data)
             for event in instance.all_logs(run_id)
             if event.dagster_event_type in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE)
         ]
