@@ -1,5 +1,6 @@
 """dbt's models and tests as Dagster assets and checks."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -19,6 +20,11 @@ class SegmentationTranslator(DagsterDbtTranslator):
     def __init__(self, project: Project) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True, enable_source_tests_as_checks=True))
         self.project = project
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """A published model keeps its key through its versions: dagster-dbt would call one that has them by its alias
+        alone, without the schema."""
+        return super().get_asset_key({**dbt_resource_props, "version": None})
 
     def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)

@@ -4,7 +4,7 @@
 {#- One number for whose a fact is, of which category, of which day and of what amount. Its sum over a month is another
     as soon as one of these is, where count and amount of the month stay as they were; grouped by customer instead, the
     facts of a window take thirty times as long to compare. Both sides are hashed by the same engine. -#}
-{% macro fact_hash(relation) %}{{ return(adapter.dispatch('fact_hash')(relation)) }}{% endmacro %}
+{% macro fact_hash(relation) %}{{ return(adapter.dispatch('fact_hash', 'segmentation')(relation)) }}{% endmacro %}
 
 {% macro default__fact_hash(relation) -%}
     hash(
