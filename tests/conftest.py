@@ -33,7 +33,7 @@ BEGIN_FIRST = (
     # warehouse
     "test_audiences", "test_restatements", "test_months", "test_parity", "test_metadata", "test_alerts", "test_what_if",
     "test_runbook", "test_bad_input", "test_gate_months", "test_audience_checks", "test_overrides", "test_insights",
-    "test_publication", "test_gate", "test_guide",
+    "test_publication", "test_gate", "test_guide", "test_dbt_command", "test_dbt_package",
 )  # fmt: skip
 
 

@@ -1,25 +1,34 @@
-"""`make soak`: runs killed at chosen and at random moments, and twenty backfills asked for at once.
+"""`make soak`: runs killed at chosen and random moments, twenty backfills at once, and whatever else in any order.
 
 Every kill starts from a copy of the same published months, whose facts have changed since. What a reader finds after
 it, what a power-off would have left, and what the next run makes of it are compared with an undisturbed run, row by row
 and byte by byte. The seed is fixed, so that the same moments come again; those in seconds depend on the machine.
 
-    python -m tools.soak [--kills 32] [--backfills 20] [--seed 7]
+The steps are those of tests/support/any_order.py: after each one every table is compared with what a model of the
+pipeline says. The first that is wrong ends them, with the shortest way to it.
+
+    python -m tools.soak [--kills 32] [--backfills 20] [--steps 0] [--seed 7]
 """
 
 import argparse
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from tests.support import surroundings
+from tests.support.any_order import AnyOrderWithKills, do
+from tests.support.any_order_model import make_start
 from tests.support.crashes import (
     FILE,
     KILLED,
@@ -174,10 +183,41 @@ def load(backfills: int) -> Load:
         return at_once(runs, Path(scratch), backfills)
 
 
+def any_order(steps: int, seed: int) -> tuple[Counter[str], list[str]]:
+    """At least so many steps on one warehouse after another; what was done, and what was found wrong."""
+    print(f"\n{steps} steps in any order, each compared with the model ...", flush=True)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as scratch, started_runs() as runs, surroundings_of(Path(scratch)):
+        make_start(Path(scratch))
+        machine = AnyOrderWithKills.beginning_at(Path(scratch), runs)
+        while machine.taken["steps"] < steps:
+            try:
+                do(machine, examples=4, steps=20, seed=seed)
+            except AssertionError as error:
+                return machine.taken, ["\n".join([str(error), *getattr(error, "__notes__", [])])]
+            seed += 1
+            print(f"{time.monotonic() - began:6.0f} s  {dict(sorted(machine.taken.items()))}", flush=True)
+    return machine.taken, []
+
+
+@contextmanager
+def surroundings_of(folder: Path) -> Iterator[None]:
+    """No variable of the person's, and places of its own."""
+    kept = dict(os.environ)
+    try:
+        surroundings.clear(os.environ)
+        os.environ.update(surroundings.places(folder))
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=32)
     parser.add_argument("--backfills", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     wrong: list[str] = []
@@ -209,11 +249,22 @@ def main() -> int:
             ("Rows lost under load", done.damage.lost),
             ("Rows doubled under load", done.damage.doubled),
         ]
+    if given.steps:
+        taken, found = any_order(given.steps, given.seed)
+        wrong += found
+        table += [
+            ("Steps in any order", taken["steps"]),
+            ("Runs of dbt among them", taken["dbt"]),
+            ("Months published", taken["months published"]),
+            ("Months held back", taken["months held back"]),
+            ("Runs broken off or killed", taken["broken off"]),
+            ("Steps after which a table was wrong", len(found)),
+        ]
     print()
     for words in wrong:
         print(f"WRONG: {words}")
     for name, value in table:
-        print(f"| {name:27} | {value:5} |")
+        print(f"| {name:35} | {value:5} |")
     return 1 if wrong else 0
 
 

@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'customer_segment_history'}},
+        'dagster': {'ref': {'name': 'customer_segment_history', 'version': 1}},
         'description':
             "Makes a run that could not publish what it was asked for a failed run. The gate leaves such a month "
             "out without a sound, so that the other months of a range go on; for the same reason this test waits "

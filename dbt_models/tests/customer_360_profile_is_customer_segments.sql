@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'customer_360_profile'}},
+        'dagster': {'ref': {'name': 'customer_360_profile', 'version': 1}},
         'description':
             "Catches customers of the newest published month without a profile or with another segment there, and "
             "profiles of nobody.",

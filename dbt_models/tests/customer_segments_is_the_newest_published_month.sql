@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'customer_segments'}},
+        'dagster': {'ref': {'name': 'customer_segments', 'version': 1}},
         'description':
             "Catches customers of the newest month that are missing from customer_segments or differ there, and "
             "rows of an older month left in it.",

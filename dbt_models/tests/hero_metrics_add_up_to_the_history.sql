@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'hero_metrics'}},
+        'dagster': {'ref': {'name': 'hero_metrics', 'version': 1}},
         'description':
             "The total row is that of the published history, and so is the sum of the segments.",
     },

@@ -2,7 +2,7 @@
     severity='warn',
     enabled=var('uses_shipped_segments', true) | as_bool,
     meta={
-        'dagster': {'ref': {'name': 'customer_segment_history'}},
+        'dagster': {'ref': {'name': 'customer_segment_history', 'version': 1}},
         'description':
             "Every one of the five segments holds at least 5 % of a published month's customers, an absent one 0 %. "
             "The audit of the same rule takes its segments and its bound from the vars; here both are written out. It "

@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'customer_segment_history'}},
+        'dagster': {'ref': {'name': 'customer_segment_history', 'version': 1}},
         'description':
             "The published rows are those that segment_publications tells, by number and hash. The log is written "
             "beside the rows it describes; a month without a log row, or with other rows, was written past it.",

@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'segment_restatements'}},
+        'dagster': {'ref': {'name': 'segment_restatements', 'version': 1}},
         'description':
             "The customers of a restated version are those that the log counted when it was published. A version "
             "without any row is one that was published before this table was there.",

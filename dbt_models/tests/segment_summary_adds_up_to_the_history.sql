@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'segment_summary'}},
+        'dagster': {'ref': {'name': 'segment_summary', 'version': 1}},
         'description':
             "Customers, total value and shares of a month add up to those of the published history.",
     },

@@ -1,6 +1,6 @@
 {{ config(
     meta={
-        'dagster': {'ref': {'name': 'segment_transitions'}},
+        'dagster': {'ref': {'name': 'segment_transitions', 'version': 1}},
         'description':
             "Whoever is published in a month came from somewhere, and whoever was published the month before went "
             "somewhere.",

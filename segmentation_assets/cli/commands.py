@@ -246,6 +246,63 @@ def snapshot(to: str) -> int:
     return 0
 
 
+AS_THEY_ARE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@segmentation.command(context_settings=AS_THEY_ARE)
+@click.option("--month", default="", help="The month; the newest published one if nothing is given.")
+@click.option("--first", default="", help="First month of a range.")
+@click.option("--last", default="", help="Last month of a range.")
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="DBT_ARGUMENTS...")
+def dbt(month: str, first: str, last: str, arguments: tuple[str, ...]) -> int:
+    """Run dbt under this project's rules and months.
+
+    What follows is dbt's own, as it is: segmentation dbt --month 2025-11 build --select hero_metrics
+    """
+    from segmentation_assets.cli.dbt import run_dbt
+    from segmentation_assets.months import MonthError, MonthRange, parse_month
+
+    if month and (first or last):
+        raise MonthError(f"--month is {month!r}, and --first or --last is given too; give one month or a range.")
+    if bool(first) != bool(last):
+        raise MonthError(f"{'--last' if first else '--first'} is missing; a range has both.")
+    if month or first:
+        asked = MonthRange(
+            parse_month(month or first, "--month" if month else "--first"), parse_month(month or last, "--last")
+        )
+        return run_dbt(arguments, asked)
+    return run_dbt(arguments, None)
+
+
+@segmentation.command(context_settings=AS_THEY_ARE)
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="MF_ARGUMENTS...")
+def mf(arguments: tuple[str, ...]) -> int:
+    """Ask the published metrics with MetricFlow.
+
+    What follows is mf's own, as it is: segmentation mf query --metrics customers --group-by metric_time__month
+    """
+    from segmentation_assets.cli.dbt import run_metricflow
+
+    return run_metricflow(arguments)
+
+
+@segmentation.command()
+def semantic_view() -> int:
+    """Print the metrics as a semantic view of Snowflake's."""
+    import json
+
+    from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt import semantic_view as view
+    from segmentation_assets.dbt.project import Project
+
+    project = Project.load()
+    definitions = json.loads(project.manifest_path.with_name("semantic_manifest.json").read_text(encoding="utf-8"))
+    settings = project.settings
+    database = settings.snowflake.database if settings.target == "snowflake" else ""
+    terminal.say(view.ddl(definitions, database=database).rstrip())
+    return 0
+
+
 @segmentation.command()
 @click.option("--list", "listed", is_flag=True, help="Name what is ours, with what removes it.")
 def uninstall(listed: bool) -> int:

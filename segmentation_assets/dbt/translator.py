@@ -30,6 +30,11 @@ class SegmentationTranslator(DagsterDbtTranslator):
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         return super().get_asset_key(dbt_resource_props).with_prefix(self.project.portfolio.key_prefix)
 
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """A published model keeps its key through its versions: dagster-dbt would call one that has them by its alias
+        alone, without the schema."""
+        return super().get_asset_key({**dbt_resource_props, "version": None})
+
     def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)
         model = self.get_resource_props(manifest, unique_id)

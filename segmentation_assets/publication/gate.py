@@ -68,10 +68,15 @@ def _obstacle(rules: Rules, candidate: Mapping[str, Any] | None, newest: Mapping
             f" {_short(candidate['stamped_content_hash'])}): compute it again"
         )
     if candidate["audited_content_hash"] != candidate["content_hash"]:
+        because = (
+            ""
+            if candidate["audited_content_hash"]
+            else ", or the rollup was made anew since, or from views of staging built under other rules"
+        )
         return (
             "there are no audits of the present candidate (content hash"
-            f" {_short(candidate['content_hash'])}, audited was {_short(candidate['audited_content_hash'])}):"
-            " compute and audit it in one run"
+            f" {_short(candidate['content_hash'])}, audited was {_short(candidate['audited_content_hash'])}){because}:"
+            " compute and audit it in one run, with staging"
         )
     if candidate["audited_decision_hash"] != candidate["decision_hash"]:
         return (

@@ -38,10 +38,13 @@ class Published:
 def published_models(entries: Iterable[Entry]) -> list[Published]:
     """Of the manifest: its models in the published schema, each with the columns that are about nobody's name."""
     found: list[Published] = []
+    entries = list(entries)
+    name_of: dict[str, str] = {entry["unique_id"]: entry["name"] for entry in entries}
     for entry in entries:
         if entry["resource_type"] == "model" and entry["config"]["schema"] == GOLD:
             shown = tuple(name for name, column in entry["columns"].items() if not _is_contact(name, column))
-            parents = frozenset(parent.rpartition(".")[2] for parent in entry["depends_on"]["nodes"])
+            nodes: list[str] = entry["depends_on"]["nodes"]
+            parents = frozenset(name_of.get(node, node) for node in nodes)
             found.append(Published(entry["alias"], shown, parents, len(shown) < len(entry["columns"])))
     return found
 

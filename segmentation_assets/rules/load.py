@@ -24,6 +24,7 @@ from segmentation_assets.rules.schema import (
     CategoryGroups,
     Criterion,
     Exports,
+    Freshness,
     RankBy,
     Rule,
     Segment,
@@ -56,6 +57,7 @@ _MODELS: dict[str, type[Rule]] = {
     "rank_by": RankBy,
     "audits": Audits,
     "exports": Exports,
+    "freshness": Freshness,
     "unknown_customers": UnknownCustomers,
 }
 MOST_RULES = {"segments": 100, "campaigns": 200}

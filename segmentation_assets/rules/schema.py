@@ -194,12 +194,29 @@ class UnknownCustomers(Rule):
     ids: Annotated[tuple[Name, ...], BeforeValidator(a_list)] = ("-1", "0", "UNKNOWN")
 
 
+class Freshness(Rule):
+    """Days from the newest fact to now from which `dbt source freshness` warns, and fails."""
+
+    warn_after_days: Annotated[int, PlainValidator(whole(1))] = 33
+    error_after_days: Annotated[int, PlainValidator(whole(1))] = 64
+
+    @model_validator(mode="after")
+    def _warns_first(self) -> Self:
+        if self.error_after_days < self.warn_after_days:
+            raise ValueError(
+                f"fails after {self.error_after_days} days, before it warns after {self.warn_after_days};"
+                " error_after_days has to be at least warn_after_days"
+            )
+        return self
+
+
 class Source(Rule):
     """What the values of the star schema mean. Each is a key of the rules by itself, and none has to be there."""
 
     approved_statuses: Annotated[Statuses, AfterValidator(not_empty_statuses)] = ("approved",)
     other_statuses: Statuses = ("declined", "reversed", "pending")
     unknown_customers: UnknownCustomers = UnknownCustomers()
+    freshness: Freshness = Freshness()
     suppressions: Annotated[
         Literal["required", "none"], PlainValidator(one_of(("required", "none"), "word for the table of objections"))
     ] = "required"

@@ -4,7 +4,8 @@ It loads the graph once, then reads one JSON object a line and runs each in a ch
     {"folder": ..., "first": ..., "last": ..., "fault": {...} | null, "seconds": ... | null, "command": true | false}
 `folder` holds the DuckDB file, DAGSTER_HOME and the exports. `fault` names the moment at which the child kills its
 whole group; `seconds` lets this process do it after so long. With `command` the child is `segmentation month`; else it
-is the same job without dbt's tests, which write nothing but their failures and take as long as everything else. The
+is the same job without dbt's tests, which write nothing but their failures and take as long as everything else; with
+`dbt`, plain dbt of the models and with the arguments and vars that it names. The
 answer is a line with the child's exit code (-9 where it was killed) and how long it took.
 
 A fault is caused from outside the product: the wrappers below pass everything on, and end the process at one call.
@@ -120,11 +121,16 @@ def run(asked: dict[str, Any]) -> int:
     if asked.get("fault"):
         fault = dict(asked["fault"])
         FAULTS[fault.pop("at")](**fault)
+    first, last = date.fromisoformat(asked["first"]), date.fromisoformat(asked["last"])
+    if asked.get("dbt"):
+        from tests.support.warehouse_fixture import Pipeline
+
+        return 0 if Pipeline(folder / "segmentation.duckdb").dbt(first, last, **asked["dbt"])[0] else 1
     from segmentation_assets.cli import commands
 
     if asked.get("command"):
         return commands.main(["month", asked["first"]])
-    return run_without_tests(date.fromisoformat(asked["first"]), date.fromisoformat(asked["last"]))
+    return run_without_tests(first, last)
 
 
 def run_without_tests(first: date, last: date) -> int:

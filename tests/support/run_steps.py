@@ -4,6 +4,7 @@ It loads the graph, then reads steps from its input, one JSON object a line, and
 it did:
     {"do": "run", "first": ..., "last": ..., "selection": ..., "variables": {...}, "network_seconds": ...}
     {"do": "execute", "sql": ...}    a statement on the warehouse
+    {"do": "dbt", "arguments": [...], "vars": {...}}    as plain dbt, which passes no rules of its own
     {"do": "what if", "changes": ..., "first": ..., "last": ...}    its tables
 `selection` is one of SELECTIONS or a list of asset keys, `variables` hold for that step only.
 """
@@ -18,7 +19,8 @@ import pytest
 
 from segmentation_assets.assets.checks import CANDIDATE
 from segmentation_assets.automation.jobs import monthly_segmentation
-from segmentation_assets.dbt.project import Project
+from segmentation_assets.cli.dbt import dbt_environment, parsed
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.partitions import monthly_partitions
@@ -112,11 +114,24 @@ def tables_of_what_if(months: list[what_if.Month]) -> list[str]:
     return [*(what_if_tables.markdown(months, name) for name in names), what_if_tables.markdown_notes(months)]
 
 
+def plain_dbt(arguments: list[str], variables: dict[str, Any]) -> dict[str, Any]:
+    from dbt.cli.main import dbtRunner
+
+    project, said = Project.load(), []
+    with dbt_environment(project, project_dir(), project.target_dir):
+        result = dbtRunner(manifest=parsed(project), callbacks=[lambda event: said.append(event.info.msg)]).invoke(
+            ["--log-level", "none", *arguments, "--vars", json.dumps({"rules_are_passed": False, **variables})]
+        )
+    return {"success": result.success, "said": "\n".join([*said, str(result.exception or "")])}
+
+
 def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]:
     if step["do"] == "execute":
         with warehouse().session() as session:
             session.execute(step["sql"])
         return {}
+    if step["do"] == "dbt":
+        return plain_dbt(step["arguments"], step["vars"])
     if step["do"] == "what if":
         months = what_if.compute(Project.load(), warehouse(), step["changes"], "", step["first"], step["last"])
         return {"tables": tables_of_what_if(months)}

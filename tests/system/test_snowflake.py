@@ -45,6 +45,7 @@ SECRET = "correct-horse-battery"
 LAST_DAYS_ARE_MISSING = "delete from gold.fct_transactions where transaction_date >= '2025-10-22'"
 # Bounds, and the categories too, so that the facts are read anew; and a cooldown, which looks back at published lists.
 WHAT_IF = "Declining.spend_change_pct=-10,category_groups.travel=Travel,core_retention.cooldown_months=1"
+OTHER_RULES = {"approved_statuses": ["approved", "held"], "first_month": str(SECOND_MONTH)}
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # When, by which run, and the engine's own hash of the content.
 DIFFERS = {"published_at", "made_at", "run_id", "content_hash"}
@@ -73,6 +74,9 @@ def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
         "what if": {**last, "do": "what if", "first": str(SECOND_MONTH), "changes": WHAT_IF},
         "wrong password": {**last, "variables": wrong},
         "rerun": {**second, "selection": "models"},
+        "other rules": {"do": "dbt", "arguments": ["run", "--select", "segment_summary"], "vars": OTHER_RULES},
+        "no months": {"do": "dbt", "arguments": ["test", "--select", "one_row_per_month_and_segment"], "vars": {}},
+        "freshness": {"do": "dbt", "arguments": ["source", "freshness"], "vars": {}},
         "facts lost": {"do": "execute", "sql": LAST_DAYS_ARE_MISSING},
         "refused": {**last, "selection": "models and audits"},
     }
@@ -232,6 +236,15 @@ def test_a_month_computed_again_repeats_nothing(run: Run) -> None:
     assert rerun["success"], rerun
     assert {"silver/customer_period_spend", "gold/customer_segment_history"} <= set(rerun["materialized"])
     assert rerun["published"] == run.told["backfill"]["published"]
+
+
+def test_plain_dbt_is_refused_under_other_rules_and_needs_no_months_for_tests_and_freshness(run: Run) -> None:
+    refused, tested = run.told["other rules"], run.told["no months"]
+    assert not refused["success"]
+    assert 'approved_statuses: ["approved", "held"] (published: ["approved"])' in refused["said"]
+    assert tested["success"], tested["said"]
+    assert "tests of months look at the newest published one" in tested["said"]
+    assert "ERROR STALE freshness of star_schema.fct_transactions" in run.told["freshness"]["said"]
 
 
 def test_a_month_that_fails_its_audits_keeps_its_published_version(run: Run) -> None:

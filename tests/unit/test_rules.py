@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from segmentation_assets.rules.load import RulesError, load_rules, parse_rules
 from segmentation_assets.rules.reachability import Work, contradictions, is_reachable, region, takers
-from segmentation_assets.rules.schema import Criterion, Exports
+from segmentation_assets.rules.schema import Criterion, Exports, Freshness
 from segmentation_assets.rules.validators import NUMERIC_METRICS, neutral_code
 
 SHIPPED = Path(__file__).parents[2] / "dbt_models"
@@ -157,6 +157,12 @@ def test_what_an_override_leaves_out_of_exports_is_as_shipped(project: Path) -> 
     assert load_rules(SHIPPED).exports == Exports()
     rules = load_rules(project, override(project, "exports: {replaced_versions_days: 0}"))
     assert (rules.exports.replaced_versions_days, rules.exports.allow_formula_ids) == (0, False)
+
+
+def test_what_an_override_leaves_out_of_freshness_is_as_shipped(project: Path) -> None:
+    assert load_rules(SHIPPED).source.freshness == Freshness()
+    rules = load_rules(project, override(project, "freshness: {warn_after_days: 3}"))
+    assert (rules.source.freshness.warn_after_days, rules.source.freshness.error_after_days) == (3, 64)
 
 
 def test_the_hash_is_that_of_the_raw_yaml() -> None:
@@ -535,6 +541,21 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         put("exports", "allow_formulas", value=True),
         "exports.allow_formulas",
         ["did you mean 'allow_formula_ids'? known: allow_formula_ids, replaced_versions_days"],
+    ),
+    "facts that are never stale": (
+        put("freshness", value={"warn_after_days": 0}),
+        "freshness.warn_after_days",
+        ["0 is out of range; write a whole number from 1 up"],
+    ),
+    "stale before it warns": (
+        put("freshness", value={"warn_after_days": 40, "error_after_days": 30}),
+        "freshness",
+        ["fails after 30 days, before it warns after 40; error_after_days has to be at least warn_after_days"],
+    ),
+    "unknown key of freshness": (
+        put("freshness", value={"warn_after_hours": 30}),
+        "freshness.warn_after_hours",
+        ["did you mean 'warn_after_days'? known: warn_after_days, error_after_days"],
     ),
     "unknown column shown": (
         put("campaigns", 0, "shows", value=["lifetime_value", "projected_value"]),

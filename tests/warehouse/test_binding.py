@@ -126,6 +126,43 @@ def test_audits_of_one_run_do_not_publish_the_candidate_of_another(published: Pi
     assert "there are no audits of the present candidate (content hash " in refusal(published)
 
 
+def test_audits_of_a_rollup_made_anew_are_those_of_no_candidate(published: Pipeline) -> None:
+    """Two actors: A's candidate, then a fact changes and B rolls it up; A's audits find that rollup and facts agree."""
+    before = published_tables(published)
+    published.execute(
+        "update gold.fct_transactions set transaction_amount = transaction_amount + 5000 where transaction_key ="
+        " (select min(transaction_key) from silver.stg_transactions where transaction_date >= '2025-11-01')"
+    )
+    assert build(published, "customer_period_spend")
+    assert build(published, "segment_audits")
+    assert not build(published, PUBLICATION, None, NAMED_TESTS_ONLY)
+    assert published_tables(published) == before
+    assert "there are no audits of the present candidate (content hash " in refusal(published)
+    assert build(published, CANDIDATE)
+    assert build(published, PUBLICATION, None, NAMED_TESTS_ONLY)
+    assert newest(published)["version"] == 2
+
+
+def test_what_is_rolled_up_from_views_of_other_rules_is_not_published(published: Pipeline) -> None:
+    """The views of staging are of whoever built them last, here of the shipped rules; this run has another group."""
+    before = published_tables(published)
+    groups = {**SHIPPED.raw["category_groups"], "travel": ["Travel", "Airlines", "Hotels", "Cruises"]}
+    rules = parse_rules({**SHIPPED.raw, "category_groups": groups}, "test")
+
+    def dbt(select: str, arguments: tuple[str, ...] = NO_TESTS) -> bool:
+        run_vars = {"category_groups": groups}
+        return published.dbt(NOVEMBER, select=select, arguments=arguments, run_vars=run_vars)[0]
+
+    assert dbt(CANDIDATE)
+    assert not dbt(PUBLICATION, NAMED_TESTS_ONLY)
+    assert published_tables(published) == before
+    assert "there are no audits of the present candidate (content hash " in refusal(published, rules)
+    # With views of its own it is published, and as what it is.
+    assert dbt(f"path:models/staging {CANDIDATE}")
+    assert dbt(PUBLICATION, NAMED_TESTS_ONLY)
+    assert newest(published)["decision_hash"] == rules.decision_hash
+
+
 def test_a_candidate_changed_by_hand_is_not_published(published: Pipeline) -> None:
     before = published_tables(published)
     published.execute(

@@ -399,7 +399,7 @@
 {#- Says whether a month's content changed, independent of row order: the sum of each row's hash. Each engine hashes its
     own way, as it is compared with the same engine's only; the portable MD5 takes a second for 500,000 rows, DuckDB's
     own hash 0.03. -#}
-{% macro content_hash(columns) %}{{ return(adapter.dispatch('content_hash')(columns)) }}{% endmacro %}
+{% macro content_hash(columns) %}{{ return(adapter.dispatch('content_hash', 'segmentation')(columns)) }}{% endmacro %}
 
 {% macro default__content_hash(columns) %}cast(sum(hash({{ columns | join(", ") }})) as varchar){% endmacro %}
 
@@ -416,7 +416,7 @@
 {% endmacro %}
 
 {#- First 60 bits of the MD5 of a text, as an integer: the same on every engine. -#}
-{% macro hash_number(text) %}{{ return(adapter.dispatch('hash_number')(text)) }}{% endmacro %}
+{% macro hash_number(text) %}{{ return(adapter.dispatch('hash_number', 'segmentation')(text)) }}{% endmacro %}
 
 {% macro default__hash_number(text) %}cast('0x' || substr(md5({{ text }}), 1, 15) as bigint){% endmacro %}
 

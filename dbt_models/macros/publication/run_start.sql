@@ -29,6 +29,29 @@
     {{ return('') }}
 {% endmacro %}
 
+{#- As a package of another project: by default dbt takes a model of that project's for ours where the two have one
+    name, in our models and in our tests. Asked of a run that would compute something. -#}
+{% macro refuse_namesakes() %}
+    {% if not execute or project_name == 'segmentation' or flags.WHICH not in ('build', 'run', 'test') %}
+        {{ return('') }}
+    {% endif %}
+    {% set taken = [] %}
+    {% for node in graph.nodes.values() if node.package_name == 'segmentation' %}
+        {% for parent in node.depends_on.nodes if parent.split('.')[0] == 'model' %}
+            {% if parent.split('.')[1] != 'segmentation' %}{% do taken.append(parent.split('.')[2]) %}{% endif %}
+        {% endfor %}
+    {% endfor %}
+    {% if taken %}
+        {% do exceptions.raise_compiler_error(
+            "The models " ~ taken | unique | sort | join(', ') ~ " of project " ~ project_name
+            ~ " would be taken for those of package segmentation, so nothing was run. Write"
+            ~ " `flags: {require_ref_searches_node_package_before_root: true}` in dbt_project.yml of " ~ project_name
+            ~ ", or rename them."
+        ) %}
+    {% endif %}
+    {{ return('') }}
+{% endmacro %}
+
 {#- What no rules can be without. Whether they make sense is checked in Python (segmentation_assets/rules), which plain
     dbt does not pass through. -#}
 {% macro blanked_rules() %}

@@ -14,6 +14,15 @@
     {{ return(decided) }}
 {% endmacro %}
 
+{#- What the views of staging say of their rules. A view is of whoever built it last: what is made of it keeps whose. -#}
+{% macro staging_rules_hash() %}
+    {% set read = {} %}
+    {% for key in ['approved_statuses', 'category_groups', 'other_statuses', 'unknown_customers'] %}
+        {% do read.update({key: var(key, none)}) %}
+    {% endfor %}
+    {{ return(local_md5(tojson(read, sort_keys=true))) }}
+{% endmacro %}
+
 {#- In one word: what binds a candidate, its audits and what is logged of it. -#}
 {% macro decision_hash() %}{{ return(local_md5(tojson(decision(), sort_keys=true))) }}{% endmacro %}
 

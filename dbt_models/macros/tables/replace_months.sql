@@ -62,7 +62,7 @@
 {% endmacro %}
 
 {% macro in_one_transaction(statements) %}
-    {{ return(adapter.dispatch('in_one_transaction')(statements)) }}
+    {{ return(adapter.dispatch('in_one_transaction', 'segmentation')(statements)) }}
 {% endmacro %}
 
 {#- dbt-duckdb has begun a transaction before the strategy runs and commits after the hooks. -#}

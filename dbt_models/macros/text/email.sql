@@ -19,7 +19,9 @@
 {#- Two spellings of one mailbox compare equal. -#}
 {% macro normalised_email(email) %}lower({{ trimmed(email) }}){% endmacro %}
 
-{% macro matches_whole(text, pattern) %}{{ return(adapter.dispatch('matches_whole')(text, pattern)) }}{% endmacro %}
+{% macro matches_whole(text, pattern) %}
+    {{ return(adapter.dispatch('matches_whole', 'segmentation')(text, pattern)) }}
+{% endmacro %}
 
 {#- DuckDB's regexp_matches finds the pattern anywhere; this one has to match the text from end to end. -#}
 {% macro default__matches_whole(text, pattern) -%}

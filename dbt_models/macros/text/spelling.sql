@@ -27,7 +27,7 @@
 {%- endmacro %}
 
 {#- An accent is a sign of its own after its letter, or one sign with it. -#}
-{% macro in_one_form(text) %}{{ return(adapter.dispatch('in_one_form')(text)) }}{% endmacro %}
+{% macro in_one_form(text) %}{{ return(adapter.dispatch('in_one_form', 'segmentation')(text)) }}{% endmacro %}
 
 {% macro default__in_one_form(text) %}nfc_normalize({{ text }}){% endmacro %}
 

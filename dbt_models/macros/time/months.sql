@@ -3,11 +3,12 @@
 
 {% macro asked_month_list() %}
     {#- At parse time, and for docs, no month has been asked for: any one will do to render the SQL. -#}
-    {% set first = var('first_month', none) %}
+    {% set first = var('first_month', none) or newest_published_month_to_test() %}
     {% if first is none %}
         {% if execute and flags.WHICH in ('build', 'run', 'test', 'show') %}
             {% do exceptions.raise_compiler_error(
                 "Say which months: --vars '{first_month: 2025-11-01}' (and last_month for a range)."
+                ~ (" Nothing is published whose newest month could be tested." if flags.WHICH == 'test' else "")
             ) %}
         {% endif %}
         {% set first = '2000-01-01' %}
@@ -22,6 +23,25 @@
         {% do months.append(months_before(first, -later)) %}
     {% endfor %}
     {{ return(months) }}
+{% endmacro %}
+
+{#- What `dbt test` without months looks at, where a month matters: the newest that is published. -#}
+{% macro newest_published_month_to_test() %}
+    {% if not execute or flags.WHICH != 'test' %}{{ return(none) }}{% endif %}
+    {% set log = existing_relation_of('segment_publications') %}
+    {% if not log %}{{ return(none) }}{% endif %}
+    {% set newest = run_query("select max(snapshot_month) as month from " ~ log).rows[0][0] %}
+    {{ return((newest | string)[:10] if newest is not none else none) }}
+{% endmacro %}
+
+{% macro say_which_months_are_tested() %}
+    {% set newest = newest_published_month_to_test() if not var('first_month', none) else none %}
+    {% if newest %}
+        {% do log(
+            "No months were given: tests of months look at the newest published one, " ~ newest ~ ".", info=true
+        ) %}
+    {% endif %}
+    {{ return('') }}
 {% endmacro %}
 
 {% macro parse_month(value, name) %}

@@ -1,3 +1,5 @@
+{{ config(on_schema_change='append_new_columns') }}
+
 {% set asked = asked_month_list() %}
 with months as (
 
@@ -46,6 +48,12 @@ owners as (
 population as (
 
     {{ population('months', 'versions') }}
+
+),
+
+stamps as (
+
+    {{ rollup_stamps('months') }}
 
 ),
 
@@ -244,8 +252,10 @@ select
     {{ rounded_sum('coalesce(measures.travel_spend_last_90_days, 0)') }} as travel_spend_last_90_days,
     {{ rounded_sum('coalesce(measures.necessities_spend_last_90_days, 0)') }} as necessities_spend_last_90_days,
     {{ rounded_sum('coalesce(measures.travel_spend, 0)') }} as lifetime_travel_spend,
-    {{ rounded_sum('coalesce(measures.necessities_spend, 0)') }} as lifetime_necessities_spend
+    {{ rounded_sum('coalesce(measures.necessities_spend, 0)') }} as lifetime_necessities_spend,
+    cast(stamps.rollup_hash as varchar) as rollup_hash
 from population
+left join stamps on population.snapshot_month = stamps.snapshot_month
 left join measures
     on
         population.customer_id = measures.customer_id

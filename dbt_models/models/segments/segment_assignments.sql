@@ -46,7 +46,8 @@ measured as (
         category_shares.necessities_spend_pct,
         category_shares.lifetime_travel_spend_pct,
         category_shares.lifetime_necessities_spend_pct,
-        window_metrics.spend_last_90_days > 0 as is_active
+        window_metrics.spend_last_90_days > 0 as is_active,
+        window_metrics.rollup_hash
     from window_metrics
     inner join category_shares
         on
@@ -82,7 +83,8 @@ assigned as (
         necessities_spend_pct,
         lifetime_travel_spend_pct,
         lifetime_necessities_spend_pct,
-        is_active
+        is_active,
+        rollup_hash
     from measured
 
 ),
@@ -120,6 +122,7 @@ select
     assigned.lifetime_necessities_spend_pct,
     assigned.is_active,
     cast(sealed.content_hash as varchar) as content_hash,
-    cast('{{ decision_hash() }}' as varchar) as decision_hash
+    cast('{{ decision_hash() }}' as varchar) as decision_hash,
+    cast(assigned.rollup_hash as varchar) as rollup_hash
 from assigned
 inner join sealed on assigned.snapshot_month = sealed.snapshot_month

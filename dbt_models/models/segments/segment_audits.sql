@@ -519,16 +519,32 @@ concerned as (
 
 ),
 
--- By the rows themselves, not by what is written on them.
+stamps as (
+
+    {{ rollup_stamps('months') }}
+
+),
+
+-- By the rows themselves, not by what is written on them. Where the rollup was made anew since the candidate was, what
+-- is found here of the rollup and the facts is not about the candidate's own: it is left without audits. So is one whose
+-- rollup is of other rules.
 candidates as (
 
     select
-        snapshot_month,
-        {{ content_hash(history_columns()) }} as content_hash,
+        assigned_rows.snapshot_month,
+        case
+            when
+                count(assigned_rows.rollup_hash) = count(*)
+                and min(assigned_rows.rollup_hash) = max(stamps.rollup_hash)
+                and max(assigned_rows.rollup_hash) = max(stamps.rollup_hash)
+                and count(case when stamps.is_of_these_rules then 1 end) = count(*)
+                then {{ content_hash(history_columns()) }}
+        end as content_hash,
         '{{ decision_hash() }}' as decision_hash
-    from {{ ref('segment_assignments') }}
-    where {{ is_asked_month('snapshot_month') }}
-    group by snapshot_month
+    from {{ ref('segment_assignments') }} as assigned_rows
+    left join stamps on assigned_rows.snapshot_month = stamps.snapshot_month
+    where {{ is_asked_month('assigned_rows.snapshot_month') }}
+    group by assigned_rows.snapshot_month
 
 ),
 

@@ -15,5 +15,6 @@ select
     case
         when {{ code('category_name') }} in ({{ codes_of(var('category_groups').travel) }}) then 'travel'
         when {{ code('category_name') }} in ({{ codes_of(var('category_groups').necessities) }}) then 'necessities'
-    end as category_group
+    end as category_group,
+    '{{ staging_rules_hash() }}' as staged_under
 from categories

@@ -24,7 +24,8 @@ select
         'fct_transactions', 'merchant_category_key', 'dim_merchant_category', 'category_key',
     ) }} as category_key,
     cast(transaction_date as date) as transaction_date,
-    cast(transaction_amount as {{ money() }}) as amount
+    cast(transaction_amount as {{ money() }}) as amount,
+    '{{ staging_rules_hash() }}' as staged_under
 from transactions
 where
     {{ is_approved('transaction_status') }}

@@ -4,7 +4,7 @@
 {#- One number for whose a fact is, of which category, of which day and of what amount. Its sum over a month is another
     as soon as one of these is, where count and amount of the month stay as they were; grouped by customer instead, the
     facts of a window take thirty times as long to compare. Both sides are hashed by the same engine. -#}
-{% macro fact_hash(relation) %}{{ return(adapter.dispatch('fact_hash')(relation)) }}{% endmacro %}
+{% macro fact_hash(relation) %}{{ return(adapter.dispatch('fact_hash', 'segmentation')(relation)) }}{% endmacro %}
 
 {% macro default__fact_hash(relation) -%}
     hash(
@@ -113,4 +113,33 @@
         transaction_date >= {{ first_day }}
         and transaction_date < {{ last_as_of_date() }}
     group by transaction_date
+{% endmacro %}
+
+{#- One row per month of `months`: what tells the rollup before its as-of date from another one. Who made something of
+    the rollup keeps it, so that what is found of the rollup later is known to be of the same one. -#}
+{% macro rollup_stamps(months) %}
+    select
+        months.snapshot_month,
+        coalesce(
+            cast(cast(sum(rolled_up.facts_hash) as decimal(38, 0)) as varchar)
+            || '/' || min(rolled_up.first_groups) || '/' || max(rolled_up.last_groups),
+            'no facts'
+        ) as rollup_hash,
+        coalesce(
+            min(rolled_up.first_groups) = '{{ category_groups_hash() }}'
+            and max(rolled_up.last_groups) = '{{ category_groups_hash() }}',
+            true
+        ) as is_of_these_rules
+    from {{ months }} as months
+    left join (
+        select
+            period_start,
+            sum(facts_hash) as facts_hash,
+            min(category_groups_hash) as first_groups,
+            max(category_groups_hash) as last_groups
+        from {{ ref('customer_period_spend') }}
+        where period_start < {{ last_as_of_date() }}
+        group by period_start
+    ) as rolled_up on months.as_of_date > rolled_up.period_start
+    group by months.snapshot_month
 {% endmacro %}
