@@ -28,12 +28,10 @@ class SegmentationTranslator(DagsterDbtTranslator):
         self.is_monthly = is_monthly
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        return super().get_asset_key(dbt_resource_props).with_prefix(self.project.portfolio.key_prefix)
-
-    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """A published model keeps its key through its versions: dagster-dbt would call one that has them by its alias
         alone, without the schema."""
-        return super().get_asset_key({**dbt_resource_props, "version": None})
+        key = super().get_asset_key({**dbt_resource_props, "version": None})
+        return key.with_prefix(self.project.portfolio.key_prefix)
 
     def get_asset_spec(self, manifest: Any, unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         spec = super().get_asset_spec(manifest, unique_id, project)

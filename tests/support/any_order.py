@@ -34,6 +34,7 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import acceptances, audits, restatements
+from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support import oracle
 from tests.support.any_order_model import (
@@ -336,7 +337,7 @@ class AnyOrder(RuleBasedStateMachine):
         with DuckDBWarehouse(path=str(self.pipeline.path)).session(read_only=True) as session:
             for campaign in EXPORTED:
                 with suppress(UserError):
-                    export_month(session, self.store, campaign, month)
+                    export_month(session, self.store, campaign, month, Settings.from_environment())
                     written += 1
                     self.look_at_files(campaign.name, month)
         self.taken["files written" if written else "files refused"] += 1
@@ -383,7 +384,7 @@ class AnyOrder(RuleBasedStateMachine):
         with DuckDBWarehouse(path=str(self.pipeline.path)).session(read_only=True) as session:
             for campaign in RULES.campaigns:
                 with pytest.raises(UserError):
-                    export_month(session, self.store, campaign, month)
+                    export_month(session, self.store, campaign, month, Settings.from_environment())
         self.pipeline.execute("alter table gold.not_loaded rename to marketing_suppressions")
 
     def _lists(self) -> dict[str, list[tuple[Any, ...]]]:
