@@ -34,7 +34,7 @@ OF_THE_RUN = {"run_id", "published_at", "made_at"}
 # A line is logged each time that lists are made, however often a month was run.
 LOGS = ("gold.audience_log",)
 _RUN_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_TIME = re.compile(rb"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2})?")
+_TIME = re.compile(rb"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?([+]\d{2}:\d{2})?)?")
 # Replaced together, in one transaction.
 ONE_TRANSACTION = ("gold.segment_publications", "gold.segment_restatements", "gold.customer_segment_history")
 # The last 90 days grow by half for one customer in seven, and shrink to a tenth for one in eleven.

@@ -84,8 +84,8 @@ class Pipeline:
             close_connections()
             result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke(
                 [
-                    "--log-level", "none", *([] if artifacts else ["--no-write-json"]),
-                    *command.split(), *project.arguments(self.path.parent / "dbt"),
+                    "--log-level", "none", *([] if artifacts else ["--no-write-json"]), *command.split(),
+                    *project.arguments(self.path.parent / "dbt"),
                     *project.vars_arguments({**months, **(variables or {}), **(run_vars or {})}),
                     *(["--select", select] if select else []), *arguments,
                 ]

@@ -399,7 +399,7 @@ def test_a_run_started_by_an_editor_publishes_the_month(running: Running, home: 
     service.wait_for(has_ended, f"the run is {found}", seconds=240)
     with dg.DagsterInstance.get() as instance:
         failures = [
-            event.message
+            (event.message, event.dagster_event and event.dagster_event.event_specific_data)
             for event in instance.all_logs(run_id)
             if event.dagster_event_type in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE)
         ]
