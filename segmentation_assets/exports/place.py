@@ -35,7 +35,8 @@ def unusable(uri: str, failed: str, error: Exception) -> ExportError:
     """The address, what happened, and the way out."""
     shown = without_credentials(uri)
     scheme = shown.rpartition("::")[2].partition("://")[0]
-    if isinstance(error, ImportError) and scheme in EXTRAS:
+    # fsspec knows abfss:// by adlfs alone, and calls it unknown where that is not installed.
+    if scheme in EXTRAS and (isinstance(error, ImportError) or "Protocol not known" in str(error)):
         package, extra = EXTRAS[scheme]
         return ExportError(
             f"SEGMENTATION_EXPORT_URI is {shown!r}, and {package}, which writes there, is not installed: pip install"
