@@ -12,7 +12,7 @@ UserError
 └── one per command or step that refuses what was asked:
     NotPublishedError, ObjectionsError, WhatIfError, WhyError,
     AcceptanceError, ExportError, ReportError, AlertAddressError,
-    AnotherTickError
+    AnotherTickError, DbtCommandError, SemanticViewError
 """
 
 from collections.abc import Iterator

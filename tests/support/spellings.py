@@ -39,7 +39,8 @@ class Adapter:
         self.engine = engine
         self.macros: Any = None
 
-    def dispatch(self, name: str) -> Any:
+    def dispatch(self, name: str, macro_namespace: str = "") -> Any:
+        del macro_namespace
         return getattr(self.macros, f"{self.engine}__{name}", None) or getattr(self.macros, f"default__{name}")
 
 

@@ -75,7 +75,7 @@ def test_every_command_of_the_makefile_is_understood() -> None:
     for line in typed:
         name, *arguments = shlex.split(re.sub(r"\$\$\w+", "x", line))
         context = segmentation.commands[name].make_context(name, arguments)
-        assert set(context.params.values()) <= {"x"}
+        assert set(context.params.values()) <= {"x", True}
 
 
 def test_mistyped_words_do_not_wait_for_dagster() -> None:
@@ -142,7 +142,7 @@ def arrived(folder: Path, *arguments: str, **given: str) -> list[Any]:
 def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: str) -> None:
     """`make why CUSTOMER='x" ; touch f ; "'` ran it, and `WHY='Loss of $5m'` arrived as `Loss of m`."""
     names = ["CUSTOMER", "MONTH", "FROM", "TO", "SET", "RULES", "AUDIT", "SEGMENT", "WHO", "WHY", "KILLS", "BACKFILLS",
-             "ONLY", "PORT", "TARGET", "SOURCE", "SEGMENTATION_RULES"]  # fmt: skip
+             "STEPS", "ONLY", "PORT", "TARGET", "SOURCE", "SEGMENTATION_RULES"]  # fmt: skip
     pairs = dict.fromkeys(names, value)
     typed = [f"{name}={text}" for name, text in pairs.items()] if through == "the command line" else []
     given = pairs if through == "the environment" else {}
@@ -155,7 +155,7 @@ def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: 
         "snapshot": ["snapshot", "--", value],
         "what-if": ["what-if", "--set", value, "--rules", value, "--month", value, "--first", value, "--last", value],
         "accept": ["accept", "--segment", value, "--who", value, "--why", value, "--", value, value],
-        "soak": ["-W", "ignore", "-m", "tools.soak", "--kills", value, "--backfills", value],
+        "soak": ["-W", "ignore", "-m", "tools.soak", "--kills", value, "--backfills", value, "--steps", value],
         "bench": ["benchmarks/bench.py", "--only", value],
     }.items():
         *arguments, environment = arrived(checkout, command, *typed, **given)

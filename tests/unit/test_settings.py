@@ -64,7 +64,7 @@ def test_nothing_set_is_the_embedded_default() -> None:
 
 def test_a_variable_set_to_nothing_is_not_set() -> None:
     names = {*Settings.names().values(), *Snowflake.names().values()}
-    assert len(names) == 25
+    assert len(names) == 27
     assert Settings.from_environment(dict.fromkeys(names, " ")) == Settings.from_environment({})
 
 
@@ -78,7 +78,7 @@ def test_what_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPat
     assert found.autostart
     assert not Settings.from_environment().autostart
     assert found.rules is None
-    assert found.place == ("snowflake", "", "cards")
+    assert found.place == ("snowflake", "", "cards", "gold")
     assert found.place != Settings.given(target="snowflake").place
     read_by_dbt = found.for_dbt()
     assert (read_by_dbt["SNOWFLAKE_DATABASE"], read_by_dbt["SNOWFLAKE_PASSWORD"]) == ("cards", "hunter2")
