@@ -210,8 +210,8 @@ def test_a_demo_source_fills_an_account_once(
     monkeypatch.setenv("SEGMENTATION_SOURCE", "synthetic")
     monkeypatch.setenv("SEGMENTATION_SOURCE_SCHEMA", "demo")
     monkeypatch.setenv("SEGMENTATION_CUSTOMERS", "15")
-    demo = Settings.from_environment()
     with session_on(account) as session:
+        demo = Settings.from_environment()  # with the account
         assert star_schema.fill(session, demo).startswith("Filled")
         (facts,) = session.rows("select count(*) as n, min(transaction_date) as first_day from demo.fct_transactions")
         assert facts["n"] > 1000

@@ -153,7 +153,7 @@ def test_a_refused_month_has_its_segments_and_no_lists(published_file: Path, tmp
             schema = "silver" if table == "audience_candidates" else "gold"
             assert pipeline.rows(f"select 1 from {schema}.{table} where snapshot_month = '{NOVEMBER}'") == []
         steps = [event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"]
-        assert "publication" in steps
+        assert "segmentation_publication" in steps
 
 
 def test_who_has_no_list_says_so(published_file: Path, tmp_path: Path) -> None:
