@@ -16,7 +16,7 @@ from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.exports import files as export_files
-from segmentation_assets.exports.audience import COLUMNS, read_audience, refuse_unpublished
+from segmentation_assets.exports.audience import COLUMNS, Today, ask_today, read_audience, refuse_unpublished
 from segmentation_assets.exports.files import Baseline
 from segmentation_assets.exports.store import MANIFEST, ExportStore
 from segmentation_assets.months import MonthRange
@@ -84,7 +84,10 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)
-                told = {month: export_month(session, exports, campaign, month, project.settings) for month in months}
+                today = ask_today(session, campaign, project.settings)
+                told = {
+                    month: export_month(session, exports, campaign, month, project.settings, today) for month in months
+                }
                 removed = sweep(exports, project.rules, campaign.name)
             stale = stale_months(exports, campaign.name, months.last)
         if stale:
@@ -114,14 +117,19 @@ def reach(key: dg.AssetKey, empty: Sequence[str]) -> dg.AssetCheckResult:
 
 
 def export_month(
-    session: Session, store: ExportStore, campaign: Campaign, month: date, settings: Settings
+    session: Session,
+    store: ExportStore,
+    campaign: Campaign,
+    month: date,
+    settings: Settings,
+    today: Today | None = None,
 ) -> dict[str, Any]:
     """Write the month's files against the last exported month before it; the numbers for its materialisation.
 
     Raises ExportError where the audience is not there or not that of the published month.
     """
     started = time.monotonic()
-    audience = read_audience(session, campaign, month, settings)
+    audience = read_audience(session, campaign, month, settings, today)
     replaced = store.manifest(campaign.name, month)
     baseline = last_export(store, campaign.name, month)
     files = export_files.files_of(audience, baseline)

@@ -1,6 +1,7 @@
 """Reads one campaign's audience for one month from the warehouse, for its export. It writes nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,56 @@ def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
         )
 
 
-def read_audience(session: Session, campaign: Campaign, month: date, settings: Settings) -> Audience:
+@dataclass(frozen=True)
+class Today:
+    """Who may be written to on the day of an export, found out once for all of its months.
+
+    `customers`, `suppressed` and `closed_mailboxes` are what SQL selects from: customer_id, customer_id, mailbox.
+    """
+
+    objections: Mapping[str, tuple[float, int]]  # what the audits of the list of objections measure
+    customers: str
+    suppressed: str
+    closed_mailboxes: str
+    closed_at_google: tuple[str, ...]  # addresses of who has objected, of those that have more than one spelling
+
+
+def ask_today(session: Session, campaign: Campaign, settings: Settings) -> Today:
+    """Raises ExportError where there are no lists yet."""
+    audience_schema(session, campaign)
+    day, ids = date.today(), objections.suppressed_ids(session, settings.source_schema)
+    nobody = (
+        "select customer_id from (select cast(null as varchar) as customer_id) as nobody where customer_id is not null"
+    )
+    suppressed = session.kept("suppressed_today", f"select distinct customer_id from ({ids or nobody}) as ids")
+    # A list is made and sent on different days; who closed their account in between is no customer any more.
+    customers = session.kept(
+        "customers_today",
+        f"select distinct customer_id from {session.silver}.stg_customers"
+        f" where valid_from <= date '{day}' and (valid_to is null or valid_to > date '{day}')",
+    )
+    among = f"customer_id in (select customer_id from {suppressed} as suppressed)"
+    # Whoever is at a mailbox that one of them has or had.
+    closed = session.kept(
+        "closed_mailboxes_today",
+        f"select mailbox from {session.silver}.customer_mailboxes where {among} and mailbox is not null"
+        f" union select lower(email) from {session.gold}.audience_{campaign.name} where email is not null and {among}",
+    )
+    at_google = session.rows(
+        f"select distinct email from {session.silver}.stg_customers where {among} and ({_is_googles('email')})"
+    )
+    return Today(
+        objections.measured(session, settings.source_schema),
+        customers,
+        suppressed,
+        closed,
+        tuple(row["email"] for row in at_google),
+    )
+
+
+def read_audience(
+    session: Session, campaign: Campaign, month: date, settings: Settings, today: Today | None = None
+) -> Audience:
     """The target group as it may be contacted today: who is a customer and who has objected is asked again, the rest is
     as the month was made. Raises ExportError and ObjectionsError.
     """
@@ -54,15 +104,20 @@ def read_audience(session: Session, campaign: Campaign, month: date, settings: S
         )
     }
     refuse_another_version(session, campaign, month)
-    objections.require(session, settings.source_schema, month)
+    today = today or ask_today(session, campaign, settings)
+    objections.require(session, month, today.objections)
     targets = (
         f"from {session.gold}.audience_{campaign.name} as audience"
         " where snapshot_month = ? and treatment_group = 'target'"
-        f" {is_customer_on(session, date.today())}"
+        f" and customer_id in (select customer_id from {today.customers} as customers)"
     )
     (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
-    allowed = suppression(session, campaign, settings.source_schema)
-    rows = session.rows(f"select {', '.join(schema.names)} {targets} {allowed} order by audience_rank", (month,))
+    rows = session.rows(
+        f"select {', '.join(schema.names)} {targets}"
+        f" and customer_id not in (select customer_id from {today.suppressed} as suppressed)"
+        f" and lower(email) not in (select mailbox from {today.closed_mailboxes} as closed) order by audience_rank",
+        (month,),
+    )
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
     return Audience(
@@ -79,7 +134,7 @@ def read_audience(session: Session, campaign: Campaign, month: date, settings: S
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
         ),
-        closed=closed_addresses(session, campaign, month, settings.source_schema),
+        closed=[*held_out_at_google(session, campaign, month), *today.closed_at_google],
     )
 
 
@@ -89,7 +144,7 @@ def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":
 
     found = session.rows(
         "select column_name, data_type, numeric_precision, numeric_scale from information_schema.columns"
-        " where lower(table_schema) = ? and lower(table_name) = ? order by ordinal_position",
+        " where lower(table_schema) = lower(?) and lower(table_name) = ? order by ordinal_position",
         (session.gold, f"audience_{campaign.name}"),
     )
     types = {row["column_name"].lower(): arrow_type(row) for row in found}
@@ -125,49 +180,21 @@ def refuse_another_version(session: Session, campaign: Campaign, month: date) ->
         )
 
 
-def is_customer_on(session: Session, day: date) -> str:
-    """A list is made and sent on different days; who closed their account in between is no customer any more."""
-    return f"""
-            and customer_id in (
-                select customer_id
-                from {session.silver}.stg_customers
-                where valid_from <= date '{day}' and (valid_to is null or valid_to > date '{day}')
-            )"""
-
-
-def suppression(session: Session, campaign: Campaign, source_schema: str) -> str:
-    """Keeps out who has objected since, and whoever is at a mailbox that they have or had."""
-    suppressed = objections.suppressed_ids(session, source_schema)
-    if suppressed is None:
-        return ""
-    return f"""
-            and customer_id not in ({suppressed})
-            and lower(email) not in (
-                select mailbox
-                from {session.silver}.customer_mailboxes
-                where customer_id in ({suppressed})
-                union all
-                select lower(email)
-                from {session.gold}.audience_{campaign.name}
-                where email is not null and customer_id in ({suppressed})
-            )"""
-
-
-def closed_addresses(session: Session, campaign: Campaign, month: date, source_schema: str) -> list[str]:
-    """Addresses of who is held out or has objected, of those that Google knows by more than one spelling.
+def held_out_at_google(session: Session, campaign: Campaign, month: date) -> list[str]:
+    """Addresses of who is held out, of those that Google knows by more than one spelling.
 
     Any address that they ever had: to leave out one too many is harmless.
     """
-    ours = " or ".join(f"contains(lower(email), '@{domain}')" for domain in GOOGLES_OWN)
-    query = (
-        f"select email from {session.gold}.audience_{campaign.name}"
-        f" where snapshot_month = ? and treatment_group <> 'target' and ({ours})"
+    rows = session.rows(
+        f"select distinct email from {session.gold}.audience_{campaign.name}"
+        f" where snapshot_month = ? and treatment_group <> 'target' and ({_is_googles('email')})",
+        (month,),
     )
-    suppressed = objections.suppressed_ids(session, source_schema)
-    if suppressed is not None:
-        query += f" union select email from {session.silver}.stg_customers where customer_id in ({suppressed})"
-        query += f" and ({ours})"
-    return [row["email"] for row in session.rows(query, (month,))]
+    return [row["email"] for row in rows]
+
+
+def _is_googles(email: str) -> str:
+    return " or ".join(f"contains(lower({email}), '@{domain}')" for domain in GOOGLES_OWN)
 
 
 def audits_passed(rows: Sequence[Mapping[str, Any]], verdict: str) -> list[str]:

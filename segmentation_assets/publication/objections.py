@@ -32,8 +32,8 @@ def suppressed_ids(session: Session, schema: str) -> str | None:
     return f"select {customer_id} as customer_id from {quoted(session, schema)}.{TABLE} where {customer_id} <> ''"
 
 
-def require(session: Session, schema: str, month: date) -> None:
-    """Raises ObjectionsError where the month's lists were refused, or would be if they were made now."""
+def require(session: Session, month: date, now: Mapping[str, tuple[float, int]]) -> None:
+    """Raises ObjectionsError where the month's lists were refused, or would be if they were made `now` (measured)."""
     rows = audits.audience_audits(session, MonthRange.single(month))
     if not rows:
         raise ObjectionsError(
@@ -42,7 +42,6 @@ def require(session: Session, schema: str, month: date) -> None:
         )
     if any(audits.is_blocking_failure(row) for row in rows):
         raise ObjectionsError(audience_refusal(rows))
-    now = _measured(session, schema)
     failed = [
         Finding.of_row({**row, "measured": now[row["audit"]][0], "failed_rows": now[row["audit"]][1]})
         for row in rows
@@ -68,16 +67,16 @@ def require(session: Session, schema: str, month: date) -> None:
         )
 
 
-def _is_accepted(session: Session, month: date, audit: str, measured: float) -> bool:
+def _is_accepted(session: Session, month: date, audit: str, value: float) -> bool:
     found = session.rows(
         f"select count(*) as n from {session.silver}.segment_audit_overrides where snapshot_month = ? and audit = ?"
         " and accepted_by is not null and abs(measured - ?) < 0.000000001",
-        (month, audit, measured),
+        (month, audit, value),
     )
     return bool(found[0]["n"])
 
 
-def _measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
+def measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
     """Audit -> what it measures now, and of how many rows."""
     if not table_exists(session, schema, TABLE):
         counts: dict[str, Any] = {"suppressions": 0, "unmatched": 0, "misspelt": 0}

@@ -41,6 +41,11 @@ class DuckDBSession:
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self.connection.execute(sql, list(parameters))
 
+    def kept(self, name: str, sql: str) -> str:
+        """The query's result as it is now, for as long as the session lasts."""
+        self.connection.execute(f"create or replace temp table {name} as {sql}")
+        return name
+
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         result = self.connection.execute(sql, list(parameters))
         names = [column[0].lower() for column in result.description]

@@ -22,6 +22,10 @@ class Session(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
 
+    def kept(self, name: str, sql: str) -> str:
+        """What to select from for the result of a query that is asked for often in this session."""
+        ...
+
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """The result, one dict per row with lower-case column names."""
         ...
