@@ -19,8 +19,6 @@ MARK = "Made by customer-segmentation."
 LOG = "segment_publications"
 # By these the log of publications is known, of whatever version.
 OF_THE_LOG = frozenset({"snapshot_month", "version", "rules_hash", "published_at"})
-# Of a table, its first columns are its grain: those of an earlier version had the same.
-GRAIN = 2
 # What is no model: made in Python, from its first version on with these columns. In the published schema.
 OF_STEPS = {"campaign_outcomes": ("snapshot_month", "campaign", "window_start", "window_end")}
 
@@ -83,7 +81,7 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
     """Those that are not ours, by name.
 
     Ours without a mark are of a run that was killed before it set one, with every column that is declared, or of an
-    earlier version, with the same grain beside the log of publications.
+    earlier version, with two of them at least and the log of publications beside it.
     """
     has_log = any(one.name == LOG and one.columns >= OF_THE_LOG for one in relations)
     return sorted(
@@ -91,7 +89,7 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
         for one in relations
         if not one.is_marked
         and not one.columns >= set(names[one.schema, one.name])
-        and not (has_log and one.columns >= set(names[one.schema, one.name][:GRAIN]))
+        and not (has_log and len(one.columns & set(names[one.schema, one.name])) >= 2)
     )
 
 

@@ -87,7 +87,7 @@ def deliverable_sql(engine: str) -> str:
     macros: dict[str, object] = {}
     environment = jinja2.Environment(autoescape=False, extensions=["jinja2.ext.do"])
     environment.globals["adapter"] = SimpleNamespace(
-        dispatch=lambda name: macros.get(f"{engine}__{name}", macros[f"default__{name}"])
+        dispatch=lambda name, *_: macros.get(f"{engine}__{name}", macros[f"default__{name}"])
     )
     environment.globals["return"] = lambda value: value
     macros.update(vars(environment.from_string(source).module))

@@ -27,18 +27,18 @@ OTHER_VERSION = "error: The database was made by another version of this pipelin
     ("change", "told"),
     [
         pytest.param(
-            "alter table silver.transaction_window_metrics add column extra integer",
+            "alter table gold.segment_summary add column extra integer",
             r"out of sync.*Target columns not in source: \[.*extra",
             id="one too many",
         ),
         pytest.param(
-            "alter table silver.transaction_window_metrics drop column lifetime_value",
-            r"out of sync.*Source columns not in target: \[.*lifetime_value",
+            "alter table gold.segment_summary drop column share_pct",
+            r"out of sync.*Source columns not in target: \[.*share_pct",
             id="one too few",
         ),
         pytest.param(
-            "alter table silver.transaction_window_metrics alter lifetime_value type decimal(20, 2)",
-            r"out of sync.*New column types: \[.*lifetime_value",
+            "alter table gold.segment_summary alter share_pct type decimal(20, 2)",
+            r"out of sync.*New column types: \[.*share_pct",
             id="of another type",
         ),
         pytest.param(

@@ -6,6 +6,8 @@ complains of a connection that another thread closes.
 """
 
 import gc
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import segmentation_assets
 from segmentation_assets.cli.home import dagster_home, dagster_instance
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import close_connections
@@ -62,7 +65,11 @@ def open_connections() -> set[int]:
 
 @pytest.fixture
 def quiet(published: Pipeline, tmp_path: Path) -> Iterator[Pipeline]:
-    """Nothing that other tests left is counted, and nothing is collected meanwhile."""
+    """Nothing that other tests left is counted, and nothing is collected meanwhile. In a Dagster home of our settings:
+    with its own, Dagster keeps a telemetry log open."""
+    home = Path(os.environ["DAGSTER_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(segmentation_assets.__file__).parent / "dagster_home" / "dagster.yaml", home)
     with without_collector():
         before = open_connections()
         yield published

@@ -32,8 +32,9 @@
     {% set foreign = [] %}
     {% for relation, (comment, columns) in present.items() if ownership_mark() not in comment %}
         {% set missing = declared[relation] | reject('in', columns) | list %}
-        {% set grain = declared[relation][:2] | reject('in', columns) | list %}
-        {% if missing and (grain or not logs) %}{% do foreign.append(relation | join('.')) %}{% endif %}
+        {% if missing and (declared[relation] | length - missing | length < 2 or not logs) %}
+            {% do foreign.append(relation | join('.')) %}
+        {% endif %}
     {% endfor %}
     {% if foreign %}
         {% do exceptions.raise_compiler_error(

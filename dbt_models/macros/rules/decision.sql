@@ -14,7 +14,7 @@
     {{ return(decided) }}
 {% endmacro %}
 
-{#- What the views of staging say of their rules. A view is of whoever built it last: what is made of it keeps whose. -#}
+{#- What the views of staging say of their rules. A view is of whoever built it last: what is made of it keeps that. -#}
 {% macro staging_rules_hash() %}
     {% set read = {} %}
     {% for key in ['approved_statuses', 'category_groups', 'other_statuses', 'unknown_customers'] %}

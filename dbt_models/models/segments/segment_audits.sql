@@ -526,8 +526,8 @@ stamps as (
 ),
 
 -- By the rows themselves, not by what is written on them. Where the rollup was made anew since the candidate was, what
--- is found here of the rollup and the facts is not about the candidate's own: it is left without audits. So is one whose
--- rollup is of other rules.
+-- is found here of the rollup and the facts is not about the candidate's own: it is left without audits. So is one
+-- whose rollup is of other rules.
 candidates as (
 
     select
