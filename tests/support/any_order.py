@@ -27,7 +27,7 @@ import hypothesis
 import pytest
 from hypothesis import currently_in_test_context, note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from segmentation_assets.assets.exports import export_month
 from segmentation_assets.errors import UserError
@@ -545,8 +545,15 @@ class AnyOrderWithKills(AnyOrder):
 
     runs: ClassVar[Runs]
 
+    @initialize(months=ranges, rules=rule_names, nth=st.integers(5, 60))
+    def the_first_process_is_killed(self, months: tuple[date, date], rules: str, nth: int) -> None:
+        self.kill(months, rules, nth)
+
     @rule(months=ranges, rules=rule_names, nth=st.integers(1, 150))
     def a_process_is_killed(self, months: tuple[date, date], rules: str, nth: int) -> None:
+        self.kill(months, rules, nth)
+
+    def kill(self, months: tuple[date, date], rules: str, nth: int) -> None:
         asked = {"select": EVERYTHING, "arguments": NO_TESTS, "run_vars": RULE_SETS[rules]}
         fault = {"at": "statement", "nth": nth}
         code = self.runs.run(self.folder, months[0], last=str(months[1]), dbt=asked, fault=fault)

@@ -25,6 +25,7 @@ import dagster as dg
 import duckdb
 from dagster._core.execution.backfill import BULK_ACTION_TERMINAL_STATUSES, PartitionBackfill
 
+import segmentation_assets
 from segmentation_assets.cli.home import dagster_home, dagster_instance
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
@@ -133,6 +134,8 @@ def daemon(folder: Path) -> Iterator[dg.DagsterInstance]:
     own = environment(folder)
     with mock.patch.dict(os.environ, own):
         home = dagster_home()
+        # As in a deployment of ours: one run at a time.
+        shutil.copy(Path(segmentation_assets.__file__).parent / "dagster_home" / "dagster.yaml", home)
         with dagster_instance(home) as instance, (folder / "daemon.log").open("w") as log:
             dagster_daemon = ["-W", "ignore", "-m", "dagster._daemon", "run", "-m", "segmentation_assets.definitions"]
             process: subprocess.Popen[Any] = subprocess.Popen(

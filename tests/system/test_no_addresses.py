@@ -30,7 +30,7 @@ IN_UNIT_TESTS = {
     for address in re.findall(rb"[A-Za-z0-9.]+@[A-Za-z0-9.]+", file.read_bytes())
 }
 # The source itself and the views on it, which compute an address when they are asked and copy none.
-SOURCE = ("gold.dim_customer", "silver.stg_customers", "silver.customer_contacts")
+SOURCE = ("gold.dim_customer", "silver.stg_customers", "silver.customer_contacts", "silver.customer_mailboxes")
 FAULTS = (
     "update gold.audience_premium_rewards set email = email || ',' || email where audience_rank = 1",
     "update gold.audience_premium_rewards set audience_rank = audience_rank + 1 where audience_rank > 5",
