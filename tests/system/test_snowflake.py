@@ -275,8 +275,8 @@ def test_no_log_holds_a_secret(account: dict[str, str], run: Run) -> None:
 
 
 def agree(ours: object, theirs: object, scale: int, of: float = 0.0) -> bool:
-    """Money to the cent, ratios to nine digits, the rest exactly. The emulator gives some sums back as doubles, so that a
-    deviation of amounts has the digits that these have: `of` is their mean."""
+    """Money to the cent, ratios to nine digits, the rest exactly. The emulator gives some sums back as doubles: a
+    deviation of amounts has the digits that these have, and `of` is their mean."""
     if isinstance(ours, float) and isinstance(theirs, (float, int, Decimal)):
         return math.isclose(ours, float(theirs), rel_tol=1e-9, abs_tol=1e-9 * max(1.0, of))
     if isinstance(ours, Decimal) and isinstance(theirs, (float, int, Decimal)):
