@@ -231,8 +231,7 @@ def running(postgres: str, home: Path, tmp_path_factory: pytest.TempPathFactory)
         def start(words: list[str], port: int | None) -> None:
             log = started.enter_context((folder / f"{words[0].rpartition('/')[2]}-{port}.log").open("w"))
             process = subprocess.Popen(words, cwd=folder, env=environment, stdout=log, stderr=log)
-            started.callback(process.wait, 30)
-            started.callback(process.terminate)
+            started.callback(ended, process)
             if port is not None:
                 service.wait_for(lambda: service.answers(port), f"{words[0]} does not answer on {port}")
 
@@ -243,6 +242,16 @@ def running(postgres: str, home: Path, tmp_path_factory: pytest.TempPathFactory)
         files = proxy_files(folder, proxy, editor, viewer)
         start([nginx, "-c", str(files / "nginx.conf"), "-p", str(files)], proxy)
         yield Running(proxy, editor, files / "certificate.pem", duckdb_file)
+
+
+def ended(process: subprocess.Popen[bytes]) -> None:
+    """As a container is: a code server that evaluates a sensor has half a minute to finish it."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(30)
 
 
 def proxy_files(folder: Path, port: int, editor: int, viewer: int) -> Path:
