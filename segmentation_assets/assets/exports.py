@@ -23,7 +23,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.rules.load import Campaign, Rules
-from segmentation_assets.settings import Settings
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.text import markdown
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -84,10 +84,9 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)
-                today = ask_today(session, campaign, project.settings)
-                told = {
-                    month: export_month(session, exports, campaign, month, project.settings, today) for month in months
-                }
+                star = StarSchema(session, project.settings, project.rules)
+                today = ask_today(session, campaign, star)
+                told = {month: export_month(session, exports, campaign, month, star, today) for month in months}
                 removed = sweep(exports, project.rules, campaign.name)
             stale = stale_months(exports, campaign.name, months.last)
         if stale:
@@ -121,7 +120,7 @@ def export_month(
     store: ExportStore,
     campaign: Campaign,
     month: date,
-    settings: Settings,
+    star: StarSchema,
     today: Today | None = None,
 ) -> dict[str, Any]:
     """Write the month's files against the last exported month before it; the numbers for its materialisation.
@@ -129,7 +128,7 @@ def export_month(
     Raises ExportError where the audience is not there or not that of the published month.
     """
     started = time.monotonic()
-    audience = read_audience(session, campaign, month, settings, today)
+    audience = read_audience(session, campaign, month, star, today)
     replaced = store.manifest(campaign.name, month)
     baseline = last_export(store, campaign.name, month)
     files = export_files.files_of(audience, baseline)

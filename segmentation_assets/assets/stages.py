@@ -49,7 +49,7 @@ def plan_rollup(
     with warehouse.session() as session:
         plan = rollup.plan(session, project.rules, months, rollup_from(context.run))
     with as_failure():
-        check_facts(warehouse, project.settings, plan.ranges)
+        check_facts(warehouse, project, plan.ranges)
     if plan.changed:
         context.log.info(f"Rolled up anew, as their facts changed: {', '.join(map(str, plan.changed))}.")
     return plan.variables()

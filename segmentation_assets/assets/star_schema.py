@@ -16,8 +16,10 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
 from segmentation_assets.publication import ownership
+from segmentation_assets.rules.source_contract import CONTRACT
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract, mark
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
@@ -53,7 +55,7 @@ def specs(project: Project) -> list[dg.AssetSpec]:
             group_name=GROUP,
             kinds=kinds,
             owners=["team:customer-analytics"],
-            tags=asset_tags.tags("star_schema", contract.CONTRACT[name]),
+            tags=asset_tags.tags("star_schema", CONTRACT[name]),
             metadata=asset_columns.of_source(project, name),
         )
         for name, grain in TABLES.items()
@@ -187,15 +189,14 @@ def check_source(warehouse: Warehouse, project: Project, ranges: Sequence[contra
     """Raises SourceError when the star schema breaks the source contract; single facts are looked at in the ranges."""
     with warehouse.session() as session:
         contract.check(
-            session,
-            project.settings.source_schema,
+            StarSchema(session, project.settings, project.rules),
             before=as_of_date(last_closed_month()),
             ranges=ranges,
             allow_formula_ids=project.rules.exports.allow_formula_ids,
         )
 
 
-def check_facts(warehouse: Warehouse, settings: Settings, ranges: Sequence[contract.Range]) -> None:
+def check_facts(warehouse: Warehouse, project: Project, ranges: Sequence[contract.Range]) -> None:
     """The part of it that looks at single facts. Raises SourceError."""
     with warehouse.session() as session:
-        contract.check_facts(session, settings.source_schema, ranges)
+        contract.check_facts(StarSchema(session, project.settings, project.rules), ranges)

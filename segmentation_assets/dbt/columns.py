@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets.dbt.project import Entry, Project, project_dir
-from segmentation_assets.sources.contract import CONTRACT, WORDS
+from segmentation_assets.rules.source_contract import CONTRACT, WORDS
+from segmentation_assets.sources.star_schema import parts_of
 
 SCHEMA, LINEAGE, TABLE_NAME = "dagster/column_schema", "dagster/column_lineage", "dagster/table_name"
 
@@ -49,11 +50,18 @@ def of_source(project: Project, table: str) -> dict[str, Any]:
     file = str(project_dir() / project.entries[table]["original_file_path"])
     return {
         SCHEMA: described(asked, project.entries[table]),
-        TABLE_NAME: table_name(project, table, table),
+        TABLE_NAME: _place(project, table),
         "dagster/code_references": dg.CodeReferencesMetadataValue(
             code_references=[dg.LocalFileCodeReference(file_path=file)]
         ),
     }
+
+
+def _place(project: Project, table: str) -> str:
+    """The company's table that the rules map, or the contract's where it is."""
+    parts = parts_of(project.settings, project.rules, table)
+    database = [] if len(parts) > 2 else [str(project.entries[table]["database"])]
+    return ".".join([*database, *(part.strip('"') for part in parts)])
 
 
 def of_files(project: Project, audience: str, columns: Sequence[str]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ import yaml
 from segmentation_assets.portfolio import Portfolio
 from segmentation_assets.rules.load import Rules, load_rules
 from segmentation_assets.settings import Settings, database_name, variables_set
+from segmentation_assets.sources.star_schema import refuse_unusable_mapping
 
 Entry = Mapping[str, Any]  # of a model or a source, in dbt's manifest
 
@@ -56,6 +57,7 @@ class Project:
         """By the settings, or the environment as it is now. Raises SettingsError and RulesError."""
         settings = settings or Settings.from_environment()
         rules = load_rules(project_dir(), rules_file(settings))
+        refuse_unusable_mapping(settings, rules)
         return cls(settings, rules, Portfolio.of(settings, key_prefix))
 
     @cached_property

@@ -11,7 +11,7 @@ from segmentation_assets.exports.store import ExportError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, objections, published
 from segmentation_assets.rules.load import Campaign
-from segmentation_assets.settings import Settings
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session
 
@@ -55,10 +55,10 @@ class Today:
     closed_at_google: tuple[str, ...]  # addresses of who has objected, of those that have more than one spelling
 
 
-def ask_today(session: Session, campaign: Campaign, settings: Settings) -> Today:
+def ask_today(session: Session, campaign: Campaign, star: StarSchema) -> Today:
     """Raises ExportError where there are no lists yet."""
     audience_schema(session, campaign)
-    day, ids = date.today(), objections.suppressed_ids(session, settings.source_schema)
+    day, ids = date.today(), objections.suppressed_ids(star)
     nobody = (
         "select customer_id from (select cast(null as varchar) as customer_id) as nobody where customer_id is not null"
     )
@@ -80,7 +80,7 @@ def ask_today(session: Session, campaign: Campaign, settings: Settings) -> Today
         f"select distinct email from {session.silver}.stg_customers where {among} and ({_is_googles('email')})"
     )
     return Today(
-        objections.measured(session, settings.source_schema),
+        objections.measured(star),
         customers,
         suppressed,
         closed,
@@ -89,7 +89,7 @@ def ask_today(session: Session, campaign: Campaign, settings: Settings) -> Today
 
 
 def read_audience(
-    session: Session, campaign: Campaign, month: date, settings: Settings, today: Today | None = None
+    session: Session, campaign: Campaign, month: date, star: StarSchema, today: Today | None = None
 ) -> Audience:
     """The target group as it may be contacted today: who is a customer and who has objected is asked again, the rest is
     as the month was made. Raises ExportError and ObjectionsError.
@@ -104,7 +104,7 @@ def read_audience(
         )
     }
     refuse_another_version(session, campaign, month)
-    today = today or ask_today(session, campaign, settings)
+    today = today or ask_today(session, campaign, star)
     objections.require(session, month, today.objections)
     targets = (
         f"from {session.gold}.audience_{campaign.name} as audience"

@@ -12,9 +12,10 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding, audience_refusal
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.spelling import trimmed_sql
 from segmentation_assets.text import counted
-from segmentation_assets.warehouse.catalog import quoted, table_exists
+from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session
 
 TABLE = "marketing_suppressions"
@@ -24,12 +25,12 @@ class ObjectionsError(UserError):
     """The objections cannot be believed, and so nobody may be written to; which audit says so and what to do."""
 
 
-def suppressed_ids(session: Session, schema: str) -> str | None:
+def suppressed_ids(star: StarSchema) -> str | None:
     """A query of the suppressed customers' ids, one column customer_id; None where there is no such table."""
-    if not table_exists(session, schema, TABLE):
+    if not star.exists(TABLE):
         return None
     customer_id = trimmed_sql("customer_id")
-    return f"select {customer_id} as customer_id from {quoted(session, schema)}.{TABLE} where {customer_id} <> ''"
+    return f"select {customer_id} as customer_id from {star.sql(TABLE)} where {customer_id} <> ''"
 
 
 def require(session: Session, month: date, now: Mapping[str, tuple[float, int]]) -> None:
@@ -76,9 +77,10 @@ def _is_accepted(session: Session, month: date, audit: str, value: float) -> boo
     return bool(found[0]["n"])
 
 
-def measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
+def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
     """Audit -> what it measures now, and of how many rows."""
-    if not table_exists(session, schema, TABLE):
+    session, is_there = star.session, star.exists(TABLE)
+    if not is_there:
         counts: dict[str, Any] = {"suppressions": 0, "unmatched": 0, "misspelt": 0}
     else:
         customer_id = trimmed_sql("customer_id")
@@ -86,10 +88,10 @@ def measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
             f"""
             with ids as (
                 select distinct {customer_id} as customer_id, 0 as number
-                from {quoted(session, schema)}.{TABLE} where {customer_id} <> ''
+                from {star.sql(TABLE)} where {customer_id} <> ''
                 union all
                 select cast(null as varchar) as customer_id, row_number() over (order by 1) as number
-                from {quoted(session, schema)}.{TABLE} where coalesce({customer_id}, '') = ''
+                from {star.sql(TABLE)} where coalesce({customer_id}, '') = ''
             )
             select
                 count(*) as suppressions,
@@ -106,7 +108,7 @@ def measured(session: Session, schema: str) -> Mapping[str, tuple[float, int]]:
     before = _last_count(session)
     lost = max(before - all_now, 0)
     return {
-        "suppressions_are_there": (0.0 if table_exists(session, schema, TABLE) else 1.0, 1),
+        "suppressions_are_there": (0.0 if is_there else 1.0, 1),
         "suppressions_did_not_shrink": (100 * lost / before if before else 0.0, lost),
         "suppressions_match_customers": (100 * unmatched / all_now if all_now else 0.0, unmatched),
         "suppressions_are_spelt_as_customers": (float(counts["misspelt"]), int(counts["misspelt"])),

@@ -96,4 +96,6 @@ def _sums_by_month(session: Session, table: str, column: str, start: date, end: 
 def category_groups_hash(rules: Rules) -> str:
     """What the macro of the same name gives."""
     noted = {"category_groups": rules.raw["category_groups"], "columns": COLUMNS}
+    if rules.star_schema is not None:
+        noted["star_schema"] = rules.raw["star_schema"]
     return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

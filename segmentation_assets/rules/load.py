@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -31,6 +31,7 @@ from segmentation_assets.rules.schema import (
     Source,
     UnknownCustomers,
 )
+from segmentation_assets.rules.star_schema import MappedTable, StarSchema, table_problems
 from segmentation_assets.rules.strict_yaml import read_keys
 from segmentation_assets.rules.validators import OPERATORS, did_you_mean
 
@@ -49,7 +50,8 @@ __all__ = [
 ]
 
 SOURCE_KEYS = tuple(Source.model_fields)
-KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *SOURCE_KEYS)
+OPTIONAL_KEYS = (*SOURCE_KEYS, "star_schema")
+KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
     "category_groups": CategoryGroups,
@@ -59,6 +61,7 @@ _MODELS: dict[str, type[Rule]] = {
     "exports": Exports,
     "freshness": Freshness,
     "unknown_customers": UnknownCustomers,
+    "star_schema": StarSchema,
 }
 MOST_RULES = {"segments": 100, "campaigns": 200}
 _WHY_BOUNDED = {
@@ -80,6 +83,7 @@ class Rules(Rule):
     audits: Audits
     exports: Exports
     source: Source
+    star_schema: StarSchema | None = None
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
@@ -97,7 +101,10 @@ class Rules(Rule):
     @property
     def decision_hash(self) -> str:
         """Everything that decides, bounds and statuses too: what the macro decision_hash gives."""
-        keys = ("audits", "category_groups", "segments", "approved_statuses", "other_statuses", "unknown_customers")
+        keys = (
+            "audits", "category_groups", "segments", "approved_statuses", "other_statuses", "star_schema",
+            "unknown_customers",
+        )  # fmt: skip
         decision = {key: self.raw[key] for key in keys if key in self.raw}
         return hashlib.md5(json.dumps(decision, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
@@ -156,6 +163,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) ->
         audits=parsed.audits,
         exports=parsed.exports,
         source=parsed.source,
+        star_schema=parsed.star_schema,
         replaced=frozenset(replaced),
         raw=raw,
     )
@@ -172,12 +180,12 @@ def _missing_keys(raw: Mapping[str, Any], project_vars: Mapping[Any, Any]) -> It
     """The project may hold other vars of dbt's, so a misspelt key shows as a missing one."""
     others = [other for other in project_vars if isinstance(other, str) and other not in KEYS]
     for key in KEYS:
-        if key not in raw and key not in SOURCE_KEYS:
+        if key not in raw and key not in OPTIONAL_KEYS:
             nearest = difflib.get_close_matches(key, others, n=1)
             guess = f" (was it meant by {nearest[0]!r}?)" if nearest else ""
             yield Problem(
                 ("vars", key),
-                f"is missing{guess}; the rules need {', '.join(key for key in KEYS if key not in SOURCE_KEYS)}",
+                f"is missing{guess}; the rules need {', '.join(key for key in KEYS if key not in OPTIONAL_KEYS)}",
             )
 
 
@@ -210,7 +218,27 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
     if "exports" in raw:
         parsed.exports = one(Exports, raw["exports"], "exports")
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
+    if raw.get("star_schema") is not None:
+        said = raw["star_schema"]
+        before = len(problems)
+        problems += [Problem(("star_schema", "tables", *where), words) for where, words in _tables(said)]
+        read = one(StarSchema, said, "star_schema")
+        tables = {
+            table: one(MappedTable, mapped, "star_schema", "tables", table) if isinstance(mapped, dict) else mapped
+            for table, mapped in _given_tables(said).items()
+        }
+        if read and len(problems) == before:
+            parsed.star_schema = read.model_copy(update={"tables": tables})
     return parsed, problems
+
+
+def _given_tables(star_schema: Any) -> dict[Any, Any]:
+    tables = star_schema.get("tables") if isinstance(star_schema, dict) else None
+    return cast("dict[Any, Any]", tables) if isinstance(tables, dict) else {}
+
+
+def _tables(star_schema: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    return table_problems(star_schema.get("tables")) if isinstance(star_schema, dict) else iter(())
 
 
 def _problem(detail: ErrorDetails, inside: tuple[str | int, ...]) -> Problem:
@@ -225,13 +253,18 @@ def _problem(detail: ErrorDetails, inside: tuple[str | int, ...]) -> Problem:
         case "extra_forbidden" | "invalid_key":
             parent = next(part for part in reversed(where[:-1]) if isinstance(part, str))
             operator = parent == "criteria"
-            noun, known = ("operator", OPERATORS) if operator else ("key", _MODELS[parent].model_fields)
+            noun, known = ("operator", OPERATORS) if operator else ("key", _keys(_MODELS.get(parent, MappedTable)))
             fix = did_you_mean(where[-1], known)
             return Problem(where, f"{str(where[-1])!r} (with value {value}) is no known {noun}; {fix}")
         case "model_type":
             return Problem(where, f"{value} is not a set of keys; write key: value pairs")
         case _:
             return Problem(where, f"{value}: {detail['msg']}; correct it")
+
+
+def _keys(model: type[Rule]) -> list[str]:
+    """As they are written in YAML."""
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _show(value: object) -> str:

@@ -4,58 +4,28 @@ Checked before a run computes, in well under a second: counts, smallest and larg
 block. Facts that are there twice take a look at every key, and are looked for in the months that the run rolls up.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from segmentation_assets.months import month_after
+from segmentation_assets.rules.source_contract import (
+    COLUMNS,
+    CONTRACT,
+    DAY,
+    GENERATED,
+    IN_FACTS,
+    OPTIONAL,
+    WORDS,
+    WORDS_FOR_TABLES,
+)
+from segmentation_assets.rules.star_schema import columns_of
 from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
+from segmentation_assets.sources.star_schema import FoundColumn, StarSchema, is_double, is_number, is_text, is_zoned
 from segmentation_assets.spelling import trimmed_sql
-from segmentation_assets.warehouse.catalog import quoted
-from segmentation_assets.warehouse.session import Session
-
-INTEGER = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "NUMBER", "FIXED")
-TEXT = ("VARCHAR", "TEXT", "STRING", "CHAR")
-# A time zone would make the day of a transaction depend on the session.
-DAY = ("DATE", "TIMESTAMP", "TIMESTAMP_NTZ", "DATETIME", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
-MONEY = ("DECIMAL", "NUMBER", "NUMERIC", *INTEGER)
-BOOLEAN = ("BOOLEAN",)
-KEY = (*INTEGER, *TEXT)
-
-CONTRACT: dict[str, dict[str, tuple[str, ...]]] = {
-    "fct_transactions": {
-        "transaction_key": KEY,
-        "customer_key": INTEGER,
-        "merchant_category_key": KEY,
-        "transaction_date": DAY,
-        "transaction_amount": MONEY,
-        "transaction_status": TEXT,
-    },
-    "dim_customer": {
-        "customer_key": INTEGER,  # published as a whole number
-        "customer_id": TEXT,
-        "first_name": TEXT,
-        "last_name": TEXT,
-        "email": TEXT,
-        "valid_from": DAY,
-        "valid_to": DAY,
-        "is_current": BOOLEAN,
-    },
-    "dim_merchant_category": {"category_key": KEY, "category_name": TEXT},
-    "dim_date": {"date_key": KEY, "full_date": DAY},
-    "marketing_suppressions": {"customer_id": TEXT, "reason": TEXT, "suppressed_at": DAY},
-}
-OPTIONAL = {"marketing_suppressions"}
-WORDS = {
-    KEY: "a whole number or text",
-    INTEGER: "a whole number",
-    TEXT: "text",
-    DAY: "DATE or a TIMESTAMP without time zone",
-    MONEY: "DECIMAL",
-    BOOLEAN: "BOOLEAN",
-}
-
+from segmentation_assets.warehouse.session import first_line
 
 # What a period's sum of amounts has room for, a thousand times over (macros/numbers/money.sql).
 LARGEST_AMOUNT, FINEST_AMOUNT = 100_000_000_000, 4
@@ -72,12 +42,12 @@ NEVER_NULL = {
 UNIQUE = {"dim_customer": "customer_key", "dim_merchant_category": "category_key"}
 
 
+Found = Mapping[str, Mapping[str, FoundColumn] | None]
 Range = tuple[date | None, date]  # first day, and the day after the last; None is the very first fact
 
 
 def check(
-    session: Session,
-    schema: str,
+    star: StarSchema,
     before: date,
     ranges: Sequence[Range] = (),
     allow_formula_ids: bool = False,
@@ -87,81 +57,152 @@ def check(
     Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Single facts are
     looked at in the `ranges` of dates, as by check_facts.
     """
-    found: dict[str, dict[str, str]] = {}
-    scales: dict[str, int] = {}
-    for row in session.rows(
-        "select lower(table_name) as table_name, lower(column_name) as column_name, data_type, numeric_scale"
-        " from information_schema.columns where lower(table_schema) = lower(?)",
-        (schema,),
-    ):
-        found.setdefault(row["table_name"], {})[row["column_name"]] = row["data_type"]
-        scales[f"{row['table_name']}.{row['column_name']}"] = int(row["numeric_scale"] or 0)
-    problems = [
-        problem for table, columns in CONTRACT.items() for problem in _problems(table, columns, found.get(table))
-    ]
+    found = star.found_columns()
+    problems = [problem for table in CONTRACT for problem in _problems(star, table, found)]
     if not problems:
-        problems = [*_fractions(scales)]
+        problems = [*_fractions(star, found)]
     if not problems:
-        place = quoted(session, schema)
-        problems = [*_nulls(session, place), *_repeated_keys(session, place), *_missing_days(session, place, before)]
-        problems += [*_spellings_of_ids(session, place)]
-        problems += _numbers_too_large(session, place, scales["fct_transactions.transaction_amount"])
-        problems += [] if allow_formula_ids else _formula_ids(session, place)
-    _refuse(schema, problems)
-    check_facts(session, schema, ranges)
+        asked = [_nulls(star), _repeated_keys(star), _missing_days(star, before), _spellings_of_ids(star)]
+        asked.append(_numbers_too_large(star, found))
+        problems = list(_computed(star, *asked, *([] if allow_formula_ids else [_formula_ids(star)])))
+    _refuse(star, problems)
+    check_facts(star, ranges)
 
 
-def check_facts(session: Session, schema: str, ranges: Sequence[Range]) -> None:
+def _computed(star: StarSchema, *asked: Iterator[str]) -> Iterator[str]:
+    """A company's SQL may fail in some row and not in others: said once, in the engine's words."""
+    try:
+        for problems in asked:
+            yield from problems
+    except star.session.engine_error as error:
+        if star.rules.star_schema is None:
+            raise
+        yield f"- the SQL of star_schema cannot be computed for every row: {first_line(error)}."
+
+
+def check_facts(star: StarSchema, ranges: Sequence[Range]) -> None:
     """Raises SourceError for facts in the ranges of dates that are there twice, or have no key.
 
     They are counted over all ranges together: what is rolled up at once has to be there once.
     """
-    _refuse(schema, list(_repeated_facts(session, quoted(session, schema), ranges)) if ranges else [])
+    _refuse(star, list(_computed(star, _repeated_facts(star, ranges))) if ranges else [])
 
 
-def _refuse(schema: str, problems: Sequence[str]) -> None:
+def _refuse(star: StarSchema, problems: Sequence[str]) -> None:
     if problems:
         raise SourceError(
             "\n".join(
-                [f"The star schema in schema {schema!r} breaks the source contract; nothing was computed.", *problems]
+                [
+                    f"The star schema in schema {star.schema!r} breaks the source contract; nothing was computed.",
+                    *problems,
+                ]
             )
         )
 
 
-def _problems(table: str, columns: dict[str, tuple[str, ...]], found: dict[str, str] | None) -> list[str]:
-    if found is None:
-        return (
-            []
-            if table in OPTIONAL
-            else [f"- {table}: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look)."]
-        )
-    problems = []
-    for column, kinds in columns.items():
-        if column not in found:
-            problems.append(
-                f"- {table}.{column}: expected {WORDS[kinds]}, found no such column"
-                f" (there are: {', '.join(sorted(found))})."
+def _problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
+    if star.mapping(table) in (GENERATED, IN_FACTS):
+        return
+    columns = found[table]
+    if columns is None:
+        if table not in OPTIONAL:
+            yield _missing_table(star, table)
+    elif star.mapping(table) is None:
+        for column, kinds in CONTRACT[table].items():
+            if column not in columns:
+                yield (
+                    f"- {table}.{column}: expected {WORDS[kinds]}, found no such column"
+                    f" (there are: {', '.join(sorted(columns))})."
+                )
+            elif not _is_one_of(columns[column].data_type, kinds):
+                yield f"- {table}.{column}: expected {WORDS[kinds]}, found {columns[column].data_type}."
+    else:
+        yield from _mapping_problems(star, table, columns)
+
+
+def _missing_table(star: StarSchema, table: str) -> str:
+    if star.mapping(table) is not None:
+        return f"- {table}: there is no table or view {star.place(table)}; correct star_schema.tables.{table}.from."
+    word = WORDS_FOR_TABLES.get(table)
+    fix = "SEGMENTATION_SOURCE_SCHEMA says where to look" if star.rules.star_schema is None else (
+        f"say in star_schema.tables where it is{f', or write {table}: {word}' if word else ''}"
+    )  # fmt: skip
+    return f"- {table}: the table is missing ({fix})."
+
+
+def _mapping_problems(star: StarSchema, table: str, columns: Mapping[str, FoundColumn]) -> Iterator[str]:
+    """What the company's SQL for the contract's columns reads that is not there, and gives that cannot be used."""
+    expressions = star.expressions(table)
+    broken = False
+    for column, given in expressions.items():
+        unknown = [name for name in columns_of(given) if name.lower() not in columns]
+        for name in dict.fromkeys(unknown):
+            broken = True
+            near = difflib.get_close_matches(name.lower(), columns, n=1)
+            yield (
+                f"- {table}.{column}: {star.place(table)} has no column {name}"
+                f"{f'; did you mean {near[0]}?' if near else ''} (there are: {', '.join(sorted(columns))})."
             )
-        elif not _is_one_of(found[column], kinds):
-            problems.append(f"- {table}.{column}: expected {WORDS[kinds]}, found {found[column]}.")
-    return problems
+    if broken:
+        return
+    try:
+        types = star.types(table)
+    except star.session.engine_error as error:
+        yield f"- {table}: the SQL of its columns cannot be computed: {first_line(error)}."
+        return
+    for column in expressions:
+        if words := _unfit(COLUMNS[table][column].kind, types.get(column, ""), expressions[column]):
+            yield f"- {table}.{column}: expected {words}"
+
+
+def _unfit(kind: str, data_type: str, given: str) -> str | None:
+    """Why the contract's column cannot be made of an expression of that type, with the fix; None where it can."""
+    found = f"found {data_type.upper()} ({given})"
+    if kind == "day" and not (is_zoned(data_type) or is_number(data_type) or _is_one_of(data_type, DAY)):
+        return f"a date, a timestamp or a number as 20251130, {found}; write cast({given} as date)."
+    if kind == "money" and not (is_double(data_type) or is_number(data_type)):
+        return f"a number, {found}; write cast({given} as decimal(18, 4))."
+    if kind in ("key", "customer_key") and not (is_text(data_type) or is_number(data_type) or is_double(data_type)):
+        return f"a whole number or text, {found}; write cast({given} as varchar)."
+    if kind == "customer_key" and is_double(data_type):
+        return f"a whole number or text, {found}; write cast({given} as bigint)."
+    if kind == "flag" and data_type != "boolean":
+        return f"true or false, {found}; write a comparison, such as {given} = {_yes(data_type)}."
+    return None
+
+
+def _yes(data_type: str) -> str:
+    return "1" if is_number(data_type) else "'Y'"
 
 
 def _is_one_of(data_type: str, kinds: tuple[str, ...]) -> bool:
     return data_type.upper().split("(")[0].strip() in kinds
 
 
-def _fractions(scales: Mapping[str, int]) -> Iterator[str]:
+def _fractions(star: StarSchema, found: Found) -> Iterator[str]:
     for column in CUSTOMER_KEYS:
-        if scales[column]:
-            yield f"- {column}: expected a whole number, found one with {scales[column]} decimals."
+        table, name = column.split(".")
+        scale = _scale(star, table, name, found)
+        if scale:
+            yield f"- {column}: expected a whole number, found one with {scale} decimals."
 
 
-def _numbers_too_large(session: Session, schema: str, scale: int) -> Iterator[str]:
+def _scale(star: StarSchema, table: str, column: str, found: Found) -> int:
+    """Decimals that the type of a number has; of a double, one more than there may be."""
+    if star.mapping(table) is None:
+        columns = found[table]
+        return columns[column].scale if columns else 0
+    kind = star.types(table).get(column, "")
+    if is_double(kind):
+        return FINEST_AMOUNT + 1
+    return int(kind.rstrip(")").split(",")[1]) if "," in kind else 0
+
+
+def _numbers_too_large(star: StarSchema, found: Found) -> Iterator[str]:
     """What the types let in and no sum or published column has room for."""
     for column in CUSTOMER_KEYS:
         table, name = column.split(".")
-        (row,) = session.rows(f"select max({name}) as largest, min({name}) as smallest from {schema}.{table}")
+        (row,) = star.session.rows(f"select max({name}) as largest, min({name}) as smallest from {star.sql(table)}")
         beyond = [row[side] for side in ("smallest", "largest") if row[side] and abs(int(row[side])) > LARGEST_KEY]
         if beyond:
             yield (
@@ -169,45 +210,53 @@ def _numbers_too_large(session: Session, schema: str, scale: int) -> Iterator[st
                 " them, they fit when halved on both sides (hash(...) >> 1)."
             )
     table, name = "fct_transactions", "transaction_amount"
-    (row,) = session.rows(f"select max({name}) as largest, min({name}) as smallest from {schema}.{table}")
-    beyond = [row[side] for side in ("smallest", "largest") if row[side] and abs(row[side]) >= LARGEST_AMOUNT]
+    (row,) = star.session.rows(f"select max({name}) as largest, min({name}) as smallest from {star.sql(table)}")
+    # So written, a double that is no number is beyond, too.
+    beyond = [row[side] for side in ("smallest", "largest") if row[side] and not abs(row[side]) < LARGEST_AMOUNT]
     if beyond:
         yield f"- {table}.{name}: expected amounts below {LARGEST_AMOUNT:,} either way, found {beyond[-1]:,}."
-    if scale > FINEST_AMOUNT:
-        (row,) = session.rows(
-            f"select count(*) as n, min({name}) as example from {schema}.{table}"
-            f" where {name} <> round({name}, {FINEST_AMOUNT})"
+    elif _scale(star, table, name, found) > FINEST_AMOUNT:
+        is_a_double = star.mapping(table) is not None and is_double(star.types(table)[name])
+        # What a double cannot say exactly differs by far less than what somebody would have meant.
+        differs = f"abs({name} - round({name}, {FINEST_AMOUNT})) > 0.000001" if is_a_double else (
+            f"{name} <> round({name}, {FINEST_AMOUNT})"
+        )  # fmt: skip
+        (row,) = star.session.rows(
+            f"select count(*) as n, min({name}) as example from {star.sql(table)} where {differs}"
         )
         if row["n"]:
             yield (
                 f"- {table}.{name}: expected at most {FINEST_AMOUNT} decimals, found more in {row['n']:,} rows, such as"
-                f" {row['example']}; round them at the source."
+                f" {row['example']}; round them at the source"
+                f"{', or in the mapping: round(..., 2)' if star.mapping(table) is not None else ''}."
             )
 
 
-def _nulls(session: Session, schema: str) -> Iterator[str]:
+def _nulls(star: StarSchema) -> Iterator[str]:
     for table, columns in NEVER_NULL.items():
         counts = ", ".join(f"count({column}) as {column}" for column in columns)
-        (row,) = session.rows(f"select count(*) as all_rows, {counts} from {schema}.{table}")
+        (row,) = star.session.rows(f"select count(*) as all_rows, {counts} from {star.sql(table)}")
         for column in columns:
             if missing := row["all_rows"] - row[column]:
                 found = f"NULL in {missing:,} of {row['all_rows']:,} rows"
                 yield f"- {table}.{column}: expected a value in every row, found {found}."
 
 
-def _repeated_keys(session: Session, schema: str) -> Iterator[str]:
+def _repeated_keys(star: StarSchema) -> Iterator[str]:
     for table, column in UNIQUE.items():
-        (row,) = session.rows(f"select count({column}) as n, count(distinct {column}) as keys from {schema}.{table}")
+        (row,) = star.session.rows(
+            f"select count({column}) as n, count(distinct {column}) as keys from {star.sql(table)}"
+        )
         if row["n"] > row["keys"]:
             found = f"{row['keys']:,} keys in {row['n']:,} rows"
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
 
 
-def _spellings_of_ids(session: Session, schema: str) -> Iterator[str]:
+def _spellings_of_ids(star: StarSchema) -> Iterator[str]:
     """Nobody can say whether C1 and C1 with a blank after it are one customer; they would be published as one."""
-    (row,) = session.rows(
+    (row,) = star.session.rows(
         f"select count(distinct customer_id) as spellings, count(distinct {trimmed_sql('customer_id')}) as ids"
-        f" from {schema}.dim_customer"
+        f" from {star.sql('dim_customer')}"
     )
     if row["spellings"] > row["ids"]:
         yield (
@@ -216,9 +265,9 @@ def _spellings_of_ids(session: Session, schema: str) -> Iterator[str]:
         )
 
 
-def _formula_ids(session: Session, schema: str) -> Iterator[str]:
+def _formula_ids(star: StarSchema) -> Iterator[str]:
     """A key goes into the export files as it is, and a spreadsheet would run this one."""
-    if ids := ids_that_run(session, schema, "dim_customer", "customer_id"):
+    if ids := ids_that_run(star.session, star.sql("dim_customer"), "customer_id"):
         yield (
             f"- dim_customer.customer_id: expected ids that no spreadsheet runs, found {ids:,} that begin with = or @,"
             " or call something after + or -; give these customers other ids, or set allow_formula_ids: true under"
@@ -226,13 +275,15 @@ def _formula_ids(session: Session, schema: str) -> Iterator[str]:
         )
 
 
-def _repeated_facts(session: Session, schema: str, ranges: Sequence[Range]) -> Iterator[str]:
+def _repeated_facts(star: StarSchema, ranges: Sequence[Range]) -> Iterator[str]:
     """A file that was loaded twice doubles spend, and the rollup would agree with it."""
+    session = star.session
     dates = " or ".join(
-        (f"transaction_date >= date '{first}' and " if first else "") + f"transaction_date < date '{end}'"
+        (f"transaction_date >= date '{first}' and " if first else "")
+        + f"transaction_date < date '{end}'{star.and_occurred(first, end)}"
         for first, end in ranges
     )
-    facts = f"{schema}.fct_transactions where ({dates})"
+    facts = f"{star.sql('fct_transactions')} where ({dates})"
     (row,) = session.rows(
         "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys from " + facts
     )
@@ -275,11 +326,12 @@ def _by_month(rows: Sequence[Mapping[str, Any]], ranges: Sequence[Range]) -> str
     return f" ({named}{f' and {len(rows) - 3} more months' if len(rows) > 3 else ''})"
 
 
-def _missing_days(session: Session, schema: str, before: date) -> Iterator[str]:
+def _missing_days(star: StarSchema, before: date) -> Iterator[str]:
     """A fact on a day that the calendar lacks, or has twice, would be lost or counted twice."""
+    session = star.session
     (facts,) = session.rows(
         "select cast(min(transaction_date) as date) as first_day, cast(max(transaction_date) as date) as last_day"
-        f" from {schema}.fct_transactions where transaction_date < date '{before}'"
+        f" from {star.sql('fct_transactions')} where transaction_date < date '{before}'"
     )
     first, last = facts["first_day"], facts["last_day"]
     if first is None:
@@ -287,7 +339,7 @@ def _missing_days(session: Session, schema: str, before: date) -> Iterator[str]:
     calendar = {
         row["full_day"]: row["n"]
         for row in session.rows(
-            f"select cast(full_date as date) as full_day, count(*) as n from {schema}.dim_date"
+            f"select cast(full_date as date) as full_day, count(*) as n from {star.sql('dim_date')}"
             f" where full_date >= date '{first}' and full_date < date '{last + timedelta(days=1)}' group by 1"
         )
     }

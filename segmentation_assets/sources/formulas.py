@@ -36,7 +36,7 @@ def begins_as_formula(text: str) -> bool:
     return not text[:1].isalnum() and _FORMULA.match(text) is not None
 
 
-def ids_that_run(session: Session, schema: str, table: str, column: str) -> int:
+def ids_that_run(session: Session, relation: str, column: str) -> int:
     """How many ids of a column a spreadsheet would run: they begin with = or @, or call something after + or -."""
     # Without the signs that may hide before it: a trim of these is not the same on every engine.
     first = f"left(translate({column}, ?, ''), 1)"
@@ -50,7 +50,7 @@ def ids_that_run(session: Session, schema: str, table: str, column: str) -> int:
                 when {first} in ({_quoted(_RUN)}) then {column}
                 when {first} in ({_quoted(tuple(set(SIGNS) - set(_RUN)))}) and ({calls}) then {column}
             end) as ids
-        from {schema}.{table}
+        from {relation}
         """,
         (SIGNS + _HIDING, _HIDING, _HIDING),
     )

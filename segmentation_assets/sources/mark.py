@@ -3,9 +3,9 @@
 import re
 from typing import TYPE_CHECKING
 
+from segmentation_assets.rules.source_contract import CONTRACT
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import SourceError
-from segmentation_assets.sources.contract import CONTRACT
 from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.duckdb import DuckDBSession
 from segmentation_assets.warehouse.session import Session

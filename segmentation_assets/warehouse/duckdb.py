@@ -38,6 +38,12 @@ class DuckDBSession:
     def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
 
+    @property
+    def engine_error(self) -> type[Exception]:
+        import duckdb
+
+        return duckdb.Error
+
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self.connection.execute(sql, list(parameters))
 
@@ -50,6 +56,10 @@ class DuckDBSession:
         result = self.connection.execute(sql, list(parameters))
         names = [column[0].lower() for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def types(self, sql: str) -> dict[str, str]:
+        rows = self.connection.execute(f"describe {sql}").fetchall()
+        return {name.lower(): kind.lower() for name, kind, *_ in rows}
 
 
 class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]

@@ -20,6 +20,11 @@ class Session(Protocol):
     silver: str  # the schema of what that is made of
     folds_names: bool  # whether a name without quotes means the same in upper case, and another one than in quotes
 
+    @property
+    def engine_error(self) -> type[Exception]:
+        """What the engine's driver raises."""
+        ...
+
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
 
     def kept(self, name: str, sql: str) -> str:
@@ -29,6 +34,15 @@ class Session(Protocol):
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """The result, one dict per row with lower-case column names."""
         ...
+
+    def types(self, sql: str) -> dict[str, str]:
+        """Column -> type of a query's result, both in small letters, as the engine calls it. Raises engine_error."""
+        ...
+
+
+def first_line(error: Exception) -> str:
+    """Of what an engine says, without the full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
 
 
 Warehouse = DuckDBWarehouse | SnowflakeWarehouse

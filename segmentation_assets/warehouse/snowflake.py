@@ -4,7 +4,7 @@ What DuckDB and Snowflake have in common is in `warehouse`. No text here, of an 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +131,12 @@ class SnowflakeSession:
     def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
 
+    @property
+    def engine_error(self) -> type[Exception]:
+        from snowflake.connector.errors import Error
+
+        return Error
+
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(*_bound(sql, parameters))
@@ -145,6 +151,18 @@ class SnowflakeSession:
             cursor.execute(*_bound(sql, parameters))
             names = [column[0].lower() for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def types(self, sql: str) -> dict[str, str]:
+        from snowflake.connector.constants import FIELD_ID_TO_NAME
+
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return {column[0].lower(): _type_name(column, FIELD_ID_TO_NAME) for column in cursor.description}
+
+
+def _type_name(column: Any, names: Mapping[int, str]) -> str:
+    name, scale = names[column[1]].lower(), column[5]
+    return f"{name}({column[4]},{scale})" if name == "fixed" and scale else name
 
 
 def _bound(sql: str, parameters: Sequence[object]) -> tuple[str, tuple[object, ...] | None]:

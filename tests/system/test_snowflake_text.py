@@ -35,4 +35,4 @@ def test_ids_that_a_spreadsheet_runs_are_counted(session: SnowflakeSession) -> N
     session.execute("create table ids.dim_customer (customer_id varchar)")
     for one in (*RUN, *HARMLESS):
         session.rows("insert into ids.dim_customer select ?", (one,))
-    assert formulas.ids_that_run(session, "ids", "dim_customer", "customer_id") == len(RUN)
+    assert formulas.ids_that_run(session, "ids.dim_customer", "customer_id") == len(RUN)

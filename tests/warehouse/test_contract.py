@@ -10,7 +10,11 @@ from datetime import date, datetime
 import duckdb
 import pytest
 
+from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.rules.load import load_rules
+from segmentation_assets.settings import Settings
 from segmentation_assets.sources import SourceError, contract
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.spelling import trimmed
 from segmentation_assets.warehouse.duckdb import DuckDBSession
 from tests.support import portfolios
@@ -34,19 +38,23 @@ def source(pristine: duckdb.DuckDBPyConnection) -> Iterator[DuckDBSession]:
     pristine.execute("rollback")
 
 
+def star(session: DuckDBSession, schema: str = "gold") -> StarSchema:
+    return StarSchema(session, Settings.given(source_schema=schema), load_rules(project_dir()))
+
+
 def findings(session: DuckDBSession, before: date = BEFORE) -> list[str]:
     with pytest.raises(SourceError) as refused:
-        contract.check(session, "gold", before)
+        contract.check(star(session), before)
     first, *lines = str(refused.value).splitlines()
     assert first == "The star schema in schema 'gold' breaks the source contract; nothing was computed."
     return lines
 
 
 def test_a_star_schema_that_keeps_it_passes(source: DuckDBSession) -> None:
-    contract.check(source, "gold", BEFORE)
+    contract.check(star(source), BEFORE)
     source.execute("alter table gold.fct_transactions add column loaded_by varchar")  # beyond the contract: ignored
     source.execute("drop table gold.marketing_suppressions")  # optional
-    contract.check(source, "GOLD", BEFORE)
+    contract.check(star(source, "GOLD"), BEFORE)
 
 
 @pytest.mark.parametrize("table", sorted(set(contract.CONTRACT) - contract.OPTIONAL))
@@ -93,7 +101,7 @@ def test_a_wrong_type_is_named(source: DuckDBSession, table: str, column: str, d
 )
 def test_a_type_that_means_the_same_passes(source: DuckDBSession, column: str, data_type: str) -> None:
     source.execute(f"alter table gold.fct_transactions alter column {column} set data type {data_type}")
-    contract.check(source, "gold", BEFORE)
+    contract.check(star(source), BEFORE)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +147,9 @@ def test_what_is_rolled_up_at_once_is_there_once(source: DuckDBSession) -> None:
         " as transaction_date, count(*) as n from gold.fct_transactions group by transaction_key having n > 1)"
         " group by 1 order by 1"
     )
-    contract.check(source, "gold", BEFORE, [(date(2025, 9, 1), BEFORE)])
+    contract.check(star(source), BEFORE, [(date(2025, 9, 1), BEFORE)])
     with pytest.raises(SourceError) as refused:
-        contract.check(source, "gold", BEFORE, [(None, date(2025, 9, 1)), (date(2025, 11, 1), BEFORE)])
+        contract.check(star(source), BEFORE, [(None, date(2025, 9, 1)), (date(2025, 11, 1), BEFORE)])
     (line,) = str(refused.value).splitlines()[1:]
     named = ", ".join(f"{row['month']}: {row['n']}" for row in months)
     assert line.startswith("- fct_transactions.transaction_key: expected a key of its own in every row, found ")
@@ -182,7 +190,7 @@ def test_a_repeated_key_is_named_with_the_counts(source: DuckDBSession, table: s
 
 def test_a_category_without_a_key_takes_no_fact_along(source: DuckDBSession) -> None:
     source.execute("insert into gold.dim_merchant_category values (null, 'A'), (null, 'B')")
-    contract.check(source, "gold", BEFORE)
+    contract.check(star(source), BEFORE)
 
 
 def test_a_gap_in_the_calendar_is_named(source: DuckDBSession) -> None:
@@ -208,19 +216,19 @@ def test_a_calendar_of_timestamps_is_read_by_its_days(source: DuckDBSession) -> 
     source.execute(
         "update gold.fct_transactions set transaction_date = ? where transaction_date = ?", (evening, newest["day"])
     )
-    contract.check(source, "gold", BEFORE)
+    contract.check(star(source), BEFORE)
 
 
 def test_the_calendar_may_end_with_the_closed_months(source: DuckDBSession) -> None:
     (future,) = source.rows("select count(*) as n from gold.fct_transactions where transaction_date >= ?", (BEFORE,))
     assert future["n"], "the portfolio has future-dated facts"
     source.execute("delete from gold.dim_date where full_date >= ?", (BEFORE,))
-    contract.check(source, "gold", BEFORE)
+    contract.check(star(source), BEFORE)
 
 
 def test_no_facts_at_all_is_for_the_audits_to_tell(source: DuckDBSession) -> None:
     source.execute("delete from gold.fct_transactions")
-    contract.check(source, "gold", BEFORE)
+    contract.check(star(source), BEFORE)
 
 
 def with_ids(session: DuckDBSession, *ids: str) -> None:
@@ -243,7 +251,7 @@ def test_ids_that_a_spreadsheet_would_run_are_counted_and_refused(source: DuckDB
     ids = {trimmed(one): one for one in RUN}.values()  # of each id one spelling
     with_ids(source, *ids)
     assert findings(source) == [told_of_formula_ids(len(ids))]
-    contract.check(source, "gold", BEFORE, allow_formula_ids=True)
+    contract.check(star(source), BEFORE, allow_formula_ids=True)
 
 
 def test_ids_that_a_spreadsheet_would_run_are_found_behind_all_that_nobody_sees(source: DuckDBSession) -> None:
@@ -258,7 +266,7 @@ def test_ids_that_a_spreadsheet_would_run_are_found_behind_all_that_nobody_sees(
 
 def test_ids_of_every_other_kind_pass(source: DuckDBSession) -> None:
     with_ids(source, *HARMLESS)
-    contract.check(source, "gold", BEFORE)
+    contract.check(star(source), BEFORE)
 
 
 def test_ids_that_differ_in_what_nobody_sees_are_refused_with_their_number(source: DuckDBSession) -> None:

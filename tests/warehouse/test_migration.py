@@ -21,6 +21,7 @@ from segmentation_assets.exports.audience import read_audience
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.publication import acceptances, migration, published, readiness, restatements
 from segmentation_assets.settings import Settings
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.own_runs import own_runs
 from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
@@ -100,9 +101,9 @@ def test_a_run_of_the_audiences_alone_migrates_and_only_its_month_can_be_exporte
     with warehouse_of(old).session(read_only=True) as session:
         assert published.is_current(session, "audience_waterfall", NOVEMBER)
         assert published.is_current(session, f"audience_{campaign.name}", NOVEMBER)
-        assert read_audience(session, campaign, NOVEMBER, Settings.from_environment()).rows
+        assert read_audience(session, campaign, NOVEMBER, StarSchema(session, Settings.from_environment(), RULES)).rows
         with pytest.raises(ExportError, match=f"{campaign.name}, {OCTOBER}, was not made from the month as it is"):
-            read_audience(session, campaign, OCTOBER, Settings.from_environment())
+            read_audience(session, campaign, OCTOBER, StarSchema(session, Settings.from_environment(), RULES))
 
 
 def test_commands_and_sensors_say_what_is_missing_or_make_it(old: Pipeline, empty_home: Path, tmp_path: Path) -> None:

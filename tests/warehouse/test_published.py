@@ -14,6 +14,7 @@ from segmentation_assets.exports.audience import read_audience
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.publication import published
 from segmentation_assets.settings import Settings
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
@@ -65,7 +66,7 @@ def test_another_version_with_the_same_counts_is_another_version(audiences_file:
         with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
             for campaign in RULES.campaigns:
                 with pytest.raises(ExportError, match=f"{NOVEMBER}, was not made from the month as it is published"):
-                    read_audience(session, campaign, NOVEMBER, Settings.from_environment())
+                    read_audience(session, campaign, NOVEMBER, StarSchema(session, Settings.from_environment(), RULES))
         succeeded, said = pipeline.dbt(NOVEMBER, select="path:models/audiences", arguments=NO_TESTS)
         assert succeeded, said
         assert set(current(pipeline, NOVEMBER).values()) == {True}

@@ -1,10 +1,13 @@
 {#- Who has objected, and whether that list can be believed. -#}
 
+{#- What to select the objections from; none where there is no such table. -#}
 {% macro suppressions_relation() %}
     {%- set suppressions = source('star_schema', 'marketing_suppressions') -%}
-    {{ return(
-        adapter.get_relation(suppressions.database, suppressions.schema, suppressions.identifier) if execute
-    ) }}
+    {%- if not execute -%}{{ return(none) }}{%- endif -%}
+    {%- if star_table('marketing_suppressions') is none -%}
+        {{ return(adapter.get_relation(suppressions.database, suppressions.schema, suppressions.identifier)) }}
+    {%- endif -%}
+    {{ return(star_schema('marketing_suppressions') if star_table_exists('marketing_suppressions') else none) }}
 {% endmacro %}
 
 {#- Everybody who must not be contacted now, by any campaign, by the id that the list gives, without blanks around it.

@@ -4,6 +4,7 @@
     The words become SQL when the test runs. Jinja in a `where` would be rendered when the project is parsed, which
     knows no months and happens once for many runs. -#}
 {% macro get_where_subquery(relation) %}
+    {% set relation = mapped_relation(relation) %}
     {% set where = config.get('where') %}
     {% if not where %}{{ return(relation) }}{% endif %}
     {% set months = modules.re.search('__asked_months(:([a-z_]+))?__', where) %}
@@ -13,6 +14,32 @@
     {% endif %}
     {{ return("(select * from " ~ relation ~ " where " ~ where ~ ") as tested") }}
 {% endmacro %}
+
+{#- A table of the source as the contract has it, where the rules map it to another one (macros/sources). -#}
+{% macro mapped_relation(relation) %}
+    {% if not execute or var('star_schema', none) is none %}{{ return(relation) }}{% endif %}
+    {% for table in graph.sources.values() if table.source_name == 'star_schema' and table.package_name == 'segmentation' %}
+        {% if star_table(table.name) is not none and table.relation_name == relation | string %}
+            {{ return('(' ~ star_query(table.name) ~ ') as ' ~ table.name) }}
+        {% endif %}
+    {% endfor %}
+    {{ return(relation) }}
+{% endmacro %}
+
+{#- dbt's own looks up `to` as it stands; a source is looked up as the rules map it. -#}
+{% test relationships(model, column_name, to, field) %}
+    with children as (
+        select {{ column_name }} as from_field from {{ model }}
+        where {{ column_name }} is not null
+    )
+
+    select children.from_field
+    from children
+    where not exists (
+        select 1 from {{ mapped_relation(to) }}
+        where {{ field }} = children.from_field
+    )
+{% endtest %}
 
 {#- A month that a person accepted breaks a rule, and is meant to; a month that was blocked just now may still show its
     last published version, made under the rules of its own day. Neither says anything about this run. -#}

@@ -20,6 +20,7 @@
     {% for key in ['approved_statuses', 'category_groups', 'other_statuses', 'unknown_customers'] %}
         {% do read.update({key: var(key, none)}) %}
     {% endfor %}
+    {% if var('star_schema', none) is not none %}{% do read.update({'star_schema': var('star_schema')}) %}{% endif %}
     {{ return(local_md5(tojson(read, sort_keys=true))) }}
 {% endmacro %}
 

@@ -41,7 +41,7 @@
             cast(valid_from as date) as valid_from,
             cast(valid_to as date) as valid_to,
             is_current
-        from {{ source('star_schema', 'dim_customer') }}
+        from {{ star_schema('dim_customer') }}
     ) as versions
 {% endmacro %}
 

@@ -9,6 +9,11 @@
 {%- endmacro %}
 
 {% macro source_column_is_text(table, column) %}
+    {% if star_table(table) == 'in_facts' %}
+        {{ return(source_column_is_text('fct_transactions', 'merchant_category_key')) }}
+    {% elif star_table(table) is not none %}
+        {{ return(is_text_type(star_types(table).get(column, 'varchar'))) }}
+    {% endif %}
     {% for found in adapter.get_columns_in_relation(source('star_schema', table)) if found.name | lower == column %}
         {{ return(found.data_type | lower | truncate(4, true, '') in ['varc', 'text', 'stri', 'char']) }}
     {% endfor %}

@@ -103,5 +103,5 @@
 
 {#- First day of the calendar month in which the earliest asked month's prior window starts. -#}
 {% macro first_reconciled_day() %}
-    {{- date_literal(days_before(month_after(asked_month_list()[0]), 180).replace(day=1)) -}}
+    {{ return(days_before(month_after(asked_month_list()[0]), 180).replace(day=1)) }}
 {% endmacro %}

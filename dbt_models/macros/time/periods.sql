@@ -27,6 +27,7 @@
     month from which on all are rolled up anew: `make restate` gives it where facts changed before the first published
     month. -#}
 {% macro in_rollup_months(column, batch=none) %}
+    {% set is_of_facts = column == 'transaction_date' %}
     {% set asked = asked_month_list() %}
     {% set from = parse_month(var('rollup_from', none) or asked[0], 'rollup_from') %}
     {% set upper = month_after(asked[-1]) %}
@@ -38,7 +39,7 @@
     {% endif %}
     {% set present = months_in_rollup(upper, batch) if execute and is_incremental() else [] %}
     {% if not present %}
-        {{ return(column ~ " < " ~ date_literal(upper)) }}
+        {{ return(column ~ " < " ~ date_literal(upper) ~ (and_occurred(none, upper) if is_of_facts)) }}
     {% endif %}
     {% set changed = [] %}
     {% for month in var('changed_months', []) %}
@@ -51,7 +52,9 @@
     {% for month in present + [upper] if month < from or month == upper %}
         {% if gap.start != month %}
             {% set begin = column ~ " >= " ~ date_literal(gap.start) ~ " and " if gap.start else "" %}
-            {% do ranges.append(begin ~ column ~ " < " ~ date_literal(month)) %}
+            {% do ranges.append(
+                begin ~ column ~ " < " ~ date_literal(month) ~ (and_occurred(gap.start, month) if is_of_facts)
+            ) %}
         {% endif %}
         {% set gap.start = month_after(month) %}
     {% endfor %}
@@ -83,7 +86,9 @@
 {#- What a row of the rollup was made under. -#}
 {% macro category_groups_hash() %}
     {{ return(local_md5(tojson(
-        {'category_groups': var('category_groups'), 'columns': rollup_columns()},
+        {'category_groups': var('category_groups'), 'columns': rollup_columns()}
+        if var('star_schema', none) is none else
+        {'category_groups': var('category_groups'), 'columns': rollup_columns(), 'star_schema': var('star_schema')},
         sort_keys=true
     ))) }}
 {% endmacro %}

@@ -100,6 +100,7 @@ transactions as (
     where
         transaction_date >= {{ date_literal(month_after(first)) }}
         and transaction_date < {{ date_literal(days_before(month_after(asked[-1]), -90)) }}
+        {{- and_occurred(month_after(first), days_before(month_after(asked[-1]), -90)) }}
 
 ),
 

@@ -172,7 +172,7 @@ rollup as (
 
     select * from {{ ref('customer_period_spend') }}
     where
-        period_start >= {{ first_reconciled_day() }}
+        period_start >= {{ date_literal(first_reconciled_day()) }}
         and period_start < {{ last_as_of_date() }}
 
 ),
@@ -258,7 +258,7 @@ arrived as (
 
 uncounted_facts as (
 
-    {{ uncounted_facts_by_day(first_window_start()) }}
+    {{ uncounted_facts_by_day(days_before(month_after(asked_month_list()[0]), 180)) }}
 
 ),
 

@@ -1,7 +1,7 @@
 with days as (
 
     select cast(full_date as date) as full_date
-    from {{ source('star_schema', 'dim_date') }}
+    from {{ star_schema('dim_date') }}
 
 )
 

@@ -3,7 +3,7 @@ with categories as (
     select
         category_key,
         category_name
-    from {{ source('star_schema', 'dim_merchant_category') }}
+    from {{ star_schema('dim_merchant_category') }}
 
 )
 

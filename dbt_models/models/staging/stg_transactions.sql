@@ -6,8 +6,9 @@ with transactions as (
         merchant_category_key,
         transaction_date,
         transaction_amount,
-        transaction_status
-    from {{ source('star_schema', 'fct_transactions') }}
+        transaction_status,
+        {{ occurred_at() }} as occurred_at
+    from {{ star_schema('fct_transactions') }}
 
 ),
 
@@ -25,6 +26,7 @@ select
     ) }} as category_key,
     cast(transaction_date as date) as transaction_date,
     cast(transaction_amount as {{ money() }}) as amount,
+    occurred_at,
     '{{ staging_rules_hash() }}' as staged_under
 from transactions
 where

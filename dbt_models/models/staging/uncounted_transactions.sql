@@ -5,8 +5,9 @@ with transactions as (
         customer_key,
         transaction_date,
         transaction_amount,
-        transaction_status
-    from {{ source('star_schema', 'fct_transactions') }}
+        transaction_status,
+        {{ occurred_at() }} as occurred_at
+    from {{ star_schema('fct_transactions') }}
 
 ),
 
@@ -20,6 +21,7 @@ select
     transactions.transaction_key,
     cast(transactions.transaction_date as date) as transaction_date,
     transactions.transaction_amount as amount,
+    transactions.occurred_at,
     case
         when {{ is_unknown_status('transactions.transaction_status') }} then 'unknown_status'
         else 'unknown_member'

@@ -21,8 +21,8 @@
 {%- endmacro %}
 
 {#- One row per day with approved facts. They are read apart from the rollup, and the categories are looked up afresh,
-    so that a category that changed its group since the rollup shows as a difference. `first_day` limits the bare date
-    column, which is what prunes the facts. -#}
+    so that a category that changed its group since the rollup shows as a difference. `first_day`, a date, limits the
+    bare date column, which is what prunes the facts. -#}
 {% macro facts_by_day(first_day=none) %}
     select
         by_day_and_category.transaction_date,
@@ -47,7 +47,7 @@
             sum({{ fact_hash('facts') }}) as facts_hash
         from {{ ref('stg_transactions') }} as facts
         {%- if first_day %}
-        where facts.transaction_date >= {{ first_day }}
+        where facts.transaction_date >= {{ date_literal(first_day) }}{{ and_occurred(first_day, none) }}
         {%- endif %}
         group by facts.transaction_date, facts.category_key
     ) as by_day_and_category
@@ -110,8 +110,8 @@
         sum(case when reason = 'unknown_member' then abs(amount) else 0 end) as unknown_member_spend
     from {{ ref('uncounted_transactions') }}
     where
-        transaction_date >= {{ first_day }}
-        and transaction_date < {{ last_as_of_date() }}
+        transaction_date >= {{ date_literal(first_day) }}
+        and transaction_date < {{ last_as_of_date() }}{{ and_occurred(first_day, month_after(asked_month_list()[-1])) }}
     group by transaction_date
 {% endmacro %}
 
