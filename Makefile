@@ -21,7 +21,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(value SOURCE)
 endif
 
-.PHONY: help run test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint uninstall-list clean
+.PHONY: help run check-source test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint uninstall-list clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ override PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscop
 
 run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, show the result
 	@$(BIN)/segmentation run
+
+check-source: $(SETUP) ## Say what keeps your star schema from being published: [FROM=schema writes a first mapping] [JSON=1]
+	@$(BIN)/segmentation check-source --from "$$FROM" $(if $(JSON),--json)
 
 month: $(SETUP) ## Compute and publish one month: MONTH=2025-11
 	@$(BIN)/segmentation month -- "$$MONTH"

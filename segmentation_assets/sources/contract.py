@@ -58,15 +58,25 @@ def check(
     looked at in the `ranges` of dates, as by check_facts.
     """
     found = star.found_columns()
-    problems = [problem for table in CONTRACT for problem in _problems(star, table, found)]
+    problems = [problem for table in CONTRACT for problem in table_problems(star, table, found)]
     if not problems:
-        problems = [*_fractions(star, found)]
+        problems = [*fraction_problems(star, found)]
     if not problems:
-        asked = [_nulls(star), _repeated_keys(star), _missing_days(star, before), _spellings_of_ids(star)]
-        asked.append(_numbers_too_large(star, found))
-        problems = list(_computed(star, *asked, *([] if allow_formula_ids else [_formula_ids(star)])))
+        problems = list(value_problems(star, found, before, allow_formula_ids))
     _refuse(star, problems)
     check_facts(star, ranges)
+
+
+def value_problems(star: StarSchema, found: Found, before: date, allow_formula_ids: bool) -> Iterator[str]:
+    """What is wrong in a star schema whose tables, columns and types are right."""
+    yield from _computed(star, _nulls(star), _repeated_keys(star), _spellings_of_ids(star))
+    yield from range_problems(star, found, before, allow_formula_ids)
+
+
+def range_problems(star: StarSchema, found: Found, before: date, allow_formula_ids: bool) -> Iterator[str]:
+    """Of these, values that are there and that a month cannot be made of."""
+    asked = [_missing_days(star, before), _numbers_too_large(star, found)]
+    yield from _computed(star, *asked, *([] if allow_formula_ids else [_formula_ids(star)]))
 
 
 def _computed(star: StarSchema, *asked: Iterator[str]) -> Iterator[str]:
@@ -100,7 +110,7 @@ def _refuse(star: StarSchema, problems: Sequence[str]) -> None:
         )
 
 
-def _problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
+def table_problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
     if star.mapping(table) in (GENERATED, IN_FACTS):
         return
     columns = found[table]
@@ -179,7 +189,7 @@ def _is_one_of(data_type: str, kinds: tuple[str, ...]) -> bool:
     return data_type.upper().split("(")[0].strip() in kinds
 
 
-def _fractions(star: StarSchema, found: Found) -> Iterator[str]:
+def fraction_problems(star: StarSchema, found: Found) -> Iterator[str]:
     for column in CUSTOMER_KEYS:
         table, name = column.split(".")
         scale = _scale(star, table, name, found)

@@ -18,7 +18,7 @@
 {#- A table of the source as the contract has it, where the rules map it to another one (macros/sources). -#}
 {% macro mapped_relation(relation) %}
     {% if not execute or var('star_schema', none) is none %}{{ return(relation) }}{% endif %}
-    {% for table in graph.sources.values() if table.source_name == 'star_schema' and table.package_name == 'segmentation' %}
+    {% for table in graph.sources.values() if table.unique_id.startswith('source.segmentation.star_schema.') %}
         {% if star_table(table.name) is not none and table.relation_name == relation | string %}
             {{ return('(' ~ star_query(table.name) ~ ') as ' ~ table.name) }}
         {% endif %}

@@ -13,8 +13,8 @@
 {#- dbt's unit tests give rows of their own in place of the source, with the columns of the contract. -#}
 {% macro is_unit_test() %}{{ return(model is mapping and model.resource_type == 'unit_test') }}{% endmacro %}
 
-{#- How the rules map a table: its place and its columns as SQL expressions; a word (`generated`, `in_facts`); none where
-    it is as the contract has it. -#}
+{#- How the rules map a table: its place and its columns as SQL expressions; a word (`generated`, `in_facts`); none
+    where it is as the contract has it. -#}
 {% macro star_table(table) %}
     {% set said = ((var('star_schema', none) or {}).get('tables') or {}).get(table) %}
     {% if said is none or said is string %}{{ return(said) }}{% endif %}
@@ -153,7 +153,9 @@
     {% set types = {} %}
     {% if not execute or mapped is none or mapped is string or not mapped.columns %}{{ return(types) }}{% endif %}
     {% set selected = [] %}
-    {% for column, given in mapped.columns.items() %}{% do selected.append('(' ~ given ~ ') as ' ~ column) %}{% endfor %}
+    {% for column, given in mapped.columns.items() %}
+        {% do selected.append('(' ~ given ~ ') as ' ~ column) %}
+    {% endfor %}
     {{ return(query_types('select ' ~ selected | join(', ') ~ ' from ' ~ mapped.place ~ ' where 1 = 0')) }}
 {% endmacro %}
 
@@ -214,7 +216,9 @@
 
 {% macro local_time(moment) %}{{ return(adapter.dispatch('local_time', 'segmentation')(moment)) }}{% endmacro %}
 
-{% macro default__local_time(moment) %}{{ return("timezone('" ~ star_time_zone() ~ "', " ~ moment ~ ")") }}{% endmacro %}
+{% macro default__local_time(moment) %}
+    {{ return("timezone('" ~ star_time_zone() ~ "', " ~ moment ~ ")") }}
+{% endmacro %}
 
 {% macro snowflake__local_time(moment) %}
     {{ return("cast(convert_timezone('" ~ star_time_zone() ~ "', " ~ moment ~ ") as timestamp_ntz)") }}

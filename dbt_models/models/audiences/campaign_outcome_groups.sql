@@ -6,6 +6,7 @@
 -- February among them reach into a fourth. A window not yet covered by a published month waits.
 {%- set asked = asked_month_list() %}
 {%- set first = months_before(asked[0], 4) %}
+{%- set last = days_before(month_after(asked[-1]), -90) %}
 with audiences as (
 
     {%- for campaign in var('campaigns') %}
@@ -99,8 +100,7 @@ transactions as (
     from {{ ref('stg_transactions') }}
     where
         transaction_date >= {{ date_literal(month_after(first)) }}
-        and transaction_date < {{ date_literal(days_before(month_after(asked[-1]), -90)) }}
-        {{- and_occurred(month_after(first), days_before(month_after(asked[-1]), -90)) }}
+        and transaction_date < {{ date_literal(last) }}{{ and_occurred(month_after(first), last) }}
 
 ),
 
