@@ -55,4 +55,4 @@ def code(text: str) -> str:
 
 def trimmed_sql(expression: str) -> str:
     """`trimmed` of a SQL expression, on either engine."""
-    return f"trim({expression}, '{UNSEEN[1:]}' || chr(0))"
+    return f"trim(cast({expression} as varchar), '{UNSEEN[1:]}' || chr(0))"

@@ -50,6 +50,11 @@ def run_dbt(arguments: Sequence[str], months: MonthRange | None) -> int:
     words, given = without_vars(arguments)
     command = command_of(words)
     name, takes_vars = command.name or "", any(parameter.name == "vars" for parameter in command.params)
+    if name == "clone":
+        raise DbtCommandError(
+            "dbt clone would put another state's tables in place of published ones, which no audit here was about, so"
+            " nothing was cloned. `make snapshot TO=...` makes a copy for readers."
+        )
     touches_tables = takes_vars and name not in WITHOUT_WAREHOUSE and not {"--help", "-h", "--version"} & {*words}
     if touches_tables and name in WRITES_MODELS:
         migration.bring_up_to_date(found, project)

@@ -16,7 +16,7 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import run_models
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.publication import ownership
-from segmentation_assets.warehouse.catalog import tables_of
+from segmentation_assets.warehouse.catalog import required_columns_of, tables_of
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -37,15 +37,15 @@ class Expected:
 def check(session: Session, project: Project) -> None:
     """Raises WarehouseError, in one line, for a published table that no migration puts right."""
     manifest = _manifest(project)
-    _refuse(tables_of(session, _schemas(manifest)), expected_tables(manifest))
+    _refuse(session, tables_of(session, _schemas(manifest)), expected_tables(manifest))
 
 
 def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
     """Adds the columns and makes the views that an earlier version did not have; of a database without one, nothing.
 
-    What was published before holds NULL in an added column, which its description explains. Raises WarehouseError,
-    before anything is changed, for a column whose values in published months nobody can know, and for one that this
-    version does not know.
+    What was published before holds NULL in an added column, which its description explains. A column that somebody
+    added to a table of ours stays as it is. Raises WarehouseError, before anything is changed, for a column whose
+    values in published months nobody can know, and for one that is not ours and may not be NULL, as in our rows.
     """
     with warehouse.exclusive():
         if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
@@ -55,7 +55,7 @@ def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
         expected = expected_tables(manifest)
         with warehouse.session() as session:
             found = tables_of(session, _schemas(manifest))
-            _refuse(found, expected)
+            _refuse(session, found, expected)
             for (schema, table), column, kind in _missing_columns(found, expected):
                 # Another run may have been faster, where nothing keeps two apart.
                 session.execute(f"alter table {schema}.{table} add column if not exists {column} {kind}")
@@ -65,11 +65,13 @@ def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
                 run_models(project, warehouse, views, {}, "", Path(artifacts))
 
 
-def _refuse(found: Found, tables: Mapping[Table, Expected]) -> None:
+def _refuse(session: Session, found: Found, tables: Mapping[Table, Expected]) -> None:
+    required = required_columns_of(session, {schema for schema, _ in tables})
     problems = [
         f"{schema}.{table} {words}"
         for (schema, table), expected in tables.items()
-        for words in _differences(expected, found.get((schema, table), set()))
+        if (schema, table) in found
+        for words in _differences(expected, found[schema, table], required.get((schema, table), set()))
     ]
     if problems:
         raise WarehouseError(
@@ -78,15 +80,16 @@ def _refuse(found: Found, tables: Mapping[Table, Expected]) -> None:
         )
 
 
-def _differences(expected: Expected, present: set[str]) -> list[str]:
-    if not present or expected.may_have_more:
-        return []
+def _differences(expected: Expected, present: set[str], required: set[str]) -> list[str]:
     named = (
-        ("lacks", (set(expected.types) - present) & expected.never_null),
-        ("has the unknown", present - set(expected.types)),
+        # Where dbt adds columns by itself, it adds these, too.
+        ("lacks", set() if expected.may_have_more else (set(expected.types) - present) & expected.never_null, ""),
+        ("has the unknown", required - set(expected.types), ", which may not be NULL and has no default"),
     )
     return [
-        f"{verb} column{'s' if len(names) > 1 else ''} {', '.join(sorted(names))}" for verb, names in named if names
+        f"{verb} column{'s' if len(names) > 1 else ''} {', '.join(sorted(names))}{why}"
+        for verb, names, why in named
+        if names
     ]
 
 

@@ -41,9 +41,18 @@ def columns_of(session: Session, schema: str, table: str) -> list[str]:
 
 def tables_of(session: Session, schemas: Collection[str]) -> dict[tuple[str, str], set[str]]:
     """(schema, name) -> columns, of every table and view in the schemas, all in lower case."""
+    return _columns_by_table(session, schemas, "")
+
+
+def required_columns_of(session: Session, schemas: Collection[str]) -> dict[tuple[str, str], set[str]]:
+    """Those without which no row can be inserted: they may not be NULL, and have no default."""
+    return _columns_by_table(session, schemas, " and is_nullable = 'NO' and column_default is null")
+
+
+def _columns_by_table(session: Session, schemas: Collection[str], further: str) -> dict[tuple[str, str], set[str]]:
     rows = session.rows(
         "select lower(table_schema) as schema_name, lower(table_name) as name, lower(column_name) as column_name"
-        f" from information_schema.columns where lower(table_schema) in ({', '.join('?' * len(schemas))})",
+        f" from information_schema.columns where lower(table_schema) in ({', '.join('?' * len(schemas))}){further}",
         tuple(schemas),
     )
     found: dict[tuple[str, str], set[str]] = {}

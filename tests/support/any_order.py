@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import replace
 from datetime import date
+from itertools import permutations
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -110,6 +111,12 @@ ranges = st.sampled_from(RANGES)
 one_month = st.sampled_from(MONTHS)
 customers = st.sampled_from(CUSTOMERS)
 fact_months = st.sampled_from([date(2025, month, 1) for month in range(6, 13)])
+# Rules that decide differently over the same views.
+OTHER_DECISIONS = [
+    (one, other)
+    for one, other in permutations(RULE_SETS, 2)
+    if decision_of(one) != decision_of(other) and groups_of(one) == groups_of(other)
+]
 CHANGES = ("add", "delete", "refund", "double", "move")
 EXPORTED = (RULES.campaigns[0], RULES.campaigns[-1])  # two are enough, and cost less than five
 
@@ -289,6 +296,37 @@ class AnyOrder(RuleBasedStateMachine):
         for step in steps[after:]:
             step(self, Asked(month, month, rules))
 
+    # What the gate is there for, in few steps: by single ones it is hours until they come together
+
+    @rule(month=one_month, pair=st.sampled_from(OTHER_DECISIONS), customer=customers)
+    def judged_by_other_rules(self, month: date, pair: tuple[str, str], customer: str) -> None:
+        """A candidate of some rules, the audits of others; then a run of the first publishes."""
+        rules, others = pair
+        self.facts_change(change="add", customer=customer, month=month, number=2)  # a version that is not there yet
+        self.a_candidate(months=(month, month), rules=rules)
+        self.judge(Asked(month, month, others))
+        self.publish(Asked(month, month, rules))
+
+    @rule(month=one_month, rules=rule_names, change=st.sampled_from(CHANGES), customer=customers)
+    def changed_after_it_was_accepted(self, month: date, rules: str, change: str, customer: str) -> None:
+        """Facts change under a candidate, which somebody accepts; then they change again, and are judged again."""
+        self.a_candidate(months=(month, month), rules=rules)
+        self.facts_change(change="double", customer=customer, month=month.replace(month=month.month - 1), number=3)
+        self.judge(Asked(month, month, rules))
+        self.somebody_accepts(month=month, everything=True)
+        self.facts_change(change=change, customer=customer, month=month, number=4)
+        self.judge(Asked(month, month, rules))
+        self.publish(Asked(month, month, rules))
+
+    @rule(month=one_month, customer=customers)
+    def exported_after_it_was_published_again(self, month: date, customer: str) -> None:
+        """Its lists are made, then it is another version: facts of the month have come, and no run makes the lists."""
+        self.a_whole_run(months=(month, month), rules="shipped")
+        self.lists_are_made(months=(month, month), rules="shipped")
+        self.facts_change(change="add", customer=customer, month=month, number=5)
+        self.a_whole_run(months=(month, month), rules="shipped")
+        self.files_are_written(month=month)
+
     # People
 
     @rule(month=one_month, everything=st.booleans())
@@ -333,13 +371,14 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(month=one_month)
     def files_are_written(self, month: date) -> None:
-        written = 0
+        written: list[str] = []
         with DuckDBWarehouse(path=str(self.pipeline.path)).session(read_only=True) as session:
             for campaign in EXPORTED:
                 with suppress(UserError):
                     export_month(session, self.store, campaign, month, Settings.from_environment())
-                    written += 1
-                    self.look_at_files(campaign.name, month)
+                    written.append(campaign.name)
+        for name in written:
+            self.look_at_files(name, month)
         self.taken["files written" if written else "files refused"] += 1
         self.compare("export")
 
@@ -356,6 +395,13 @@ class AnyOrder(RuleBasedStateMachine):
     def look_at_files(self, campaign: str, month: date) -> None:
         """Just written: of the version that is published now, and nobody in them who must not be."""
         folder = self.folder / "exports" / campaign / str(month)
+        for table in (f"audience_{campaign}", "audience_waterfall"):
+            stamps = self.pipeline.rows(
+                f"select distinct content_hash from gold.{table} where snapshot_month = '{month}'"
+            )
+            assert {stamp for (stamp,) in stamps} <= {self.log[month]["content_hash"]}, (
+                f"{folder} was written from a {table} of another version than the published one"
+            )
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["publication"]["content_hash"] == self.log[month]["content_hash"]
         named = set[str]()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import close_connections
 from segmentation_assets.settings import Settings, variables_set
 from tests.support.command_line import in_process
@@ -115,6 +115,22 @@ def test_a_log_of_an_earlier_version_is_compared_as_far_as_it_tells(published: P
     assert succeeded, said
     succeeded, said, _ = plain("test", "--select", NAME, variables=OTHERS)
     assert not succeeded and "(2025-11-01, version 1): segments or category_groups." in said
+
+
+def test_a_clone_of_another_state_is_refused(published: Pipeline, plain: Plain) -> None:
+    """By dbt itself it drops the history for a view of the other one; here the other one is the same."""
+    kinds = "select table_name, table_type from information_schema.tables order by all"
+    before = published_tables(published), published.rows(kinds)
+    state = str(Project.load().manifest_path.parent)
+    for flags in ([], ["--full-refresh"]):
+        succeeded, said, _ = plain("clone", "--state", state, "--select", "customer_segment_history", *flags)
+        assert not succeeded
+        assert "dbt clone would put another state's table in place of" in said, said
+        assert "so nothing was cloned" in said
+    code, _, err = segmentation(published, "clone", "--state", state, "--full-refresh")
+    assert code == 2
+    assert err.startswith("error: dbt clone would put another state's tables in place of published ones")
+    assert (published_tables(published), published.rows(kinds)) == before
 
 
 def test_tests_need_no_months(published: Pipeline, plain: Plain) -> None:

@@ -131,8 +131,10 @@ def test_commands_and_sensors_say_what_is_missing_or_make_it(old: Pipeline, empt
     [
         ("alter table gold.segment_publications drop column content_hash", "segment_publications lacks column content"),
         (
-            "alter table gold.segment_transitions add column more integer",
-            "segment_transitions has the unknown column m",
+            "alter table gold.segment_transitions add column more integer default 0;"
+            " alter table gold.segment_transitions alter more set not null;"
+            " alter table gold.segment_transitions alter more drop default",
+            "segment_transitions has the unknown column more, which may not be NULL and has no default",
         ),
     ],
 )

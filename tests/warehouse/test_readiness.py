@@ -200,6 +200,29 @@ def test_a_month_whose_run_failed_is_a_persons(service: Service) -> None:
     assert words == f"2025-09-01: Its run {failed.run_id[:8]} ended as FAILURE."
 
 
+@pytest.mark.parametrize("page", [2, 7])
+def test_a_month_that_failed_long_ago_is_found_on_whichever_page_its_run_is(
+    service: Service, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """Runs of others and of other months have come since: more than are read at once, or just as many."""
+    monkeypatch.setattr(catch_up, "RUNS_PER_PAGE", page)
+    service.publish(AUGUST)
+    service.facts_until(date(2025, 11, 30))
+    service.audited(SEPTEMBER, "every_segment_holds_the_minimum_share")
+    failed = service.run(SEPTEMBER, dg.DagsterRunStatus.FAILURE)
+    later = [service.run(month, dg.DagsterRunStatus.SUCCESS) for month in (OCTOBER, NOVEMBER, OCTOBER)]
+    for _ in range(3):
+        create_run_for_test(service.instance, job_name="somebody_elses", status=dg.DagsterRunStatus.SUCCESS)
+    found = catch_up.runs_by_month(surroundings(service.instance, service.warehouse))
+    assert {month: [record.dagster_run.run_id for record in records] for month, records in found.items()} == {
+        SEPTEMBER: [failed.run_id],
+        OCTOBER: [later[2].run_id, later[0].run_id],
+        NOVEMBER: [later[1].run_id],
+    }
+    service.publish(OCTOBER)
+    assert service.evaluate(at(11, 1, 5)) == (None, f"2025-09-01: Its run {failed.run_id[:8]} ended as FAILURE.")
+
+
 def test_a_month_that_ran_before_its_facts_is_run_again_a_few_times_at_most(service: Service) -> None:
     service.publish(OCTOBER)
     service.facts_until(date(2025, 11, 29))

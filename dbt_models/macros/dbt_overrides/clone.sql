@@ -1,0 +1,8 @@
+{#- dbt clone puts a table of another state's, or a view of it, where a published one is, and asks no hook that looks at
+    flags first. -#}
+{% materialization clone, default %}
+    {% do exceptions.raise_compiler_error(
+        "dbt clone would put another state's table in place of " ~ this ~ ", which no audit here was about, so nothing"
+        ~ " was cloned. A copy for readers is made by `make snapshot`, one to try things in by the database's own means."
+    ) %}
+{% endmaterialization %}
