@@ -13,7 +13,7 @@ from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
 from segmentation_assets.publication import audits, published
 from segmentation_assets.publication.findings import Finding
-from segmentation_assets.rules.load import Campaign, Rules
+from segmentation_assets.rules.load import Campaign, Rules, Segment
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session
 
@@ -385,12 +385,15 @@ def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tupl
             name,
             tuple(words),
             known[name].purpose if name in known else "",
-            (float(known[name].expected_share_pct[0]), float(known[name].expected_share_pct[1]))
-            if name in known
-            else None,
+            _band(known.get(name)),
         )
         for name, words in criteria.items()
     )
+
+
+def _band(segment: Segment | None) -> tuple[float, float] | None:
+    band = segment.expected_share_pct if segment else None
+    return (float(band[0]), float(band[1])) if band else None
 
 
 def criterion_text(row: Mapping[str, Any]) -> str:

@@ -123,7 +123,8 @@ Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_a_few)]
 class Segment(Rule):
     name: Name
     criteria: Criteria = ()
-    expected_share_pct: Annotated[tuple[Number, Number], PlainValidator(share_band)]
+    # Left out, no share is expected: nothing warns about it and nothing draws it.
+    expected_share_pct: Annotated[tuple[Number, Number] | None, PlainValidator(share_band)] = None
     purpose: Text = ""
 
 

@@ -19,7 +19,7 @@ WORDS = {"segments": 1, "migrations": 2, "audiences": 1}
 # In one word, the worst first; the sentences below the tables say the rest.
 FAILURES = {
     "every_segment_holds_the_minimum_share": "FLOOR",
-    "share_is_within_the_expected_band": "band",
+    audits.BAND: "band",
 }
 
 
