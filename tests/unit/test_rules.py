@@ -674,7 +674,7 @@ def test_a_fault_is_refused_with_its_key_value_and_fix(
     assert any(all(word in line for word in words) for line in about), lines
 
 
-def test_a_segment_without_a_band_may_hold_any_share_and_the_others_keep_theirs(project: Path) -> None:
+def test_a_segment_without_a_band_may_hold_any_share_and_the_others_keep_theirs() -> None:
     rules = yaml.safe_load(RULES)
     del rules["segments"][2]["expected_share_pct"]  # without it the upper ends of the others need not reach 100
     assert [one.expected_share_pct for one in parse_rules(rules, "these").segments] == [(10, 40), (5, 40.5), None]

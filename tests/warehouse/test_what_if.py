@@ -1,4 +1,4 @@
-"""Published months under changed rules, against a real run of a copy of the warehouse under the same rules.
+"""Months under changed rules, against a real run of a copy of the warehouse under the same rules.
 
 Locks out: numbers that are not those the changed rules then publish; a table, schema, manifest or Dagster record that a
 what-if changes; schemas that a failed or killed one leaves; a mistyped change that is taken for another; an alert about
@@ -30,6 +30,7 @@ from segmentation_assets.rules.load import RulesError
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables as what_if_tables
+from segmentation_assets.what_if.asked import Facts, asked_months, typed
 from segmentation_assets.what_if.compute import Month
 from segmentation_assets.what_if.job import WHAT_IF
 from tests.support.own_runs import own_runs, portfolio
@@ -283,10 +284,14 @@ def test_a_change_that_changes_nothing_moves_nobody(before: Pipeline) -> None:
     assert "Nobody changes segment." in what_if_tables.markdown(months, "migrations")
 
 
+def never() -> Facts:
+    raise AssertionError("the facts were read, though every month is published")
+
+
 def test_the_newest_published_month_is_taken_where_none_is_named(before: Pipeline) -> None:
-    with DuckDBWarehouse(path=str(before.path)).session(read_only=True) as session:
-        assert what_if.asked_months(session, "", "", "FROM", "TO") == MonthRange.single(NOVEMBER)
-        assert what_if.asked_months(session, str(OCTOBER), "", "FROM", "TO") == MonthRange(OCTOBER, NOVEMBER)
+    published = what_if.months_published(Project.load(), DuckDBWarehouse(path=str(before.path)))
+    for first, wanted in (("", MonthRange.single(NOVEMBER)), (str(OCTOBER), MonthRange(OCTOBER, NOVEMBER))):
+        assert asked_months(typed(first, "", "FROM", "TO"), published, never) == wanted
 
 
 def test_the_rollup_is_read_again_only_under_other_categories(before: Pipeline) -> None:
@@ -404,25 +409,42 @@ def test_rules_that_do_not_hold_together_are_refused_in_the_words_of_the_rules(
 @pytest.mark.parametrize(
     ("first", "last", "told"),
     [
-        ("2025-12-01", "2025-12-01", "Month 2025-12-01 is not published.* the nearest that are: 2025-09-01, 2025-10-0"),
-        ("2025-08-01", "2025-10-01", "Month 2025-08-01 is not published"),
+        (
+            "2025-12-01",
+            "2025-12-01",
+            "Month 2025-12-01 is not published, nor a closed month whose facts are all there: "
+            "the approved facts begin on 2025-01-01 and end on 2025-11-30",
+        ),
+        ("2024-12-01", "2025-10-01", "Month 2024-12-01 is not published"),
+        ("2199-01-01", "", "Month 2199-01-01 is not published"),
         ("2025-11-31", "", "FROM is '2025-11-31'; it has to be a month, as 2025-11"),
         ("", "2025-11-01", "TO is '2025-11-01', but FROM is not given"),
         ("2025-11-01", "2025-10-01", "TO 2025-10-01 lies before FROM 2025-11-01"),
     ],
 )
-def test_a_month_that_is_not_published_is_named_with_the_nearest_that_are(
+def test_a_month_that_can_neither_be_compared_nor_computed_is_named_with_what_facts_there_are(
     before: Pipeline, first: str, last: str, told: str
 ) -> None:
     with pytest.raises((WhatIfError, NotPublishedError, MonthError), match=told):
         what_if.compute(Project.load(), DuckDBWarehouse(path=str(before.path)), TODAYS_RULES, "", first, last)
 
 
-def test_nothing_published_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("synthetic", "Nothing has been published yet: run `make run` first"),
+        ("warehouse", "There is no gold.fct_transactions, so no month can be computed: SEGMENTATION_SOURCE_SCHEMA"),
+    ],
+)
+def test_nothing_published_and_nothing_to_compute_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    monkeypatch.setenv("SEGMENTATION_SOURCE", source)
     with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
         pipeline.execute("create schema gold")
-        with pytest.raises(NotPublishedError, match="Nothing has been published yet: run `make run` first"):
+        with pytest.raises(NotPublishedError, match=told):
             computed(pipeline, TODAYS_RULES)
+        assert not [name for name in everything(pipeline.path) if name.startswith("what_if")]
 
 
 def test_the_command_shows_what_would_change_and_no_address(
