@@ -34,6 +34,8 @@ STEPS = {
     "holdout": "of these, held back to compare",
     "sent": "of these, to be sent",
 }
+# Of a campaign whose channel needs no address.
+WITHOUT_ADDRESS = {"deliverable_email": "need no address", "one_per_email": "are on the list once"}
 OPERATORS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
 
 
@@ -270,10 +272,11 @@ def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:
 
 def audience(campaign: Campaign, steps: Mapping[str, int]) -> Audience:
     members = steps["in_segment"]
+    words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
     return Audience(
         campaign,
         tuple(
-            Step(STEPS.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
+            Step(words.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
             for step, customers in steps.items()
         ),
     )

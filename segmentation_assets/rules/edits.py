@@ -159,6 +159,7 @@ _SETTINGS: dict[str, dict[str, Callable[[str, str], Any]]] = {
         "cap": _number,
         "holdout_pct": _number,
         "cooldown_months": _number,
+        "channel": _text,
         "segment": _text,
         "rank_by.metric": _text,
         "rank_by.order": _text,

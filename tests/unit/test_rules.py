@@ -440,6 +440,16 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         "segments",
         ["the upper ends of expected_share_pct add up to 99.9, below 100; raise some"],
     ),
+    "unknown channel": (
+        put("campaigns", 0, "channel", value="sms"),
+        "campaigns[0].channel",
+        ["'sms' is no known channel; ", "known: email, ads, mail, phone, app"],
+    ),
+    "channel that is nothing": (
+        put("campaigns", 0, "channel", value=None),
+        "campaigns[0].channel",
+        ["(nothing) is no known channel; ", "known: email, ads, mail, phone, app"],
+    ),
     "campaign name": (
         put("campaigns", 0, "name", value="Premium Rewards!"),
         "campaigns[0].name",
