@@ -52,7 +52,6 @@ class Audience:
 
     campaign: str
     audience_code: str  # what an ad platform may know it by
-    channel: str
     segment: str
     month: date
     schema: "pa.Schema"
@@ -65,6 +64,7 @@ class Audience:
     # Addresses of those who must not be reached, and may be on a platform under an address of the list: a@gmail.com
     # and a.b@gmail.com are one contact there, and two here.
     closed: Sequence[str] = ()
+    channel: str = "email"
 
     @property
     def customers(self) -> frozenset[str]:

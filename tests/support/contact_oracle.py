@@ -1,6 +1,7 @@
 """Who a campaign writes to in a month, worked out a second time from the words of docs/segmentation_guide.md.
 
-The unit of contact is the mailbox, or the customer where the channel needs no address. Nothing here is shared with the SQL; its lists and its memory are its own.
+The unit of contact is the mailbox, or the customer where the channel needs no address. Nothing here is shared with the
+SQL; its lists and its memory are its own.
 """
 
 from __future__ import annotations
@@ -113,8 +114,8 @@ def list_of(
 ) -> tuple[list[Listed], dict[str, str]]:
     """The list in its order, and the reason of everybody else of `ranked`: (customer, meets the criteria), best first.
 
-    `rules` has cap, holdout_pct, cooldown_months and perhaps channel; `memory` is what was listed by this campaign until now,
-    `known` what was listed by the others.
+    `rules` has cap, holdout_pct, cooldown_months and perhaps channel; `memory` is what was listed by this campaign so
+    far, `known` what was listed by the others.
     """
     if rules.get("channel", "email") in ("mail", "phone", "app"):
         return _list_without_addresses(campaign, rules, ranked, month, contacts, memory)

@@ -43,7 +43,10 @@ RUN_SECONDS = 3600 if ON_AN_ACCOUNT else 600
 SECRET = "correct-horse-battery"
 LAST_DAYS_ARE_MISSING = "delete from gold.fct_transactions where transaction_date >= '2025-10-22'"
 # Bounds, and the categories too, so that the facts are read anew; and a cooldown, which looks back at published lists.
-WHAT_IF = "Declining.spend_change_pct=-10,category_groups.travel=Travel,core_retention.cooldown_months=1,everyday_rewards.channel=mail"
+WHAT_IF = (
+    "Declining.spend_change_pct=-10,category_groups.travel=Travel,core_retention.cooldown_months=1,"
+    "everyday_rewards.channel=mail"
+)
 OTHER_RULES = {"approved_statuses": ["approved", "held"], "first_month": str(SECOND_MONTH)}
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # When, by which run, and the engine's own hash of the content.

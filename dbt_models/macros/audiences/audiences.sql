@@ -85,7 +85,9 @@ left join contacts on candidates.customer_id = contacts.customer_id
 {% endmacro %}
 
 {#- What holds when a campaign leaves the key out: the same as Campaign in segmentation_assets/rules/schema.py. -#}
-{% macro campaign_default(key) %}{{ return({'holdout_pct': 10, 'cooldown_months': 0, 'channel': 'email'}.get(key)) }}{% endmacro %}
+{% macro campaign_default(key) %}
+    {{ return({'holdout_pct': 10, 'cooldown_months': 0, 'channel': 'email'}.get(key)) }}
+{% endmacro %}
 
 {#- A whole number of each row's campaign. -#}
 {% macro number_of_campaign(key, column='campaign', factor=1) %}

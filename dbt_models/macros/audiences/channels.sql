@@ -19,7 +19,9 @@
 {#- Names, as a list. -#}
 {% macro campaigns_without_address() %}
     {% set names = [] %}
-    {% for campaign in var('campaigns') if not needs_address(campaign) %}{% do names.append(campaign.name) %}{% endfor %}
+    {% for campaign in var('campaigns') if not needs_address(campaign) %}
+        {% do names.append(campaign.name) %}
+    {% endfor %}
     {{ return(names) }}
 {% endmacro %}
 

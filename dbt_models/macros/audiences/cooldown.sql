@@ -1,8 +1,8 @@
-{#- Who rests because the same campaign had them or their unit of contact on its list lately, holdout included: if only the
-    target rested, the held-out customers would pile up in the next list and the two groups could no longer be compared.
-    By customer too: who moves to another address has been written to all the same. A list so depends on the lists
-    before it, published or of the same run; the published ones are read straight from their tables, as a ref would
-    close a circle. -#}
+{#- Who rests because the same campaign had them or their unit of contact on its list lately, holdout included: if only
+    the target rested, the held-out customers would pile up in the next list and the two groups could no longer be
+    compared. By customer too: who moves to another address has been written to all the same. A list so depends on the
+    lists before it, published or of the same run; the published ones are read straight from their tables, as a ref
+    would close a circle. -#}
 
 {% macro campaigns_with_cooldown() %}
     {% set campaigns = [] %}

@@ -1,9 +1,9 @@
 {#- The unit of contact is the mailbox: what earlier lists remember of it, under whichever customer. Where the channel
     needs no address (channels.sql) it is the customer. -#}
 
-{#- One row per member of every list there is: month, campaign, customer, mailbox (none in a list without addresses), and
-    by whose id the side of the holdout was decided. Lists of an earlier version decided it by the member's own. Straight
-    from the tables, as a ref would close a circle. -#}
+{#- One row per member of every list there is: month, campaign, customer, mailbox (none in a list without addresses),
+    and by whose id the side of the holdout was decided. Lists of an earlier version decided it by the member's own.
+    Straight from the tables, as a ref would close a circle. -#}
 {% macro listed_mailboxes() %}
     {%- for campaign in var('campaigns') %}
     {%- set published = existing_relation_of('audience_' ~ campaign.name) %}
@@ -99,8 +99,8 @@
     group by reached.campaign, reached.mailbox
 {% endmacro %}
 
-{#- The same where the customer is the unit: the id that decided when the campaign first had them on a list, by whichever
-    channel, else their own. `wanted` has campaign, customer_id and contact_unit. -#}
+{#- The same where the customer is the unit: the id that decided when the campaign first had them on a list, by
+    whichever channel, else their own. `wanted` has campaign, customer_id and contact_unit. -#}
 {% macro holdout_units_of_customers(wanted, listed) %}
     select
         wanted.campaign,

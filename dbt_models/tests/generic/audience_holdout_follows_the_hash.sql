@@ -1,9 +1,9 @@
 {% test audience_holdout_follows_the_hash(model) %}
 {{ config(
     meta={'description':
-        "Catches a unit of contact on the other side than last month, by which the holdout would stop measuring anything, and "
-        "somebody held out would be written to under another name; and a third treatment group. Failing rows name the "
-        "customer, never the address."
+        "Catches a mailbox, or a customer where the channel needs no address, on the other side than last month, by "
+        "which the holdout would stop measuring anything, and somebody held out would be written to under another "
+        "name; and a third treatment group. Failing rows name the customer, never the address."
     },
 ) }}
 with members as (
