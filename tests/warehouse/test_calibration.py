@@ -22,7 +22,7 @@ from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables
 from segmentation_assets.what_if.calibration import Calibrated, Calibration, calibrate
-from tests.support.published_months import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
+from tests.support.published_months import CANDIDATE_AND_PUBLISHED, NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 from tests.warehouse.test_what_if import everything
 
@@ -251,3 +251,28 @@ def test_what_cannot_be_calibrated_is_told_in_a_line(unpublished: Pipeline, capf
     assert "'Declning' is no known segment or campaign; did you mean 'Declining'?" in capfd.readouterr().err
     with pytest.raises(NotPublishedError, match="not published, nor a closed month"):
         what_if.compute(Project.load(), DuckDBWarehouse(path=str(unpublished.path)), "", "", "2024-12", "2025-01")
+
+
+def test_a_month_without_bands_is_published_and_warns_of_none(published_file: Path, tmp_path: Path) -> None:
+    """One segment keeps a band, which is measured as before."""
+    segments = copy.deepcopy(Project.load().rules.raw["segments"])
+    for segment in segments[1:]:
+        del segment["expected_share_pct"]
+    segments[0]["expected_share_pct"] = [90, 95]
+    with pipeline_at(tmp_path / "copy" / "segmentation.duckdb", published_file) as pipeline:
+        succeeded, said = pipeline.dbt(
+            NOVEMBER, select=CANDIDATE_AND_PUBLISHED, variables={"segments": segments}, arguments=NO_TESTS
+        )
+        assert succeeded, said
+        judged = pipeline.rows(
+            "select customer_segment, lower_bound, upper_bound, passed from silver.segment_audits"
+            f" where snapshot_month = '{NOVEMBER}' and audit = 'share_is_within_the_expected_band'"
+        )
+        assert judged == [("High-Value Travelers", 90, 95, False)]
+        versions = pipeline.rows(
+            "select max(version), max_by(audits_verdict, version) from gold.segment_publications"
+            f" where snapshot_month = '{NOVEMBER}'"
+        )
+        assert versions == [(2, "warned")]  # published, under rules of another hash
+        gate = f"select absent_audits, is_blocked from silver.segment_gate where snapshot_month = '{NOVEMBER}'"
+        assert pipeline.rows(gate) == [(0, False)]

@@ -351,3 +351,15 @@ def test_a_version_is_read_as_the_words_say() -> None:
     assert contacts.ever == {"A": {"old@example.com", "new@example.com"}}
     assert contacts.objectors == {"A"}
     assert mailbox_of("no address") is None
+
+
+def test_plain_dbt_refuses_a_channel_that_nobody_knows(made: Pipeline) -> None:
+    """Python checks the rules of a run; plain dbt has vars of its own."""
+    before = lists(made)
+    unknown = campaigns({"core_retention": {"channel": "fax"}})
+    succeeded, said = made.dbt(NOVEMBER, select=AUDIENCES, variables=unknown, arguments=NO_TESTS)
+    assert not succeeded
+    assert any(
+        "channel of campaign core_retention is fax; known: email, ads, mail, phone, app." in line for line in said
+    )
+    assert lists(made) == before

@@ -394,6 +394,10 @@ def test_a_change_that_cannot_be_read_is_told_in_a_line(before: Pipeline, change
         ("churn_prevention.cap=2.5", "The changed rules: campaigns[1].cap: 2.5 is not a whole number"),
         ("Stable Mid-Spenders.tenure_months.above=3", "The changed rules: segments[4]"),
         ("churn_prevention.segment=Declning", "The changed rules: campaigns[1].segment: 'Declning'"),
+        (
+            "everyday_rewards.channel=sms",
+            "The changed rules: campaigns[3].channel: 'sms' is no known channel; known: em",
+        ),
         ("Declining.expected_share_pct=10", "The changed rules: segments[1].expected_share_pct: [10] is not a pair"),
     ],
 )
@@ -478,7 +482,7 @@ def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def run_job(pipeline: Pipeline, instance: dg.DagsterInstance, **config: str) -> dg.ExecuteInProcessResult:
+def run_job(pipeline: Pipeline, instance: dg.DagsterInstance, **config: str | bool) -> dg.ExecuteInProcessResult:
     definitions = build_defs(resources={"warehouse": DuckDBWarehouse(path=str(pipeline.path))})
     return definitions.resolve_job_def(WHAT_IF).execute_in_process(
         instance=instance,
@@ -511,6 +515,24 @@ def test_the_job_shows_the_same_and_materialises_nothing(before: Pipeline, insta
     definition = result.job_def
     assert definition.partitions_def is None
     assert [str(node.definition.pool) for node in definition.nodes] == ["segmentation_warehouse"]  # type: ignore[attr-defined]
+
+
+def test_the_job_calibrates_too(before: Pipeline, instance: dg.DagsterInstance) -> None:
+    result = run_job(before, instance, calibrate=True, first_month="2025-10-01", last_month="2025-11-01")
+    assert result.success
+    (output,) = [event for event in result.all_events if event.event_type_value == "STEP_OUTPUT"]
+    metadata = {name: str(value.value).replace("\\", "") for name, value in output.step_output_data.metadata.items()}
+    assert set(metadata) == {"shares", "bounds"}
+    shares = before.rows(
+        "select snapshot_month, round(100.0 * count(*) filter (customer_segment = 'Declining') / count(*), 1)"
+        " from gold.customer_segment_history where snapshot_month >= '2025-10-01' group by 1 order by 1"
+    )
+    for month, share in shares:
+        (line,) = [line for line in metadata["shares"].splitlines() if line.startswith(f"| {month:%Y-%m} |")]
+        assert line.split(" | ")[2] == f"{share:.1f}%"
+    assert "- Stable Mid-Spenders: " in metadata["bounds"]
+    assert "It takes who is left" in metadata["bounds"]
+    assert result.get_asset_materialization_events() == []
 
 
 def test_a_mistyped_job_fails_with_the_line_and_alerts_nobody(before: Pipeline, instance: dg.DagsterInstance) -> None:
