@@ -58,8 +58,8 @@ restate: $(SETUP) ## Recompute every published month whose facts changed since, 
 why: $(SETUP) ## Why a customer is in a segment: CUSTOMER=CUST00000042 [MONTH=2025-11]
 	@$(BIN)/segmentation why -- "$$CUSTOMER" "$$MONTH"
 
-what-if: $(SETUP) ## Months with changed rules, nothing published: SET="Declining.spend_change_pct=-25" [MONTH= | FROM= TO=] [RULES=]
-	@$(BIN)/segmentation what-if --set "$$SET" --rules "$$RULES" --month "$$MONTH" --first "$$FROM" --last "$$TO"
+what-if: $(SETUP) ## Months with changed rules, nothing published: SET="Declining.spend_change_pct=-25" [MONTH= | FROM= TO=] [RULES=]; CALIBRATE=1: shares and bounds
+	@$(BIN)/segmentation what-if --set "$$SET" --rules "$$RULES" --month "$$MONTH" --first "$$FROM" --last "$$TO" $${CALIBRATE:+--calibrate}
 
 accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [SEGMENT=]
 	@$(BIN)/segmentation accept --segment "$$SEGMENT" --who "$$WHO" --why "$$WHY" -- "$$MONTH" "$$AUDIT"

@@ -55,4 +55,5 @@ def code(text: str) -> str:
 
 def trimmed_sql(expression: str) -> str:
     """`trimmed` of a SQL expression, on either engine."""
-    return f"trim(cast({expression} as varchar), '{UNSEEN[1:]}' || chr(0))"
+    ends = " and ".join(f"ascii({end}({expression}, 1)) between 33 and 126" for end in ("left", "right"))
+    return f"case when {ends} then {expression} else trim(cast({expression} as varchar), '{UNSEEN[1:]}' || chr(0)) end"

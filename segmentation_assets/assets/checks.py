@@ -56,7 +56,10 @@ def audit_checks(project: Project) -> dg.AssetChecksDefinition:
             family = [row for row in rows if row["audit"] == audit.name]
             if not context.op_execution_context.has_partition_key:
                 record_each_month(context.op_execution_context, candidate, audit, family)
-            yield result(candidate, audit, family, shares, picture, stops=months.is_single or none_is_left)
+            yield result(
+                candidate, audit, family, shares, picture,
+                stops=months.is_single or none_is_left, is_asked=audits.is_asked(audit, project.rules),
+            )  # fmt: skip
 
     return checks
 
@@ -69,15 +72,17 @@ def result(
     picture: dg.MarkdownMetadataValue,
     *,
     stops: bool,
+    is_asked: bool = True,
 ) -> dg.AssetCheckResult:
-    """One result over all months of the run. No audit rows at all is a failure, never a pass."""
+    """One result over all months of the run. No audit rows at all is a failure, never a pass, unless the rules leave
+    nothing to measure."""
     failures = findings.failures(rows)
     return dg.AssetCheckResult(
         check_name=audit.name,
         asset_key=asset_key,
-        passed=bool(rows) and not failures,
+        passed=not failures and (bool(rows) or not is_asked),
         severity=dg.AssetCheckSeverity.ERROR if audit.is_blocking and stops else dg.AssetCheckSeverity.WARN,
-        description=description(audit, rows),
+        description=description(audit, rows) if rows or is_asked else audits.NO_BANDS,
         metadata={
             "failed_months": ", ".join(sorted({finding.month for finding in failures})) or "none",
             **findings.to_metadata(failures),

@@ -36,7 +36,7 @@ def shares(
         order by snapshot_month, customer_segment
         """
     )
-    bands = {segment.name: segment.expected_share_pct for segment in rules.segments}
+    bands = {segment.name: segment.expected_share_pct for segment in rules.segments if segment.expected_share_pct}
     for row in counts:
         row["band_lower_pct"], row["band_upper_pct"] = bands.get(row["customer_segment"], (None, None))
     return counts

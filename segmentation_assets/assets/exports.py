@@ -16,7 +16,13 @@ from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.exports import files as export_files
-from segmentation_assets.exports.audience import COLUMNS, Today, ask_today, read_audience, refuse_unpublished
+from segmentation_assets.exports.audience import (
+    Today,
+    ask_today,
+    exported_columns,
+    read_audience,
+    refuse_unpublished,
+)
 from segmentation_assets.exports.files import Baseline
 from segmentation_assets.exports.store import MANIFEST, ExportStore
 from segmentation_assets.months import MonthRange
@@ -39,7 +45,7 @@ def export_assets(project: Project) -> list[dg.AssetsDefinition]:
 def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
     portfolio = project.portfolio
     key = portfolio.key(GROUP, f"export_{campaign.name}")
-    columns = asset_columns.of_files(project, f"audience_{campaign.name}", (*COLUMNS, *campaign.shows))
+    columns = asset_columns.of_files(project, f"audience_{campaign.name}", exported_columns(campaign))
 
     @dg.asset(
         key=key,
@@ -56,10 +62,11 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
                 "One folder per month: manifest.json names the files of the current version.",
             ]
         ),
-        tags=asset_tags.tags(GROUP, COLUMNS),
+        tags=asset_tags.tags(GROUP, exported_columns(campaign)),
         metadata={
             "segment": campaign.segment,
             "audience_code": campaign.audience_code,
+            "channel": campaign.channel,
             "objective": campaign.objective,
             "actions": "; ".join(campaign.actions),
             asset_columns.SCHEMA: columns[asset_columns.SCHEMA],
@@ -143,6 +150,7 @@ def export_month(
         "suppressed_since": audience.suppressed_since,
         "compared_with": str(baseline.month) if baseline else "nothing, as no month before was exported",
         "audience_code": campaign.audience_code,
+        "channel": campaign.channel,
         "version": manifest["version"],
         "publication_version": audience.publication["version"],
         "manifest": f"{store.location(campaign.name, month)}/{MANIFEST}",

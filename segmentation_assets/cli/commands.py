@@ -165,26 +165,35 @@ def why(customer: str, month: str) -> int:
 @click.option("--month", default="", help="One published month; the newest if nothing is given.")
 @click.option("--first", default="", help="First month of a range.")
 @click.option("--last", default="", help="Last month of a range.")
-def what_if(changes: str, rules: str, month: str, first: str, last: str) -> int:
+@click.option("--calibrate", is_flag=True,
+              help="Shares of the last 12 closed months, and what brings each into its band.")  # fmt: skip
+def what_if(changes: str, rules: str, month: str, first: str, last: str, calibrate: bool) -> int:
     """Compute under changed rules, publish nothing.
 
-    For one published month, or a range of them.
+    For one month or a range of them, published or not; the newest published one if none is given.
     """
     from segmentation_assets.cli import terminal
     from segmentation_assets.dbt.project import Project
     from segmentation_assets.rules.edits import WhatIfError
     from segmentation_assets.warehouse.session import warehouse
-    from segmentation_assets.what_if import compute, tables
+    from segmentation_assets.what_if import calibration, compute, tables
 
     if month and (first or last):
         raise WhatIfError(f"MONTH is {month!r}, and FROM or TO is given too; give one month or a range.")
     started = time.monotonic()
-    terminal.say("Computing published months with changed rules, beside what is published ...")
+    typed = (changes, rules, month or first, month or last)
+    names = "MONTH MONTH" if month else "FROM TO"
+    if calibrate:
+        terminal.say("Computing the shares that the rules give, month by month ...")
+        with terminal.working("Computing ..."):
+            calibrated = calibration.calibrate(Project.load(), warehouse(), *typed, names=names)
+        terminal.say()
+        terminal.say(tables.render_calibration(calibrated))
+        terminal.say(f"Done in {time.monotonic() - started:.0f} s; nothing was published or changed.")
+        return 0
+    terminal.say("Computing months with changed rules, beside what is published ...")
     with terminal.working("Computing ..."):
-        months = compute.compute(
-            Project.load(), warehouse(), changes, rules, month or first, month or last,
-            names="MONTH MONTH" if month else "FROM TO",
-        )  # fmt: skip
+        months = compute.compute(Project.load(), warehouse(), *typed, names=names)
     terminal.say()
     terminal.say(tables.render(months))
     terminal.say(

@@ -324,6 +324,6 @@ def newest_summary(session: Session, months: MonthRange) -> list[dict[str, Any]]
 
 def show_segments(project: Project, rows: list[dict[str, Any]]) -> None:
     order = {segment.name: number for number, segment in enumerate(project.rules.segments)}
-    bands = {segment.name: segment.expected_share_pct for segment in project.rules.segments}
+    bands = {one.name: one.expected_share_pct for one in project.rules.segments if one.expected_share_pct}
     rows.sort(key=lambda row: order.get(row["customer_segment"], len(order)))
     terminal.say(terminal.segments_table(rows[0]["snapshot_month"], rows, bands))

@@ -90,7 +90,7 @@ def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
 
 
 def segments_table(month: date, rows: Sequence[Mapping[str, Any]], bands: Mapping[str, Sequence[float]]) -> Table:
-    """The newest month's segments; `bands` are the expected shares in percent."""
+    """The newest month's segments; `bands` are the expected shares in percent, of those segments that have one."""
     table = Table(
         title=f"Segments of {month:%B %Y} (values are lifetime)",
         title_justify="left",
@@ -101,13 +101,13 @@ def segments_table(month: date, rows: Sequence[Mapping[str, Any]], bands: Mappin
     for heading in ("Customers", "Share", "Expected", "Avg value", "Total value"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        low, high = bands.get(row["customer_segment"], (0.0, 100.0))
-        inside = low <= row["share_pct"] <= high
+        band = bands.get(row["customer_segment"])
+        inside = band is None or band[0] <= row["share_pct"] <= band[1]
         table.add_row(
             Text(printable(row["customer_segment"])),
             f"{row['customers']:,}",
             Text(f"{row['share_pct']:.1f}%", "" if inside else "yellow"),
-            f"{low:g}-{high:g}%",
+            f"{band[0]:g}-{band[1]:g}%" if band else "-",
             f"{row['avg_lifetime_value']:,.0f}",
             f"{row['total_lifetime_value']:,.0f}",
         )

@@ -83,6 +83,7 @@ class SegmentationTranslator(DagsterDbtTranslator):
             if campaign.name == name
             for key, value in (
                 ("segment", campaign.segment),
+                ("channel", campaign.channel),
                 ("objective", campaign.objective),
                 ("actions", "; ".join(campaign.actions)),
             )

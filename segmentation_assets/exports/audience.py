@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from segmentation_assets.exports.addresses import GOOGLES_OWN
-from segmentation_assets.exports.files import Audience
+from segmentation_assets.exports.files import ADDRESS, Audience
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, objections, published
@@ -29,6 +29,11 @@ ARROW_TYPES = {
     "varchar": "string",
     "text": "string",
 }
+
+
+def exported_columns(campaign: Campaign) -> tuple[str, ...]:
+    """No address goes into the files of a campaign whose channel needs none."""
+    return (*(name for name in COLUMNS if campaign.needs_address or name != ADDRESS), *campaign.shows)
 
 
 def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
@@ -104,6 +109,7 @@ def read_audience(
         )
     }
     refuse_another_version(session, campaign, month)
+    refuse_another_channel(session, campaign, month)
     today = today or ask_today(session, campaign, star)
     objections.require(session, month, today.objections)
     targets = (
@@ -112,17 +118,18 @@ def read_audience(
         f" and customer_id in (select customer_id from {today.customers} as customers)"
     )
     (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
+    may_be_reached = f"customer_id not in (select customer_id from {today.suppressed} as suppressed)"
+    if campaign.needs_address:
+        may_be_reached += f" and lower(email) not in (select mailbox from {today.closed_mailboxes} as closed)"
     rows = session.rows(
-        f"select {', '.join(schema.names)} {targets}"
-        f" and customer_id not in (select customer_id from {today.suppressed} as suppressed)"
-        f" and lower(email) not in (select mailbox from {today.closed_mailboxes} as closed) order by audience_rank",
-        (month,),
+        f"select {', '.join(schema.names)} {targets} and {may_be_reached} order by audience_rank", (month,)
     )
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
     return Audience(
         campaign=campaign.name,
         audience_code=campaign.audience_code,
+        channel=campaign.channel,
         segment=campaign.segment,
         month=month,
         schema=schema,
@@ -149,12 +156,13 @@ def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":
     )
     types = {row["column_name"].lower(): arrow_type(row) for row in found}
     missing = [column for column in (*COLUMNS, *campaign.shows) if column not in types]
+    exported = exported_columns(campaign)
     if missing:
         raise ExportError(
             f"{GOLD}.audience_{campaign.name} has no {', '.join(missing)}: materialise the audiences before their"
             " exports."
         )
-    return pa.schema([(column, types[column]) for column in (*COLUMNS, *campaign.shows)])
+    return pa.schema([(column, types[column]) for column in exported])
 
 
 def arrow_type(column: Mapping[str, Any]) -> "pa.DataType":
@@ -177,6 +185,22 @@ def refuse_another_version(session: Session, campaign: Campaign, month: date) ->
         raise ExportError(
             f"The audience of {campaign.name}, {month}, was not made from the month as it is published now:"
             f" materialise {GOLD}/{audience} and {GOLD}/audience_waterfall of {month} first."
+        )
+
+
+def refuse_another_channel(session: Session, campaign: Campaign, month: date) -> None:
+    """The channel decides who is on the list: one made for another channel is not this campaign's."""
+    (found,) = session.rows(
+        f"select count(*) as customers, count(email) as addresses from {session.gold}.audience_{campaign.name}"
+        " where snapshot_month = ?",
+        (month,),
+    )
+    expected = found["customers"] if campaign.needs_address else 0
+    if found["addresses"] != expected:
+        raise ExportError(
+            f"The audience of {campaign.name}, {month}, was not made for the channel {campaign.channel}, which needs"
+            f" {'an' if campaign.needs_address else 'no'} address: materialise {GOLD}/audience_{campaign.name} and"
+            f" {GOLD}/audience_waterfall of {month} first."
         )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
 
 FULL, FULL_PARQUET, ADDED, REMOVED, ADS = "full.csv", "full.parquet", "added.csv", "removed.csv", "ads.csv"
+ADDRESS = "email"
 ADS_COLUMN, CODE_COLUMN = "email_sha256", "audience_code"
 REMOVED_KINDS = {"snapshot_month": "date", "campaign": "text", "customer_id": "key"}
 MARK = "'"
@@ -63,6 +64,7 @@ class Audience:
     # Addresses of those who must not be reached, and may be on a platform under an address of the list: a@gmail.com
     # and a.b@gmail.com are one contact there, and two here.
     closed: Sequence[str] = ()
+    channel: str = "email"
 
     @property
     def customers(self) -> frozenset[str]:
@@ -90,7 +92,7 @@ class ExportFile:
 
 
 def files_of(audience: Audience, baseline: Baseline | None) -> dict[str, ExportFile]:
-    """Every file by its name, empty lists included.
+    """Every file by its name, empty lists included; none of hashed addresses where the list has no addresses.
 
     Who is removed is named by customer_id alone: a customer may leave because they objected, and then no file may offer
     a way to reach them.
@@ -108,7 +110,7 @@ def files_of(audience: Audience, baseline: Baseline | None) -> dict[str, ExportF
         FULL_PARQUET: ExportFile(parquet_bytes(audience.schema, audience.rows), len(audience.rows), types),
         ADDED: ExportFile(csv_bytes(columns, added), len(added), kinds),
         REMOVED: ExportFile(csv_bytes(list(REMOVED_KINDS), removed), len(removed), REMOVED_KINDS),
-        **ads_files(audience),
+        **(ads_files(audience) if ADDRESS in columns else {}),
     }
 
 
@@ -155,6 +157,7 @@ def manifest_of(
         "format": 1,
         "campaign": audience.campaign,
         "audience_code": audience.audience_code,
+        "channel": audience.channel,
         "segment": audience.segment,
         "snapshot_month": str(audience.month),
         "as_of_date": str(as_of_date(audience.month)),

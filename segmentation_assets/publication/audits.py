@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segmentation_assets.months import MonthRange
+from segmentation_assets.rules.load import Rules
 from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session
 
@@ -229,6 +230,13 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
     ),
 )
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in (*AUDITS, *AUDIENCE_AUDITS)}
+BAND = "share_is_within_the_expected_band"
+NO_BANDS = "No segment of the rules has an expected_share_pct, so no share is expected."
+
+
+def is_asked(audit: Audit, rules: Rules) -> bool:
+    """Whether the rules leave it anything to measure."""
+    return audit.name != BAND or any(segment.expected_share_pct for segment in rules.segments)
 
 
 def month_audits(session: Session, months: MonthRange, silver: str = "") -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
 from segmentation_assets.publication import audits, published
 from segmentation_assets.publication.findings import Finding
-from segmentation_assets.rules.load import Campaign, Rules
+from segmentation_assets.rules.load import Campaign, Rules, Segment
 from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session
 
@@ -34,6 +34,8 @@ STEPS = {
     "holdout": "of these, held back to compare",
     "sent": "of these, to be sent",
 }
+# Of a campaign whose channel needs no address.
+WITHOUT_ADDRESS = {"deliverable_email": "need no address", "one_per_email": "are on the list once"}
 OPERATORS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
 
 
@@ -270,10 +272,11 @@ def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:
 
 def audience(campaign: Campaign, steps: Mapping[str, int]) -> Audience:
     members = steps["in_segment"]
+    words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
     return Audience(
         campaign,
         tuple(
-            Step(STEPS.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
+            Step(words.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
             for step, customers in steps.items()
         ),
     )
@@ -385,12 +388,15 @@ def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tupl
             name,
             tuple(words),
             known[name].purpose if name in known else "",
-            (float(known[name].expected_share_pct[0]), float(known[name].expected_share_pct[1]))
-            if name in known
-            else None,
+            _band(known.get(name)),
         )
         for name, words in criteria.items()
     )
+
+
+def _band(segment: Segment | None) -> tuple[float, float] | None:
+    band = segment.expected_share_pct if segment else None
+    return (float(band[0]), float(band[1])) if band else None
 
 
 def criterion_text(row: Mapping[str, Any]) -> str:

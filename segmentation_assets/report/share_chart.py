@@ -34,8 +34,10 @@ def shares_against_bands(shares: Sequence[dict[str, Any]], order: Sequence[str])
     # Room above the first for its label.
     segments = altair.Y("customer_segment:N", title=None, sort=list(order), scale=altair.Scale(paddingOuter=0.5))
     base = altair.Chart(altair.Data(values=records)).encode(y=segments)
-    bands = base.mark_bar(color="#cfe3f5", height=18).encode(
-        x=altair.X("band_lower_pct:Q", title="% of customers"), x2="band_upper_pct:Q"
+    bands = (
+        base.transform_filter("isValid(datum.band_lower_pct)")  # a segment may have none
+        .mark_bar(color="#cfe3f5", height=18)
+        .encode(x=altair.X("band_lower_pct:Q", title="% of customers"), x2="band_upper_pct:Q")
     )
     dots = base.mark_circle(size=120, color="#0b4f8a").encode(x="share_pct:Q")
     labels = base.mark_text(dy=-14, fontSize=11).encode(x="share_pct:Q", text=altair.Text("share_pct:Q", format=".1f"))

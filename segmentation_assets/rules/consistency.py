@@ -175,7 +175,8 @@ def _exact(numbers: Iterable[Number]) -> Decimal:
 
 
 def _shares(rules: ParsedRules) -> Iterator[Problem]:
-    bands = [segment.expected_share_pct for segment in rules.segments if segment]
+    # A segment without a band may hold any share.
+    bands = [segment.expected_share_pct or (0, 100) for segment in rules.segments if segment]
     if len(bands) < max(2, len(rules.segments)):
         return
     lowest, highest = (_exact(ends) for ends in zip(*bands, strict=True))
@@ -207,7 +208,7 @@ def _minimum_share(rules: ParsedRules) -> Iterator[Problem]:
         words = f"{minimum} for each of {len(rules.segments)} segments is more than 100; write {most} or less"
         yield Problem(where, words)
     for segment in rules.segments:
-        if segment and _exact(segment.expected_share_pct[1:]) < minimum:
-            band = list(segment.expected_share_pct)
+        band = list(segment.expected_share_pct or ()) if segment else []
+        if segment and band and _exact(band[1:]) < minimum:
             words = f"{minimum} would block {segment.name!r}, expected in {band}; lower it, or raise the band"
             yield Problem(where, words)

@@ -29,14 +29,25 @@ def changed_rules(project_dir: Path, base: Rules, changes: str, file: str = "") 
     Raises WhatIfError for a change that cannot be read or names something unknown, RulesError for rules that do not
     hold together.
     """
-    if not changes.strip(" ,") and not file.strip():
-        raise WhatIfError(f"Nothing is changed: give SET={EXAMPLE}, or RULES=path of a file with other rules.")
+    if not is_changed(changes, file):
+        raise nothing_changed()
     if file.strip():
         base = load_rules(project_dir, Path(file.strip()).expanduser())
     raw = copy.deepcopy({key: base.raw[key] for key in KEYS if key in base.raw})
     for change in _split(changes):
         _apply(raw, change)
     return parse_rules(raw, "The changed rules")
+
+
+def is_changed(changes: str, file: str) -> bool:
+    return bool(changes.strip(" ,") or file.strip())
+
+
+def nothing_changed() -> WhatIfError:
+    return WhatIfError(
+        f"Nothing is changed: give SET={EXAMPLE}, or RULES=path of a file with other rules; CALIBRATE=1 shows the"
+        " shares under today's."
+    )
 
 
 def _split(changes: str) -> list[str]:
@@ -148,6 +159,7 @@ _SETTINGS: dict[str, dict[str, Callable[[str, str], Any]]] = {
         "cap": _number,
         "holdout_pct": _number,
         "cooldown_months": _number,
+        "channel": _text,
         "segment": _text,
         "rank_by.metric": _text,
         "rank_by.order": _text,

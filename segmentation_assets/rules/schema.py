@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from segmentation_assets.rules.validators import (
+    CHANNELS,
     METRICS,
     NUMERIC_METRICS,
     OPERATORS,
@@ -123,7 +124,8 @@ Criteria = Annotated[tuple[Criterion, ...], BeforeValidator(_a_few)]
 class Segment(Rule):
     name: Name
     criteria: Criteria = ()
-    expected_share_pct: Annotated[tuple[Number, Number], PlainValidator(share_band)]
+    # Left out, no share is expected: nothing warns about it and nothing draws it.
+    expected_share_pct: Annotated[tuple[Number, Number] | None, PlainValidator(share_band)] = None
     purpose: Text = ""
 
 
@@ -141,6 +143,7 @@ class Campaign(Rule):
     """An audience: the segment's members that meet the extra criteria, ranked, capped, less a holdout."""
 
     name: Annotated[str, PlainValidator(campaign_name)]
+    channel: Annotated[str, PlainValidator(one_of(tuple(CHANNELS), "channel"))] = "email"
     segment: Text
     criteria: Criteria = ()
     rank_by: RankBy
@@ -153,6 +156,11 @@ class Campaign(Rule):
     actions: Annotated[tuple[Text, ...], BeforeValidator(a_list)] = ()
     # What an ad platform may know the audience by: it must not tell that somebody is rich, or spends less.
     audience_code: Annotated[str, PlainValidator(platform_code)] = ""
+
+    @property
+    def needs_address(self) -> bool:
+        """Else its unit of contact is the customer, and not the mailbox."""
+        return CHANNELS[self.channel]
 
     @model_validator(mode="after")
     def _has_a_code(self) -> Self:

@@ -1,1 +1,1 @@
-"""Dry run of published months under other rules."""
+"""Dry run of months under other rules, and the calibration of the rules by what they would give."""

@@ -10,6 +10,7 @@ from segmentation_assets.automation.dead_runs import in_process_with_lock
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.warehouse.session import Warehouse
+from segmentation_assets.what_if import calibration
 from segmentation_assets.what_if import compute as what_if
 
 
@@ -20,6 +21,11 @@ class WhatIfConfig(dg.Config):
     )
     rules: str = Field(default="", description="Path of a YAML file whose rules are taken instead of today's.")
     first_month: str = Field(default="", description="As 2025-11 or 2025-11-01; the newest published month if empty.")
+    calibrate: bool = Field(
+        default=False,
+        description="The shares of the months instead, the last 12 closed ones if none is named, and per segment the"
+        " bound that would bring it to the middle of its band.",
+    )
     last_month: str = Field(default="", description="The same, included; all from first_month on if empty.")
 
 
@@ -33,17 +39,22 @@ def what_if_job(project: Project) -> dg.JobDefinition:
         name=portfolio.name("segmentation_recompute_with_changed_rules"),
         required_resource_keys=portfolio.resource_keys("warehouse"),
         pool=portfolio.pool,
-        description="Published months under changed rules, against what is published. Publishes nothing.",
+        description="Months under changed rules, against what is published of them. Publishes nothing.",
     )
     def recompute_with_changed_rules(context: dg.OpExecutionContext, config: WhatIfConfig) -> None:
         from segmentation_assets.what_if import tables as what_if_tables
 
         warehouse: Warehouse = portfolio.resource(context, "warehouse")
+        typed = (config.set, config.rules, config.first_month, config.last_month)
+        names = "first_month last_month"
+        if config.calibrate:
+            with as_failure():
+                found = calibration.calibrate(project, warehouse, *typed, names=names)
+            told = what_if_tables.markdown_calibration(found)
+            context.add_output_metadata({name: dg.MetadataValue.md(text) for name, text in told.items()})
+            return
         with as_failure():
-            months = what_if.compute(
-                project, warehouse, config.set, config.rules, config.first_month, config.last_month,
-                names="first_month last_month",
-            )  # fmt: skip
+            months = what_if.compute(project, warehouse, *typed, names=names)
         metadata: dict[str, Any] = {
             name: dg.MetadataValue.md(what_if_tables.markdown(months, name))
             for name in ("segments", "migrations", "audiences")
@@ -59,7 +70,8 @@ def what_if_job(project: Project) -> dg.JobDefinition:
 
     @dg.job(
         name=portfolio.name(WHAT_IF),
-        description="Recompute published months with changed rules and show what would change. Publishes nothing.",
+        description="Recompute months with changed rules and show what would change, or calibrate the rules. Publishes"
+        " nothing.",
         executor_def=in_process_with_lock,
         tags={NO_ALERTS: "true", **portfolio.tags},
     )

@@ -12,14 +12,17 @@ from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
 from segmentation_assets.text import markdown as markdown_text
 from segmentation_assets.text import printable
+from segmentation_assets.what_if.calibration import Bound, Calibration, plain
 from segmentation_assets.what_if.compute import Month, Segment
 
 # How many of the segments' and campaigns' columns are text; the others are numbers.
-WORDS = {"segments": 1, "migrations": 2, "audiences": 1}
+WORDS = {"segments": 1, "migrations": 2, "audiences": 1, "shares": 1}
+# How many segments stand beside each other.
+ACROSS = 7
 # In one word, the worst first; the sentences below the tables say the rest.
 FAILURES = {
     "every_segment_holds_the_minimum_share": "FLOOR",
-    "share_is_within_the_expected_band": "band",
+    audits.BAND: "band",
 }
 
 
@@ -43,10 +46,12 @@ def shown(month: Month) -> list[Shown]:
         ),
         Shown(
             "migrations",
-            f"Customers who move: {month.moved:,} of {month.customers:,}",
+            f"Customers who move: {month.moved:,} of {month.customers:,}"
+            if month.is_published
+            else f"Customers: {month.customers:,}",
             ("From", "To", "Customers"),
             [(old, new, f"{customers:,}") for (old, new), customers in month.moves.items()],
-            if_empty="Nobody changes segment.",
+            if_empty="Nobody changes segment." if month.is_published else "The month is not published yet.",
         ),
         Shown(
             "audiences",
@@ -82,11 +87,97 @@ def notes(month: Month) -> Iterator[str]:
             f"{month.month} was published under other rules than today's, so the difference holds that change too."
             f" `make month MONTH={month.month}` publishes it under today's."
         )
-    if any(None in (audience.sent_before, audience.sent_after) for audience in month.audiences):
+    if not month.is_published:
+        yield (
+            f"{month.month} is not published, so there is nothing to compare with. `make month MONTH={month.month}`"
+            " publishes it, under today's rules."
+        )
+    elif any(None in (audience.sent_before, audience.sent_after) for audience in month.audiences):
         yield (
             "A dash: no audience of that campaign was published for the month, or the changed rules have none, or would"
             " make none."
         )
+
+
+def shares(calibration: Calibration) -> list[Shown]:
+    """Months down, segments across, a few of them at a time so that a terminal holds them."""
+    found: list[Shown] = []
+    for start in range(0, len(calibration.segments), ACROSS):
+        some = calibration.segments[start : start + ACROSS]
+        bands = [one.segment.expected_share_pct for one in some]
+        rows = [
+            [f"{month:%Y-%m}", *(f"{calibration.share(one.members, month):.1f}%" for one in some)]
+            for month in calibration.months
+        ]
+        rows.append(["together", *(f"{calibration.share(one.members):.1f}%" for one in some)])
+        if any(bands):
+            rows.append(["expected", *(f"{band[0]:g}-{band[1]:g}%" if band else "-" for band in bands)])
+        title = f"Shares under these rules, {calibration.months.label}"
+        found.append(Shown("shares", title, ("Month", *(one.segment.name for one in some)), rows))
+    return found
+
+
+def bounds(calibration: Calibration) -> Iterator[str]:
+    """Per segment with a band, the one bound that would bring it to the middle, or why none does."""
+    for one in calibration.segments:
+        band = one.segment.expected_share_pct
+        if band is None:
+            continue
+        now, aim = calibration.share(one.members), f"of {band[0]:g}-{band[1]:g}%"
+        name, bound = one.segment.name, calibration.reached(one)
+        if not one.segment.criteria:
+            yield f"{name}: {now:.1f}%, {aim}. It takes who is left, so no bound of its own moves it."
+        elif calibration.is_in_the_middle(one):
+            yield f"{name}: {now:.1f}%, the middle {aim}. Keep its bounds."
+        elif bound is not None:
+            yield (
+                f"{name}: {_moved(bound)} gives {calibration.share(bound.members):.1f}%"
+                f" ({_by_month(calibration, bound)}), now {now:.1f}%, the middle {aim} is"
+                f' {(float(band[0]) + float(band[1])) / 2:g}%. SET="{bound.change(name)}"'
+            )
+        elif one.bounds:
+            yield (
+                f"{name}: {now:.1f}%, {aim}, and no single bound brings it there; the nearest is"
+                f" {_moved(one.bounds[0])}, which gives {calibration.share(one.bounds[0].members):.1f}%."
+            )
+        else:
+            yield f"{name}: {now:.1f}%, {aim}, and no single bound brings it there: nobody would meet the others."
+
+
+def calibration_notes(calibration: Calibration) -> Iterator[str]:
+    if any(one.segment.expected_share_pct for one in calibration.segments):
+        yield (
+            "Each bound is computed with everything else as it is. Segments are tried in this order, so a bound that"
+            " is moved changes the segments after it too: move the first one, then calibrate again."
+        )
+    else:
+        yield "No segment has an expected_share_pct, so there is no band to bring it to."
+
+
+def _moved(bound: Bound) -> str:
+    criterion = bound.criterion
+    return f"{criterion.metric} {criterion.operator} from {criterion.bound} to {plain(bound.bound)}"
+
+
+def _by_month(calibration: Calibration, bound: Bound) -> str:
+    found = [calibration.share(bound.members, month) for month in calibration.months]
+    return f"{min(found):.1f} to {max(found):.1f}% by month"
+
+
+def render_calibration(calibration: Calibration) -> Group:
+    """For a terminal."""
+    parts: list[Table | Text] = [_table(one) for one in shares(calibration)]
+    for line in (*bounds(calibration), *calibration_notes(calibration)):
+        parts.append(Text(printable(line)))
+    return Group(*parts)
+
+
+def markdown_calibration(calibration: Calibration) -> dict[str, str]:
+    lines = [*bounds(calibration), *calibration_notes(calibration)]
+    return {
+        "shares": "\n\n".join(_markdown(one) for one in shares(calibration)),
+        "bounds": "\n".join(f"- {markdown_text(line)}" for line in lines),
+    }
 
 
 def render(months: Sequence[Month]) -> Group:
@@ -105,13 +196,15 @@ def render(months: Sequence[Month]) -> Group:
 
 def markdown(months: Sequence[Month], name: str) -> str:
     """The tables called `name` (segments, migrations or audiences) of all months, below each other."""
-    blocks = []
-    for month in months:
-        one = next(table for table in shown(month) if table.name == name)
-        rule = ["---" if at < WORDS[name] else "---:" for at in range(len(one.headings))]
-        lines = [_line(row) for row in (one.headings, rule, *one.rows)] if one.rows else [one.if_empty]
-        blocks.append("\n".join([f"**{month.month}** {one.title}", "", *lines]))
-    return "\n\n".join(blocks)
+    return "\n\n".join(
+        f"**{month.month}** {_markdown(table)}" for month in months for table in shown(month) if table.name == name
+    )
+
+
+def _markdown(one: Shown) -> str:
+    rule = ["---" if at < WORDS[one.name] else "---:" for at in range(len(one.headings))]
+    lines = [_line(row) for row in (one.headings, rule, *one.rows)] if one.rows else [one.if_empty]
+    return "\n".join([one.title, "", *lines])
 
 
 def markdown_notes(months: Sequence[Month]) -> str:
@@ -121,7 +214,10 @@ def markdown_notes(months: Sequence[Month]) -> str:
 def _table(one: Shown) -> Table:
     table = Table(title=one.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for at, heading in enumerate(one.headings):
-        table.add_column(heading, justify="left" if at < WORDS[one.name] else "right", no_wrap=at > 0)
+        is_word = at < WORDS[one.name]
+        table.add_column(
+            printable(heading), justify="left" if is_word else "right", no_wrap=at > 0 and one.name != "shares"
+        )
     for row in one.rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
@@ -131,7 +227,7 @@ def _segment(segment: Segment) -> tuple[str, ...]:
     return (
         segment.name,
         _arrow(segment.before, segment.after),
-        f"{segment.share_before:.1f}% → {segment.share_after:.1f}%",
+        f"{'-' if segment.share_before is None else f'{segment.share_before:.1f}%'} → {segment.share_after:.1f}%",
         f"{segment.floor:g}%",
         f"{segment.band[0]:g}-{segment.band[1]:g}%" if segment.band else "-",
         next((word for audit, word in FAILURES.items() if audit in segment.failures), ""),

@@ -1,6 +1,7 @@
 """Who a campaign writes to in a month, worked out a second time from the words of docs/segmentation_guide.md.
 
-The unit of contact is the mailbox. Nothing here is shared with the SQL; its lists and its memory are its own.
+The unit of contact is the mailbox, or the customer where the channel needs no address. Nothing here is shared with the
+SQL; its lists and its memory are its own.
 """
 
 from __future__ import annotations
@@ -65,8 +66,8 @@ def population(versions: Iterable[Version]) -> list[Version]:
 class Listed:
     month: date
     customer: str
-    mailbox: str
-    unit: str  # the id that the mailbox's side was drawn by
+    mailbox: str | None  # none in a list whose channel needs none
+    unit: str  # the id that the side of the mailbox, or of the customer, was drawn by
     group: str
 
 
@@ -113,16 +114,19 @@ def list_of(
 ) -> tuple[list[Listed], dict[str, str]]:
     """The list in its order, and the reason of everybody else of `ranked`: (customer, meets the criteria), best first.
 
-    `rules` has cap, holdout_pct and cooldown_months; `memory` is what was listed by this campaign until now,
-    `known` what was listed by the others.
+    `rules` has cap, holdout_pct, cooldown_months and perhaps channel; `memory` is what was listed by this campaign so
+    far, `known` what was listed by the others.
     """
+    if rules.get("channel", "email") in ("mail", "phone", "app"):
+        return _list_without_addresses(campaign, rules, ranked, month, contacts, memory)
     as_of = month_before(month, -1)
     ever = {customer: set(mailboxes) for customer, mailboxes in contacts.ever.items()}
     for row in (*memory, *known):
-        ever.setdefault(row.customer, set()).add(row.mailbox)
+        if row.mailbox:
+            ever.setdefault(row.customer, set()).add(row.mailbox)
     closed = {mailbox for one in contacts.objectors for mailbox in ever.get(one, ())}
     recent = [row for row in memory if month_before(month, rules["cooldown_months"]) <= row.month < month]
-    resting = {row.customer for row in recent} | {row.mailbox for row in recent}
+    resting = {row.customer for row in recent} | {row.mailbox for row in recent if row.mailbox}
     listed, reasons = list[Listed](), dict[str, str]()
     for customer, meets in ranked:
         mailbox = contacts.now.get(customer)  # none of somebody the source no longer has
@@ -153,6 +157,37 @@ def list_of(
             if mailbox in seen:
                 reasons[customer] = "shares_email"
             seen.add(mailbox)
+    return listed, reasons
+
+
+def _list_without_addresses(
+    campaign: str,
+    rules: Mapping[str, Any],
+    ranked: Sequence[tuple[str, bool]],
+    month: date,
+    contacts: Contacts,
+    memory: Sequence[Listed],
+) -> tuple[list[Listed], dict[str, str]]:
+    """A letter, a call or a message in the app goes to a customer, whatever their address, and whoever shares it."""
+    earliest = month_before(month, rules["cooldown_months"])
+    resting = {row.customer for row in memory if earliest <= row.month < month}
+    listed, reasons = list[Listed](), dict[str, str]()
+    for customer, meets in ranked:
+        if not meets:
+            reasons[customer] = "misses_criteria"
+        elif not contacts.is_customer_on(customer, month_before(month, -1)):
+            reasons[customer] = "no_customer_now"
+        elif customer in contacts.objectors:
+            reasons[customer] = "suppressed"
+        elif customer in resting:
+            reasons[customer] = "in_cooldown"
+        elif len(listed) == rules["cap"]:
+            reasons[customer] = "beyond_cap"
+        else:
+            earlier = sorted((row.month, row.unit) for row in memory if row.customer == customer)
+            unit = earlier[0][1] if earlier else customer
+            side = "holdout" if bucket(campaign, unit) < rules["holdout_pct"] * 100 else "target"
+            listed.append(Listed(month, customer, None, unit, side))
     return listed, reasons
 
 

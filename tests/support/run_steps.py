@@ -12,6 +12,7 @@ it did:
 import json
 import sys
 import traceback
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -23,12 +24,14 @@ from segmentation_assets.cli.dbt import dbt_environment, parsed
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.months import month_after
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import audits
-from segmentation_assets.warehouse.session import warehouse
+from segmentation_assets.warehouse.session import Warehouse, warehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables as what_if_tables
+from segmentation_assets.what_if.calibration import calibrate
 
 MARK = "STEP "
 # Without the tests of the models, which the first run has shown to run.
@@ -109,9 +112,16 @@ def published() -> list[list[str]]:
     return [[str(value) for value in row.values()] for row in rows]
 
 
-def tables_of_what_if(months: list[what_if.Month]) -> list[str]:
+def tables_of_what_if(on: Warehouse, changes: str, first: date, last: date) -> list[str]:
+    """And of a calibration that begins two months before `first`, which nobody has published."""
     names = ("segments", "migrations", "audiences")
-    return [*(what_if_tables.markdown(months, name) for name in names), what_if_tables.markdown_notes(months)]
+    months = what_if.compute(Project.load(), on, changes, "", str(first), str(last))
+    calibrated = calibrate(Project.load(), on, changes, "", str(month_after(first, -2)), str(last))
+    return [
+        *(what_if_tables.markdown(months, name) for name in names),
+        what_if_tables.markdown_notes(months),
+        *what_if_tables.markdown_calibration(calibrated).values(),
+    ]
 
 
 def plain_dbt(arguments: list[str], variables: dict[str, Any]) -> dict[str, Any]:
@@ -133,8 +143,8 @@ def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]
     if step["do"] == "dbt":
         return plain_dbt(step["arguments"], step["vars"])
     if step["do"] == "what if":
-        months = what_if.compute(Project.load(), warehouse(), step["changes"], "", step["first"], step["last"])
-        return {"tables": tables_of_what_if(months)}
+        first, last = (date.fromisoformat(step[name]) for name in ("first", "last"))
+        return {"tables": tables_of_what_if(warehouse(), step["changes"], first, last)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in step.get("variables", {}).items():
             patch.setenv(name, value)

@@ -109,6 +109,13 @@ def test_the_complete_journey_is_published_as_the_oracle_computes_it(tmp_path: P
         connection.execute("set TimeZone = 'UTC'")
         portfolio = Portfolio.read(connection)
         found = connection.execute(f"select {columns} from gold.customer_segment_history").df()
+        lists = connection.execute(
+            "select campaign, step, min(customers) from gold.audience_waterfall group by 1, 2"
+        ).fetchall()
+        addresses = [
+            connection.execute(f"select count(email), count(*) from gold.audience_{campaign.name}").fetchone()
+            for campaign in rules.campaigns
+        ]
     months = [
         month.date() for month in pd.date_range(completejourney.FIRST_MONTH, completejourney.LAST_MONTH, freq="MS")
     ]
@@ -118,3 +125,12 @@ def test_the_complete_journey_is_published_as_the_oracle_computes_it(tmp_path: P
         for month in months
     ]
     assert_same(found, pd.concat(expected))
+    # By letter, as there are no addresses: nobody is lost to one, and every month has somebody to write to.
+    sizes = {(campaign, step): customers for campaign, step, customers in lists}
+    for campaign in rules.campaigns:
+        before, asked, after = (
+            sizes[campaign.name, step] for step in ("is_customer", "deliverable_email", "one_per_email")
+        )
+        assert before == asked == after > 0
+        assert sizes[campaign.name, "sent"] > 0
+    assert all(found and found[0] == 0 < found[1] for found in addresses)

@@ -52,6 +52,14 @@ def result(
     return checks.result(dg.AssetKey(checks.CANDIDATE), audits.BY_NAME[audit], rows, [], PICTURE, stops=stops)
 
 
+def test_an_audit_that_the_rules_leave_nothing_to_measure_passes_and_says_so() -> None:
+    band = audits.BY_NAME[audits.BAND]
+    told = checks.result(dg.AssetKey(checks.CANDIDATE), band, [], [], PICTURE, stops=True, is_asked=False)
+    assert told.passed
+    assert told.description == "No segment of the rules has an expected_share_pct, so no share is expected."
+    assert not result(audit=audits.BAND).passed  # asked, and not there
+
+
 def test_every_audit_of_the_sql_has_words_and_the_same_severity() -> None:
     text = AUDIT_LIST.read_text() + AUDIT_SQL.read_text()
     bounds = re.findall(r"'audit': '(\w+)', 'severity': '(error|warn)'", text)

@@ -73,6 +73,8 @@ def test_every_command_of_the_makefile_is_understood() -> None:
     without_make = {"dbt", "mf", "semantic-view"}
     assert {shlex.split(line)[0] for line in typed} | without_make == set(segmentation.commands)
     for line in typed:
+        # A flag that a variable switches on is there, too.
+        line = re.sub(r"\$\$\{\w+:\+(--[a-z-]+)\}", r"\1", line)
         name, *arguments = shlex.split(re.sub(r"\$\$\w+", "x", line))
         context = segmentation.commands[name].make_context(name, arguments)
         assert set(context.params.values()) <= {"x", True}
@@ -142,7 +144,7 @@ def arrived(folder: Path, *arguments: str, **given: str) -> list[Any]:
 def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: str) -> None:
     """`make why CUSTOMER='x" ; touch f ; "'` ran it, and `WHY='Loss of $5m'` arrived as `Loss of m`."""
     names = ["CUSTOMER", "MONTH", "FROM", "TO", "SET", "RULES", "AUDIT", "SEGMENT", "WHO", "WHY", "KILLS", "BACKFILLS",
-             "STEPS", "ONLY", "PORT", "TARGET", "SOURCE", "SEGMENTATION_RULES"]  # fmt: skip
+             "STEPS", "ONLY", "PORT", "TARGET", "SOURCE", "SEGMENTATION_RULES", "CALIBRATE"]  # fmt: skip
     pairs = dict.fromkeys(names, value)
     typed = [f"{name}={text}" for name, text in pairs.items()] if through == "the command line" else []
     given = pairs if through == "the environment" else {}
@@ -153,7 +155,20 @@ def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: 
         "why": ["why", "--", value, value],
         "ui": ["ui", "--port", value],
         "snapshot": ["snapshot", "--", value],
-        "what-if": ["what-if", "--set", value, "--rules", value, "--month", value, "--first", value, "--last", value],
+        "what-if": [
+            "what-if",
+            "--set",
+            value,
+            "--rules",
+            value,
+            "--month",
+            value,
+            "--first",
+            value,
+            "--last",
+            value,
+            "--calibrate",
+        ],
         "accept": ["accept", "--segment", value, "--who", value, "--why", value, "--", value, value],
         "soak": ["-W", "ignore", "-m", "tools.soak", "--kills", value, "--backfills", value, "--steps", value],
         "bench": ["benchmarks/bench.py", "--only", value],

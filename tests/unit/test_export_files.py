@@ -335,3 +335,22 @@ def test_a_rerun_writes_the_manifest_anew_as_it_was() -> None:
     second = export_files.manifest_of(new, new_files, None, first)
     assert (first["previous_version"], second["previous_version"]) == (None, first["version"])
     assert export_files.manifest_of(new, new_files, None, second) == second
+
+
+def test_a_list_without_addresses_has_no_file_for_an_ad_platform_and_no_column_for_an_address() -> None:
+    """A letter needs none: the files hold what the list has, and the manifest names the channel."""
+    rows = [{name: value for name, value in member(rank, f"C{rank}").items() if name != "email"} for rank in (1, 2)]
+    schema = pa.schema([field for field in SCHEMA if field.name != "email"])
+    letters = replace(audience(), rows=rows, schema=schema, channel="mail")
+    found = export_files.files_of(letters, Baseline(OCTOBER, frozenset({"C2", "C3"})))
+    assert sorted(found) == ["added.csv", "full.csv", "full.parquet", "removed.csv"]
+    assert [row["customer_id"] for row in read(found["full.csv"].content)] == ["C1", "C2"]
+    assert [row["customer_id"] for row in read(found["added.csv"].content)] == ["C1"]
+    assert not any("email" in file.columns for file in found.values())
+    assert not any(b"@" in file.content for name, file in found.items() if name.endswith(".csv"))
+    assert pq.read_schema(io.BytesIO(found["full.parquet"].content)).names == schema.names
+    manifest = export_files.manifest_of(letters, found, None, None)
+    assert manifest["channel"] == "mail"
+    assert sorted(manifest["files"]) == sorted(found)
+    by_mail = audience(member(1, "C1"))
+    assert export_files.manifest_of(by_mail, export_files.files_of(by_mail, None), None, None)["channel"] == "email"

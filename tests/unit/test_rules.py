@@ -425,10 +425,10 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         "segments[0].expected_share_pct",
         ["['10', 15] holds something that is not a finite number", BAND],
     ),
-    "no band": (
-        put("segments", 0, "expected_share_pct", value=...),
+    "band of nothing": (
+        put("segments", 0, "expected_share_pct", value=None),
         "segments[0].expected_share_pct",
-        ["is missing; add 'expected_share_pct'"],
+        ["(nothing) is not a pair", BAND],
     ),
     "lower ends above 100": (
         put("segments", 0, "expected_share_pct", value=[55.1, 60]),
@@ -439,6 +439,16 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         put("segments", 2, "expected_share_pct", value=[10, 19.4]),
         "segments",
         ["the upper ends of expected_share_pct add up to 99.9, below 100; raise some"],
+    ),
+    "unknown channel": (
+        put("campaigns", 0, "channel", value="sms"),
+        "campaigns[0].channel",
+        ["'sms' is no known channel; ", "known: email, ads, mail, phone, app"],
+    ),
+    "channel that is nothing": (
+        put("campaigns", 0, "channel", value=None),
+        "campaigns[0].channel",
+        ["(nothing) is no known channel; ", "known: email, ads, mail, phone, app"],
     ),
     "campaign name": (
         put("campaigns", 0, "name", value="Premium Rewards!"),
@@ -672,6 +682,19 @@ def test_a_fault_is_refused_with_its_key_value_and_fix(
     about = [line for line in lines if line.startswith(f"{project / 'dbt_project.yml'}: {key}: ")]
     assert about, lines
     assert any(all(word in line for word in words) for line in about), lines
+
+
+def test_a_segment_without_a_band_may_hold_any_share_and_the_others_keep_theirs() -> None:
+    rules = yaml.safe_load(RULES)
+    del rules["segments"][2]["expected_share_pct"]  # without it the upper ends of the others need not reach 100
+    assert [one.expected_share_pct for one in parse_rules(rules, "these").segments] == [(10, 40), (5, 40.5), None]
+    for segment in rules["segments"][:2]:
+        segment["expected_share_pct"] = [50.5, 60]
+    with pytest.raises(RulesError, match=r"lower ends of expected_share_pct add up to 101.0, above 100"):
+        parse_rules(rules, "these")
+    for segment in rules["segments"]:
+        segment.pop("expected_share_pct", None)
+    assert [one.expected_share_pct for one in parse_rules(rules, "these").segments] == [None] * 3
 
 
 def test_all_problems_are_told_at_once_and_each_names_its_own_file(project: Path) -> None:

@@ -19,9 +19,10 @@ from segmentation_assets.assets.exports import export_month
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.audience import refuse_unpublished
 from segmentation_assets.exports.store import ExportError, ExportStore
+from segmentation_assets.rules.load import Campaign
 from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
-from tests.support.published_months import DECEMBER, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
+from tests.support.published_months import DECEMBER, NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
 from tests.support.warehouse_fixture import Pipeline
 
 RULES = Project.load().rules
@@ -149,3 +150,52 @@ def test_the_files_are_their_owners_alone(made: Pipeline, tmp_path: Path) -> Non
     export(made, ExportStore(str(tmp_path / "out")), NOVEMBER)
     for path in (tmp_path / "out", *(tmp_path / "out").rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_a_list_of_calls_goes_out_without_addresses_and_to_nobody_who_objects_by_today(
+    made: Pipeline, tmp_path: Path
+) -> None:
+    """And a list is exported for the channel that it was made for: the channel decides who is on it."""
+    store, name, select = ExportStore(str(tmp_path / "out")), "core_retention", "path:models/audiences"
+    by_email = next(campaign for campaign in RULES.campaigns if campaign.name == name)
+    by_phone = by_email.model_copy(update={"channel": "phone"})
+
+    def export_by(campaign: Campaign) -> None:
+        with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
+            export_month(session, store, campaign, NOVEMBER, Settings.from_environment())
+
+    with pytest.raises(
+        ExportError, match="core_retention, 2025-11-01, was not made for the channel phone, which needs no"
+    ):
+        export_by(by_phone)
+    made.execute(
+        "update gold.dim_customer set email = case when hash(customer_id) % 2 = 0 then 'shared@example.com' end"
+        " where is_current"
+    )
+    calls = [{**one, **({"channel": "phone"} if one["name"] == name else {})} for one in RULES.raw["campaigns"]]
+    succeeded, said = made.dbt(NOVEMBER, select=select, variables={"campaigns": calls}, arguments=NO_TESTS)
+    assert succeeded, said
+    target = [
+        one
+        for (one,) in made.rows(
+            f"select customer_id from gold.audience_{name} where snapshot_month = '{NOVEMBER}'"
+            " and treatment_group = 'target' order by audience_rank"
+        )
+    ]
+    assert len(target) > 100
+    # Who objects has the address of half of the list, and only they are not called.
+    shares = made.rows(
+        f"select min(customer_id) from gold.audience_{name} where snapshot_month = '{NOVEMBER}' and treatment_group ="
+        " 'target' and customer_id in (select customer_id from silver.customer_contacts where mailbox is not null)"
+    )[0][0]
+    made.execute(f"insert into gold.marketing_suppressions (customer_id) values ('{shares}')")
+    export_by(by_phone)
+    found, manifest = files(store, name, NOVEMBER), store.manifest(name, NOVEMBER)
+    assert manifest is not None
+    assert [row["customer_id"] for row in records(found["full.csv"])] == [one for one in target if one != shares]
+    assert (manifest["channel"], manifest["suppressed_since"], manifest["left_since"]) == ("phone", 1, 0)
+    assert sorted(found) == ["added.csv", "full.csv", "full.parquet", "removed.csv"]
+    assert not any(b"@example.com" in content for file, content in found.items() if file.endswith(".csv"))
+    assert "email" not in pq.read_schema(io.BytesIO(found["full.parquet"])).names
+    with pytest.raises(ExportError, match="was not made for the channel email, which needs an address"):
+        export_by(by_email)

@@ -110,6 +110,38 @@ def rendered(pipeline: Pipeline, month: date = NEWEST) -> bytes:
     return report_page.render(report, report_charts.share_charts(report))
 
 
+def test_without_expected_shares_no_band_is_drawn_or_told(pipeline: Pipeline) -> None:
+    """One segment keeps its band; then none has one."""
+    some = [*RULES.segments[:1], *(one.model_copy(update={"expected_share_pct": None}) for one in RULES.segments[1:])]
+    none = [one.model_copy(update={"expected_share_pct": None}) for one in RULES.segments]
+    for segments, banded in ((some, {RULES.segments[0].name}), (none, set[str]())):
+        rules = RULES.model_copy(update={"segments": tuple(segments)})
+        with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
+            report = read_report(session, rules, NEWEST)
+        assert set(report.bands) == banded
+        charts = report_charts.share_charts(report)
+        drawn = {name for name, chart in charts.items() if any("y2" in layer["encoding"] for layer in chart["layer"])}
+        assert drawn == banded
+        shares = section(parsed(report_page.render(report, charts)), "shares")
+        assert words(shares.find("h2")) == ("Shares against their bands" if banded else "Shares")
+        assert words(shares).count("expected") == (2 if banded else 0)
+
+
+def test_a_campaign_says_how_it_reaches_people(pipeline: Pipeline) -> None:
+    """Where the channel needs no address, no step of the waterfall speaks of one."""
+    campaigns = [*RULES.campaigns[:1], *(one.model_copy(update={"channel": "mail"}) for one in RULES.campaigns[1:])]
+    with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
+        report = read_report(session, RULES.model_copy(update={"campaigns": tuple(campaigns)}), NEWEST)
+    page = parsed(report_page.render(report, report_charts.share_charts(report)))
+    by_email, *by_letter = section(page, "audiences").findall(".//article")
+    assert "High-Value Travelers, by email." in words(by_email)
+    assert "have a deliverable address" in words(by_email) and "are the only one at their address" in words(by_email)
+    assert len(by_letter) == 4
+    for card in by_letter:
+        assert ", by mail." in words(card)
+        assert "need no address" in words(card) and "deliverable" not in words(card)
+
+
 def test_every_section_is_there_with_its_heading(page: ET.Element) -> None:
     assert [found.get("id") for found in page.findall(".//section")] == SECTIONS
     assert all(words(found.find("h2")) for found in page.findall(".//section"))

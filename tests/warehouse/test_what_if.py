@@ -1,4 +1,4 @@
-"""Published months under changed rules, against a real run of a copy of the warehouse under the same rules.
+"""Months under changed rules, against a real run of a copy of the warehouse under the same rules.
 
 Locks out: numbers that are not those the changed rules then publish; a table, schema, manifest or Dagster record that a
 what-if changes; schemas that a failed or killed one leaves; a mistyped change that is taken for another; an alert about
@@ -30,6 +30,7 @@ from segmentation_assets.rules.load import RulesError
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables as what_if_tables
+from segmentation_assets.what_if.asked import Facts, asked_months, typed
 from segmentation_assets.what_if.compute import Month
 from segmentation_assets.what_if.job import WHAT_IF
 from tests.support.own_runs import own_runs, portfolio
@@ -283,10 +284,14 @@ def test_a_change_that_changes_nothing_moves_nobody(before: Pipeline) -> None:
     assert "Nobody changes segment." in what_if_tables.markdown(months, "migrations")
 
 
+def never() -> Facts:
+    raise AssertionError("the facts were read, though every month is published")
+
+
 def test_the_newest_published_month_is_taken_where_none_is_named(before: Pipeline) -> None:
-    with DuckDBWarehouse(path=str(before.path)).session(read_only=True) as session:
-        assert what_if.asked_months(session, "", "", "FROM", "TO") == MonthRange.single(NOVEMBER)
-        assert what_if.asked_months(session, str(OCTOBER), "", "FROM", "TO") == MonthRange(OCTOBER, NOVEMBER)
+    published = what_if.months_published(Project.load(), DuckDBWarehouse(path=str(before.path)))
+    for first, wanted in (("", MonthRange.single(NOVEMBER)), (str(OCTOBER), MonthRange(OCTOBER, NOVEMBER))):
+        assert asked_months(typed(first, "", "FROM", "TO"), published, never) == wanted
 
 
 def test_the_rollup_is_read_again_only_under_other_categories(before: Pipeline) -> None:
@@ -389,6 +394,10 @@ def test_a_change_that_cannot_be_read_is_told_in_a_line(before: Pipeline, change
         ("churn_prevention.cap=2.5", "The changed rules: campaigns[1].cap: 2.5 is not a whole number"),
         ("Stable Mid-Spenders.tenure_months.above=3", "The changed rules: segments[4]"),
         ("churn_prevention.segment=Declning", "The changed rules: campaigns[1].segment: 'Declning'"),
+        (
+            "everyday_rewards.channel=sms",
+            "The changed rules: campaigns[3].channel: 'sms' is no known channel; known: em",
+        ),
         ("Declining.expected_share_pct=10", "The changed rules: segments[1].expected_share_pct: [10] is not a pair"),
     ],
 )
@@ -404,25 +413,42 @@ def test_rules_that_do_not_hold_together_are_refused_in_the_words_of_the_rules(
 @pytest.mark.parametrize(
     ("first", "last", "told"),
     [
-        ("2025-12-01", "2025-12-01", "Month 2025-12-01 is not published.* the nearest that are: 2025-09-01, 2025-10-0"),
-        ("2025-08-01", "2025-10-01", "Month 2025-08-01 is not published"),
+        (
+            "2025-12-01",
+            "2025-12-01",
+            "Month 2025-12-01 is not published, nor a closed month whose facts are all there: "
+            "the approved facts begin on 2025-01-01 and end on 2025-11-30",
+        ),
+        ("2024-12-01", "2025-10-01", "Month 2024-12-01 is not published"),
+        ("2199-01-01", "", "Month 2199-01-01 is not published"),
         ("2025-11-31", "", "FROM is '2025-11-31'; it has to be a month, as 2025-11"),
         ("", "2025-11-01", "TO is '2025-11-01', but FROM is not given"),
         ("2025-11-01", "2025-10-01", "TO 2025-10-01 lies before FROM 2025-11-01"),
     ],
 )
-def test_a_month_that_is_not_published_is_named_with_the_nearest_that_are(
+def test_a_month_that_can_neither_be_compared_nor_computed_is_named_with_what_facts_there_are(
     before: Pipeline, first: str, last: str, told: str
 ) -> None:
     with pytest.raises((WhatIfError, NotPublishedError, MonthError), match=told):
         what_if.compute(Project.load(), DuckDBWarehouse(path=str(before.path)), TODAYS_RULES, "", first, last)
 
 
-def test_nothing_published_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("synthetic", "Nothing has been published yet: run `make run` first"),
+        ("warehouse", "There is no gold.fct_transactions, so no month can be computed: SEGMENTATION_SOURCE_SCHEMA"),
+    ],
+)
+def test_nothing_published_and_nothing_to_compute_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    monkeypatch.setenv("SEGMENTATION_SOURCE", source)
     with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
         pipeline.execute("create schema gold")
-        with pytest.raises(NotPublishedError, match="Nothing has been published yet: run `make run` first"):
+        with pytest.raises(NotPublishedError, match=told):
             computed(pipeline, TODAYS_RULES)
+        assert not [name for name in everything(pipeline.path) if name.startswith("what_if")]
 
 
 def test_the_command_shows_what_would_change_and_no_address(
@@ -456,7 +482,7 @@ def instance(empty_home: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def run_job(pipeline: Pipeline, instance: dg.DagsterInstance, **config: str) -> dg.ExecuteInProcessResult:
+def run_job(pipeline: Pipeline, instance: dg.DagsterInstance, **config: str | bool) -> dg.ExecuteInProcessResult:
     definitions = build_defs(resources={"warehouse": DuckDBWarehouse(path=str(pipeline.path))})
     return definitions.resolve_job_def(WHAT_IF).execute_in_process(
         instance=instance,
@@ -489,6 +515,24 @@ def test_the_job_shows_the_same_and_materialises_nothing(before: Pipeline, insta
     definition = result.job_def
     assert definition.partitions_def is None
     assert [str(node.definition.pool) for node in definition.nodes] == ["segmentation_warehouse"]  # type: ignore[attr-defined]
+
+
+def test_the_job_calibrates_too(before: Pipeline, instance: dg.DagsterInstance) -> None:
+    result = run_job(before, instance, calibrate=True, first_month="2025-10-01", last_month="2025-11-01")
+    assert result.success
+    (output,) = [event for event in result.all_events if event.event_type_value == "STEP_OUTPUT"]
+    metadata = {name: str(value.value).replace("\\", "") for name, value in output.step_output_data.metadata.items()}
+    assert set(metadata) == {"shares", "bounds"}
+    shares = before.rows(
+        "select snapshot_month, round(100.0 * count(*) filter (customer_segment = 'Declining') / count(*), 1)"
+        " from gold.customer_segment_history where snapshot_month >= '2025-10-01' group by 1 order by 1"
+    )
+    for month, share in shares:
+        (line,) = [line for line in metadata["shares"].splitlines() if line.startswith(f"| {month:%Y-%m} |")]
+        assert line.split(" | ")[2] == f"{share:.1f}%"
+    assert "- Stable Mid-Spenders: " in metadata["bounds"]
+    assert "It takes who is left" in metadata["bounds"]
+    assert result.get_asset_materialization_events() == []
 
 
 def test_a_mistyped_job_fails_with_the_line_and_alerts_nobody(before: Pipeline, instance: dg.DagsterInstance) -> None:

@@ -3,7 +3,11 @@
 {#- An audience is this call and nothing else: {{ audience('premium_rewards') }} in audience_premium_rewards.sql.
     A metric added to `shows` is NULL in the months before. -#}
 {% macro audience(campaign_name) %}
-    {{- config(on_schema_change='append_new_columns', meta={'campaign': campaign_name}) -}}
+    {{- config(
+        on_schema_change='append_new_columns',
+        meta={'campaign': campaign_name},
+        pre_hook="{{ let_addresses_be_missing('" ~ campaign_name ~ "') }}",
+    ) -}}
     {%- set campaign = campaign_named(campaign_name) -%}
 with candidates as (
 
@@ -41,7 +45,7 @@ select
     candidates.campaign,
     candidates.audience_rank,
     candidates.customer_id,
-    contacts.email,
+    {{ 'contacts.email' if needs_address(campaign) else 'cast(null as varchar) as email' }},
     contacts.first_name,
     contacts.last_name,
     {%- for metric in campaign.get('shows', []) %}
@@ -81,7 +85,9 @@ left join contacts on candidates.customer_id = contacts.customer_id
 {% endmacro %}
 
 {#- What holds when a campaign leaves the key out: the same as Campaign in segmentation_assets/rules/schema.py. -#}
-{% macro campaign_default(key) %}{{ return({'holdout_pct': 10, 'cooldown_months': 0}.get(key)) }}{% endmacro %}
+{% macro campaign_default(key) %}
+    {{ return({'holdout_pct': 10, 'cooldown_months': 0, 'channel': 'email'}.get(key)) }}
+{% endmacro %}
 
 {#- A whole number of each row's campaign. -#}
 {% macro number_of_campaign(key, column='campaign', factor=1) %}
@@ -104,7 +110,7 @@ left join contacts on candidates.customer_id = contacts.customer_id
 {%- endmacro %}
 
 {#- The steps from a segment to a list, in order, and the reason of those whom a step leaves out. The last two divide
-    the list and leave nobody out. -#}
+    the list and leave nobody out; nor do deliverable_email and one_per_email where the channel needs no address. -#}
 {% macro audience_steps() %}
     {{ return([
         {'step': 'in_segment', 'reason': none, 'treatment_group': none},

@@ -1,8 +1,8 @@
-{#- Who rests because the same campaign had them or their mailbox on its list lately, holdout included: if only the
-    target rested, the held-out customers would pile up in the next list and the two groups could no longer be compared.
-    By customer too: who moves to another address has been written to all the same. A list so depends on the lists
-    before it, published or of the same run; the published ones are read straight from their tables, as a ref would
-    close a circle. -#}
+{#- Who rests because the same campaign had them or their unit of contact on its list lately, holdout included: if only
+    the target rested, the held-out customers would pile up in the next list and the two groups could no longer be
+    compared. By customer too: who moves to another address has been written to all the same. A list so depends on the
+    lists before it, published or of the same run; the published ones are read straight from their tables, as a ref
+    would close a circle. -#}
 
 {% macro campaigns_with_cooldown() %}
     {% set campaigns = [] %}
@@ -28,13 +28,13 @@
     select distinct
         campaign,
         customer_id,
-        mailbox
+        contact_unit
     from (
         select
             snapshot_month,
             campaign,
             customer_id,
-            mailbox
+            mailbox as contact_unit
         from {{ listed }}
         where snapshot_month < {{ date_literal(first) }}
         {%- for batch in batches %}
@@ -43,7 +43,7 @@
             snapshot_month,
             campaign,
             customer_id,
-            mailbox
+            contact_unit
         from grouped_{{ batch }}
         where treatment_group is not null
         {%- endfor %}

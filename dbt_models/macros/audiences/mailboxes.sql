@@ -1,8 +1,9 @@
-{#- The unit of contact is the mailbox: what earlier lists remember of it, under whichever customer. -#}
+{#- The unit of contact is the mailbox: what earlier lists remember of it, under whichever customer. Where the channel
+    needs no address (channels.sql) it is the customer. -#}
 
-{#- One row per member of every list there is: month, campaign, customer, mailbox, and by whose id the side of the
-    holdout was decided. Lists of an earlier version decided it by the member's own. Straight from the tables, as a ref
-    would close a circle. -#}
+{#- One row per member of every list there is: month, campaign, customer, mailbox (none in a list without addresses),
+    and by whose id the side of the holdout was decided. Lists of an earlier version decided it by the member's own.
+    Straight from the tables, as a ref would close a circle. -#}
 {% macro listed_mailboxes() %}
     {%- for campaign in var('campaigns') %}
     {%- set published = existing_relation_of('audience_' ~ campaign.name) %}
@@ -96,6 +97,27 @@
             reached.campaign = of_other.campaign
             and reached.other_mailbox = of_other.mailbox
     group by reached.campaign, reached.mailbox
+{% endmacro %}
+
+{#- The same where the customer is the unit: the id that decided when the campaign first had them on a list, by
+    whichever channel, else their own. `wanted` has campaign, customer_id and contact_unit. -#}
+{% macro holdout_units_of_customers(wanted, listed) %}
+    select
+        wanted.campaign,
+        wanted.contact_unit,
+        coalesce(units.holdout_unit, wanted.customer_id) as holdout_unit
+    from (
+        select distinct
+            campaign,
+            customer_id,
+            contact_unit
+        from {{ wanted }}
+        where not {{ is_by_address('campaign') }}
+    ) as wanted
+    left join ({{ earliest_units(listed, 'customer_id') }}) as units
+        on
+            wanted.campaign = units.campaign
+            and wanted.customer_id = units.customer_id
 {% endmacro %}
 
 {% macro earliest_units(listed, of) %}

@@ -132,11 +132,11 @@ reachable as (
         members.campaign,
         members.customer_id,
         members.rank_in_segment,
-        contacts.mailbox,
+        {{ contact_unit('members.campaign', 'contacts.mailbox', 'members.customer_id') }} as contact_unit,
         case
             when not members.meets_criteria then 'misses_criteria'
             when customers_now.customer_id is null then 'no_customer_now'
-            when contacts.mailbox is null then 'no_deliverable_email'
+            when contacts.mailbox is null and {{ is_by_address('members.campaign') }} then 'no_deliverable_email'
             when suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null then 'suppressed'
         end as reason
     from members
@@ -146,13 +146,34 @@ reachable as (
             and members.customer_id = customers_now.customer_id
     left join contacts on members.customer_id = contacts.customer_id
     left join suppressed on members.customer_id = suppressed.customer_id
-    left join suppressed_mailboxes on contacts.mailbox = suppressed_mailboxes.mailbox
+    left join suppressed_mailboxes
+        on
+            contacts.mailbox = suppressed_mailboxes.mailbox
+            and {{ is_by_address('members.campaign') }}
+
+),
+
+reached_mailboxes as (
+
+    select
+        campaign,
+        contact_unit as mailbox
+    from reachable
+    where {{ is_by_address('campaign') }}
 
 ),
 
 units as (
 
-    {{ holdout_units('reachable', 'contacts', 'known_mailboxes', 'listed') }}
+    select
+        campaign,
+        mailbox as contact_unit,
+        holdout_unit
+    from ({{ holdout_units('reached_mailboxes', 'contacts', 'known_mailboxes', 'listed') }}) as units_of_mailboxes
+    {%- if campaigns_without_address() %}
+    union all
+    {{ holdout_units_of_customers('reachable', 'listed') }}
+    {%- endif %}
 
 ),
 
@@ -174,11 +195,11 @@ rested_{{ batch }} as (
         reachable.campaign,
         reachable.customer_id,
         reachable.rank_in_segment,
-        reachable.mailbox,
+        reachable.contact_unit,
         case
             when
                 reachable.reason is null
-                and (resting_customers.customer_id is not null or resting_mailboxes.mailbox is not null)
+                and (resting_customers.customer_id is not null or resting_units.contact_unit is not null)
                 then 'in_cooldown'
             else reachable.reason
         end as reason
@@ -195,12 +216,12 @@ rested_{{ batch }} as (
     left join (
         select distinct
             campaign,
-            mailbox
+            contact_unit
         from resting_{{ batch }}
-    ) as resting_mailboxes
+    ) as resting_units
         on
-            reachable.campaign = resting_mailboxes.campaign
-            and reachable.mailbox = resting_mailboxes.mailbox
+            reachable.campaign = resting_units.campaign
+            and reachable.contact_unit = resting_units.contact_unit
     where
         reachable.snapshot_month >= {{ date_literal(months[0]) }}
         and reachable.snapshot_month <= {{ date_literal(months[-1]) }}
@@ -214,12 +235,12 @@ deduplicated_{{ batch }} as (
         rested.campaign,
         rested.customer_id,
         rested.rank_in_segment,
-        rested.mailbox,
+        rested.contact_unit,
         case
             when
                 rested.reason is null
                 and row_number() over (
-                    partition by rested.snapshot_month, rested.campaign, rested.reason, rested.mailbox
+                    partition by rested.snapshot_month, rested.campaign, rested.reason, rested.contact_unit
                     order by rested.rank_in_segment
                 ) > 1
                 then 'shares_email'
@@ -235,7 +256,7 @@ ranked_{{ batch }} as (
         deduplicated.snapshot_month,
         deduplicated.campaign,
         deduplicated.customer_id,
-        deduplicated.mailbox,
+        deduplicated.contact_unit,
         deduplicated.reason,
         row_number() over (
             partition by deduplicated.snapshot_month, deduplicated.campaign, deduplicated.reason
@@ -251,7 +272,7 @@ capped_{{ batch }} as (
         ranked.snapshot_month,
         ranked.campaign,
         ranked.customer_id,
-        ranked.mailbox,
+        ranked.contact_unit,
         ranked.audience_rank,
         case
             when ranked.reason is null and ranked.audience_rank > {{ number_of_campaign('cap', 'ranked.campaign') }}
@@ -268,7 +289,7 @@ grouped_{{ batch }} as (
         capped.snapshot_month,
         capped.campaign,
         capped.customer_id,
-        capped.mailbox,
+        capped.contact_unit,
         capped.reason,
         case when capped.reason is null then capped.audience_rank end as audience_rank,
         case
@@ -279,7 +300,7 @@ grouped_{{ batch }} as (
     left join units
         on
             capped.campaign = units.campaign
-            and capped.mailbox = units.mailbox
+            and capped.contact_unit = units.contact_unit
 
 ),
 

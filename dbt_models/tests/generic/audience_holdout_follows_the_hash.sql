@@ -1,9 +1,9 @@
 {% test audience_holdout_follows_the_hash(model) %}
 {{ config(
     meta={'description':
-        "Catches a mailbox on the other side than last month, by which the holdout would stop measuring anything, and "
-        "somebody held out would be written to under another name; and a third treatment group. Failing rows name the "
-        "customer, never the address."
+        "Catches a mailbox, or a customer where the channel needs no address, on the other side than last month, by "
+        "which the holdout would stop measuring anything, and somebody held out would be written to under another "
+        "name; and a third treatment group. Failing rows name the customer, never the address."
     },
 ) }}
 with members as (
@@ -13,21 +13,20 @@ with members as (
         campaign,
         customer_id,
         treatment_group,
-        lower(email) as mailbox,
+        coalesce(lower(email), 'customer:' || customer_id) as contact_unit,
         coalesce(holdout_unit, customer_id) as holdout_unit
     from {{ model }}
 
 ),
 
--- Who decided when the mailbox was first listed.
+-- Who decided when the mailbox, or the customer where the channel needs none, was first listed.
 decided as (
 
     select
-        mailbox,
+        contact_unit,
         holdout_unit
     from members
-    where mailbox is not null
-    qualify row_number() over (partition by mailbox order by snapshot_month, holdout_unit) = 1
+    qualify row_number() over (partition by contact_unit order by snapshot_month, holdout_unit) = 1
 
 )
 
@@ -36,7 +35,7 @@ select
     members.customer_id,
     members.treatment_group
 from members
-left join decided on members.mailbox = decided.mailbox
+left join decided on members.contact_unit = decided.contact_unit
 where
     {{ is_asked_month('members.snapshot_month') }}
     and (
