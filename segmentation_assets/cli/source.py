@@ -2,7 +2,9 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from rich import box
@@ -48,8 +50,16 @@ def check(*, as_json: bool) -> int:
         star = StarSchema(session, project.settings, project.rules)
         with terminal.working("Looking at the star schema ..."):
             found = checkup.check(star, before, project.rules.exports.allow_formula_ids)
+    took = f"Looked at in {time.monotonic() - started:.1f} s."
     if as_json:
-        terminal.say(json.dumps({**found.as_json(), "is_readable": found.is_readable}, indent=2, default=str))
+        shares = _shares_of_rules(project, found) if found.is_readable else None
+        terminal.say(
+            json.dumps(
+                {**found.as_json(), "is_readable": found.is_readable, "shares": shares.as_json() if shares else None},
+                indent=2,
+                default=str,
+            )
+        )
         return 0 if found.is_readable else 1
     _columns(found)
     _facts(found)
@@ -58,11 +68,12 @@ def check(*, as_json: bool) -> int:
     if len(found.categories) > checkup.SHOWN_CATEGORIES:
         terminal.say(f"and {len(found.categories) - checkup.SHOWN_CATEGORIES} categories more.")
     _findings(found.findings)
-    took = f"Looked at in {time.monotonic() - started:.1f} s."
     if found.is_readable:
+        terminal.say(f"{took} Months can be computed.")
+        _segments(_shares_of_rules(project, found))
         terminal.say(
-            f"{took} Months can be computed. Next: make what-if CALIBRATE=1 shows the shares that the rules would give,"
-            " make run publishes the last twelve months."
+            "Next: make what-if CALIBRATE=1 shows the last twelve months, and which bound to move; make run publishes"
+            " them."
         )
         return 0
     errors = sum(finding.level == "error" for finding in found.findings)
@@ -70,8 +81,62 @@ def check(*, as_json: bool) -> int:
     return 1
 
 
+@dataclass(frozen=True)
+class RuleShares:
+    """What the rules give for the newest closed month whose facts are all there; or why nobody can say."""
+
+    month: date | None = None
+    segments: Mapping[str, tuple[float, tuple[float, float] | None]] = field(default_factory=dict)  # %, expected
+    reason: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "month": self.month,
+            "segments": [
+                {"segment": name, "share_pct": round(share, 4), "expected_share_pct": band}
+                for name, (share, band) in self.segments.items()
+            ],
+            "reason": self.reason,
+        }
+
+
+def _shares_of_rules(project: Project, found: checkup.Checkup) -> RuleShares:
+    """Computed as a month is, in schemas that stand only meanwhile."""
+    from segmentation_assets.what_if.calibration import calibrate
+
+    month = checkup.newest_whole_month(found, project.rules.audits.facts_may_end_days_early)
+    if month is None:
+        return RuleShares(reason="no closed month has all its facts")
+    try:
+        with terminal.working(f"Computing the shares of {month:%B %Y} ..."):
+            given = calibrate(project, warehouse(project.settings), first=str(month), last=str(month))
+    except UserError as error:
+        return RuleShares(month, reason=str(error))
+    return RuleShares(
+        month,
+        {one.segment.name: (given.share(one.members, month), one.segment.expected_share_pct) for one in given.segments},
+    )
+
+
+def _segments(shares: RuleShares) -> None:
+    if not shares.segments:
+        terminal.say(f"The shares that the rules would give are not known: {shares.reason}")
+        return
+    numbers = ("Share", "Expected")
+    table = _table(f"What the rules would give for {shares.month:%B %Y}", "Segment", *numbers, right=numbers)
+    for name, (share, band) in shares.segments.items():
+        is_inside = band is None or band[0] <= share <= band[1]
+        table.add_row(
+            Text(printable(name)),
+            Text(f"{share:.1f}%", "" if is_inside else "yellow"),
+            f"{band[0]:g}-{band[1]:g}%" if band else "-",
+        )
+    terminal.say(table)
+
+
 def _table(title: str, *headings: str, right: Sequence[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    terminal.say(title, "italic")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     return table

@@ -72,5 +72,6 @@ COLUMNS: dict[str, dict[str, Column]] = {
 CONTRACT = {table: {column: said.kinds for column, said in columns.items()} for table, columns in COLUMNS.items()}
 OPTIONAL = {"marketing_suppressions"}
 # A table that may be said in a word instead of where it is.
-GENERATED, IN_FACTS = "generated", "in_facts"
-WORDS_FOR_TABLES = {"dim_date": GENERATED, "dim_merchant_category": IN_FACTS}
+GENERATED, IN_FACTS, NONE = "generated", "in_facts", "none"
+WORDS_FOR_TABLES = {"dim_date": (GENERATED,), "dim_merchant_category": (IN_FACTS, NONE)}
+SAID_IN_A_WORD = (GENERATED, IN_FACTS, NONE)

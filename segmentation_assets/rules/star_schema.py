@@ -169,16 +169,18 @@ def table_problems(tables: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
             yield (table,), f"is no table of the source contract; {did_you_mean(table, COLUMNS)}"
         elif isinstance(said, dict):
             yield from (((table, *where), words) for where, words in _column_problems(table, cast("Any", said)))
-        elif said != WORDS_FOR_TABLES.get(table):
-            word = WORDS_FOR_TABLES.get(table)
-            yield (table,), f"{said!r} says no place; write from: and columns:{f', or {word}' if word else ''}"
+        elif said not in (words := WORDS_FOR_TABLES.get(table, ())):
+            yield (
+                (table,),
+                f"{said!r} says no place; write from: and columns:{''.join(f', or {word}' for word in words)}",
+            )
     facts = cast("dict[Any, Any]", tables).get("fct_transactions")
     category = (facts.get("columns") or {}).get("merchant_category_key") if isinstance(facts, dict) else None
     if cast("dict[Any, Any]", tables).get("dim_merchant_category") == IN_FACTS and not category:
         yield (
             ("dim_merchant_category",),
             "in_facts takes the categories' names from the facts, and no column of the facts is named; add"
-            " merchant_category_key to the columns of fct_transactions",
+            " merchant_category_key to the columns of fct_transactions, or write none where there are no categories",
         )
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from segmentation_assets.months import as_of_date
-from segmentation_assets.rules.source_contract import CONTRACT, GENERATED, IN_FACTS
+from segmentation_assets.months import as_of_date, month_after
+from segmentation_assets.rules.source_contract import CONTRACT, GENERATED, IN_FACTS, NONE, SAID_IN_A_WORD
 from segmentation_assets.sources import contract
 from segmentation_assets.sources.star_schema import CUSTOMERS, FACTS, StarSchema
 from segmentation_assets.spelling import code, trimmed_sql
@@ -116,6 +116,15 @@ def check(star: StarSchema, before: date, allow_formula_ids: bool = False) -> Ch
     return result
 
 
+def newest_whole_month(found: Checkup, may_end_days_early: int) -> date | None:
+    """The newest closed month that the facts reach the end of."""
+    if not found.facts.get("last_day"):
+        return None
+    last = date.fromisoformat(found.facts["last_day"])
+    month = last.replace(day=1)
+    return month if (as_of_date(month) - last).days - 1 <= may_end_days_early else month_after(month, -1)
+
+
 def _of_line(line: str) -> Finding:
     where, _, words = line.removeprefix("- ").partition(": ")
     table, _, column = where.partition(".")
@@ -126,8 +135,10 @@ def _columns(star: StarSchema, table: str, found: contract.Found) -> Iterator[Ma
     from segmentation_assets.rules.source_contract import COLUMNS
 
     mapping = star.mapping(table)
-    if mapping in (GENERATED, IN_FACTS):
-        words = "every day from 1970 to 2099" if mapping == GENERATED else f"the categories in {star.place(FACTS)}"
+    if mapping in SAID_IN_A_WORD:
+        words = {
+            GENERATED: "every day from 1970 to 2099", IN_FACTS: f"what {FACTS} has", NONE: "no fact has a category",
+        }[str(mapping)]  # fmt: skip
         for column in CONTRACT[table]:
             yield MappedColumn(table, column, f"{mapping}: {words}", "")
         return
@@ -255,12 +266,14 @@ def _categories(star: StarSchema, result: Checkup, rows: list[dict[str, Any]]) -
         by_name, lambda name: "NOT KNOWN" if name == "(unknown)" else groups.get(code(name), "no group")
     )
     share = 100 * unknown_amount / total if total else 0.0
-    if unknown_rows and share > star.rules.audits.unknown_category_max_share_pct:
+    if star.mapping(CATEGORIES) != NONE and unknown_rows and share > star.rules.audits.unknown_category_max_share_pct:
         words = (
             f"{unknown_rows:,} rows, {_pct(share)} of the spend, are of no category that {CATEGORIES} has; they count"
             " in the total only. Load the categories, or map both keys alike"
         )
         yield Finding("warning", FACTS, "merchant_category_key", words, unknown_rows)
+    if star.mapping(CATEGORIES) == NONE:
+        return
     there = {code(name) for name in names.values()}
     lost = [
         name for members in star.rules.raw["category_groups"].values() for name in members if code(name) not in there
@@ -307,8 +320,13 @@ def _repeated_facts(star: StarSchema) -> Iterator[Finding]:
 
 
 def _customers(star: StarSchema, result: Checkup) -> Iterator[Finding]:
-    versions = star.sql(CUSTOMERS)
-    trimmed, mailbox = trimmed_sql("customer_id"), f"lower({trimmed_sql('email')})"
+    # Once for all that is asked of them: some of it costs more than reading them.
+    versions = star.session.kept(
+        "versions_looked_at",
+        f"select customer_key, customer_id, {trimmed_sql('customer_id')} as trimmed_id,"
+        f" lower({trimmed_sql('email')}) as mailbox, valid_from, valid_to from {star.sql(CUSTOMERS)}",
+    )
+    trimmed, mailbox = "trimmed_id", "mailbox"
     (row,) = star.session.rows(
         "select count(*) as versions, count(customer_key) as keyed, count(distinct customer_key) as keys,"
         " count(customer_id) as named, count(valid_from) as begun,"

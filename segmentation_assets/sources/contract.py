@@ -14,9 +14,8 @@ from segmentation_assets.rules.source_contract import (
     COLUMNS,
     CONTRACT,
     DAY,
-    GENERATED,
-    IN_FACTS,
     OPTIONAL,
+    SAID_IN_A_WORD,
     WORDS,
     WORDS_FOR_TABLES,
 )
@@ -111,7 +110,7 @@ def _refuse(star: StarSchema, problems: Sequence[str]) -> None:
 
 
 def table_problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
-    if star.mapping(table) in (GENERATED, IN_FACTS):
+    if star.mapping(table) in SAID_IN_A_WORD:
         return
     columns = found[table]
     if columns is None:
@@ -133,9 +132,9 @@ def table_problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
 def _missing_table(star: StarSchema, table: str) -> str:
     if star.mapping(table) is not None:
         return f"- {table}: there is no table or view {star.place(table)}; correct star_schema.tables.{table}.from."
-    word = WORDS_FOR_TABLES.get(table)
+    words = "".join(f", or write {table}: {word}" for word in WORDS_FOR_TABLES.get(table, ()))
     fix = "SEGMENTATION_SOURCE_SCHEMA says where to look" if star.rules.star_schema is None else (
-        f"say in star_schema.tables where it is{f', or write {table}: {word}' if word else ''}"
+        f"say in star_schema.tables where it is{words}"
     )  # fmt: skip
     return f"- {table}: the table is missing ({fix})."
 

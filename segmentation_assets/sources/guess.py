@@ -309,7 +309,7 @@ def _yaml(
         lines.append(
             "suppressions: none  # no table looks like objections: if there is one, map it and remove this line"
         )
-    lines += ["star_schema:", f"  schema: {_quoted(schema)}"]
+    lines += ["star_schema:", f"  schema: {_quoted(_sql(schema))}"]
     facts = guesses["fct_transactions"]
     if is_zoned(_found_type(facts, "transaction_date")):
         lines.append("  time_zone: UTC  # transactions have a time with zone: on whose clock does a day begin?")
@@ -339,6 +339,10 @@ def _without(name: str, facts: Guess) -> list[str]:
         return ["    dim_date: generated  # no table looks like a calendar"]
     if name == "dim_merchant_category" and "merchant_category_key" in facts.columns:
         return ["    dim_merchant_category: in_facts  # no table looks like categories: the facts hold their names"]
+    if name == "dim_merchant_category":
+        return [
+            "    dim_merchant_category: none  # neither a table nor a column looks like categories: no share is known"
+        ]
     if name == "marketing_suppressions":
         return []
     return [f"    # {name}:  # no table looks like it; it is needed"]

@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from segmentation_assets.errors import SettingsError
 from segmentation_assets.rules.load import Rules
-from segmentation_assets.rules.source_contract import APPROVED, COLUMNS, GENERATED, IN_FACTS
+from segmentation_assets.rules.source_contract import (
+    APPROVED,
+    COLUMNS,
+    GENERATED,
+    IN_FACTS,
+    NO_TEXT,
+    NONE,
+    SAID_IN_A_WORD,
+)
 from segmentation_assets.rules.star_schema import MappedTable
 from segmentation_assets.settings import Settings, database_name
 from segmentation_assets.warehouse.catalog import quoted
@@ -160,6 +168,8 @@ class StarSchema:
                 f"select cast(null as integer) as date_key, cast({_DAY} as date) as full_date from {joined}"
                 f" where {_DAY} < cast('2100-01-01' as date)"
             )
+        if mapped == NONE:
+            return f"select {NO_TEXT} as category_key, {NO_TEXT} as category_name where 1 = 0"
         if mapped == IN_FACTS:
             category = f"({self.expressions(FACTS)['merchant_category_key']})"
             return (
@@ -243,7 +253,7 @@ class StarSchema:
         """Table of the contract -> the columns of the table that it is read from, by their names in small letters; None
         where there is no such table."""
         places: dict[tuple[str, str], list[str]] = {}
-        read = [table for table in COLUMNS if self.mapping(table) not in (GENERATED, IN_FACTS)]
+        read = [table for table in COLUMNS if self.mapping(table) not in SAID_IN_A_WORD]
         for table in read:
             *outer, schema, _ = self.parts(table)
             places.setdefault((outer[0] if outer else "", schema), []).append(table)
@@ -273,7 +283,7 @@ class StarSchema:
 
     def exists(self, table: str) -> bool:
         """Whether there is the table or view that it is read from."""
-        if self.mapping(table) in (GENERATED, IN_FACTS):
+        if self.mapping(table) in SAID_IN_A_WORD:
             return True
         *outer, schema, name = self.parts(table)
         catalog = self._catalog(outer[0] if outer else "")

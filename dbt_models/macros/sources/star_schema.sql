@@ -13,8 +13,8 @@
 {#- dbt's unit tests give rows of their own in place of the source, with the columns of the contract. -#}
 {% macro is_unit_test() %}{{ return(model is mapping and model.resource_type == 'unit_test') }}{% endmacro %}
 
-{#- How the rules map a table: its place and its columns as SQL expressions; a word (`generated`, `in_facts`); none
-    where it is as the contract has it. -#}
+{#- How the rules map a table: its place and its columns as SQL expressions; a word (`generated`, `in_facts`, `none`);
+    nothing where it is as the contract has it. -#}
 {% macro star_table(table) %}
     {% set said = ((var('star_schema', none) or {}).get('tables') or {}).get(table) %}
     {% if said is none or said is string %}{{ return(said) }}{% endif %}
@@ -107,6 +107,11 @@
 {% macro star_query(table) %}
     {%- set mapped = star_table(table) -%}
     {%- if mapped == 'generated' -%}{{ return(generated_days()) }}{%- endif -%}
+    {%- if mapped == 'none' -%}
+        {{ return(
+            "select cast(null as varchar) as category_key, cast(null as varchar) as category_name where 1 = 0"
+        ) }}
+    {%- endif -%}
     {%- if mapped == 'in_facts' -%}
         {%- set facts = star_table('fct_transactions') -%}
         {%- set category = '(' ~ facts.columns.merchant_category_key ~ ')' -%}

@@ -9,7 +9,9 @@
 {%- endmacro %}
 
 {% macro source_column_is_text(table, column) %}
-    {% if star_table(table) == 'in_facts' %}
+    {% if star_table(table) == 'none' %}
+        {{ return(true) }}
+    {% elif star_table(table) == 'in_facts' %}
         {{ return(source_column_is_text('fct_transactions', 'merchant_category_key')) }}
     {% elif star_table(table) is not none %}
         {{ return(is_text_type(star_types(table).get(column, 'varchar'))) }}

@@ -19,12 +19,13 @@
 {#- An id, or any text that is shown: without what nobody sees at either end. To trim by a list so long costs DuckDB ten
     microseconds, a hundred times what it costs to see that a text begins and ends with a sign of ASCII. The cast is for
     Snowflake's emulator, which otherwise makes one and loses the characters over it. -#}
-{% macro trimmed(text) -%}
-    case
-        when ascii(left({{ text }}, 1)) between 33 and 126 and ascii(right({{ text }}, 1)) between 33 and 126
-            then {{ text }}
-        else trim(cast({{ text }} as varchar), {{ unseen_characters() }})
-    end
+{% macro trimmed(text) %}
+    {%- set ends = [] -%}
+    {%- for end in ['left', 'right'] -%}
+        {%- do ends.append("ascii(" ~ end ~ "(" ~ text ~ ", 1)) between 33 and 126") -%}
+    {%- endfor -%}
+    case when {{ ends | join(' and ') }} then {{ text }}
+    {{- " else trim(cast(" ~ text ~ " as varchar), " ~ unseen_characters() ~ ") end" -}}
 {%- endmacro %}
 
 {#- The same for two spellings of one status or category. Never of a customer id: C1 and c1 may be two customers. -#}
