@@ -1,4 +1,4 @@
-"""The holes that tools/mutants.py makes in the gate. Locks out a mutation that changes nothing since its line was edited."""
+"""The holes that tools/mutants.py makes in the gate. Locks out one that changes nothing since its line was edited."""
 
 from pathlib import Path
 
