@@ -16,8 +16,8 @@
     ' || chr(0)
 {%- endmacro %}
 
-{#- An id, or any text that is shown: without what nobody sees at either end. The cast is for Snowflake's emulator, which
-    otherwise makes one and loses the characters over it. -#}
+{#- An id, or any text that is shown: without what nobody sees at either end. The cast is for Snowflake's emulator,
+    which otherwise makes one and loses the characters over it. -#}
 {% macro trimmed(text) %}trim(cast({{ text }} as varchar), {{ unseen_characters() }}){% endmacro %}
 
 {#- The same for two spellings of one status or category. Never of a customer id: C1 and c1 may be two customers. -#}
