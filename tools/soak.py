@@ -7,7 +7,10 @@ and byte by byte. The seed is fixed, so that the same moments come again; those 
 The steps are those of tests/support/any_order.py: after each one every table is compared with what a model of the
 pipeline says. The first that is wrong ends them, with the shortest way to it.
 
-    python -m tools.soak [--kills 32] [--backfills 20] [--steps 0] [--seed 7]
+Those of tests/support/identity.py merge and split customers and move facts between two months: what the next month
+makes of it is compared with what is computed from nothing.
+
+    python -m tools.soak [--kills 32] [--backfills 20] [--steps 0] [--identities 0] [--seed 7]
 """
 
 import argparse
@@ -45,6 +48,7 @@ from tests.support.crashes import (
     tables,
     torn_exports,
 )
+from tests.support.identity import many
 from tests.support.load import Load, at_once
 
 STATEMENTS, TOUCHES, METADATA, BUILDS = 480, 262, 28, 5  # counted in a run of one month
@@ -200,6 +204,16 @@ def any_order(steps: int, seed: int) -> tuple[Counter[str], list[str]]:
     return machine.taken, []
 
 
+def identities(examples: int, seed: int) -> list[str]:
+    print(f"\n{examples} times customers that are merged and split, and facts that move ...", flush=True)
+    with tempfile.TemporaryDirectory() as scratch, surroundings_of(Path(scratch)):
+        try:
+            many(Path(scratch), examples, seed)
+        except AssertionError as error:
+            return ["\n".join([str(error), *getattr(error, "__notes__", [])])]
+    return []
+
+
 @contextmanager
 def surroundings_of(folder: Path) -> Iterator[None]:
     """No variable of the person's, and places of its own."""
@@ -218,6 +232,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=32)
     parser.add_argument("--backfills", type=int, default=20)
     parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--identities", type=int, default=0)
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args()
     wrong: list[str] = []
@@ -259,6 +274,13 @@ def main() -> int:
             ("Months held back", taken["months held back"]),
             ("Runs broken off or killed", taken["broken off"]),
             ("Steps after which a table was wrong", len(found)),
+        ]
+    if given.identities:
+        found = identities(given.identities, given.seed)
+        wrong += found
+        table += [
+            ("Sequences of merges, splits, moves", given.identities),
+            ("Of them with another result", len(found)),
         ]
     print()
     for words in wrong:

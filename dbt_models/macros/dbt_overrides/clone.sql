@@ -3,6 +3,6 @@
 {% materialization clone, default %}
     {% do exceptions.raise_compiler_error(
         "dbt clone would put another state's table in place of " ~ this ~ ", which no audit here was about, so nothing"
-        ~ " was cloned. A copy for readers is made by `make snapshot`, one to try things in by the database's own means."
+        ~ " was cloned. `make snapshot` makes a copy for readers; one to try things in is made by the database itself."
     ) %}
 {% endmaterialization %}

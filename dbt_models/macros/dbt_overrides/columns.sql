@@ -17,9 +17,9 @@
     {{ return({'schema_changed': false, 'source_columns': source_columns}) }}
 {% endmacro %}
 
-{#- What a monthly table lacks or has in another type is refused, with `on_schema_change: fail`, in dbt's words; a column
-    that only the table has is somebody's own, and stays: rows that come later hold its default there, which is mostly
-    NULL. dbt-core refuses that, too. -#}
+{#- What a monthly table lacks or has in another type is refused, with `on_schema_change: fail`, in dbt's words. One
+    that only the table has is somebody's own column, and stays: rows that come later hold its default there, which is
+    mostly NULL. dbt-core refuses that, too. -#}
 {% macro default__process_schema_changes(on_schema_change, source_relation, target_relation) %}
     {% if on_schema_change == 'fail' %}
         {% set found = check_for_schema_changes(source_relation, target_relation) %}
