@@ -174,7 +174,7 @@ def what_if(changes: str, rules: str, month: str, first: str, last: str, calibra
     """
     from segmentation_assets.cli import terminal
     from segmentation_assets.dbt.project import Project
-    from segmentation_assets.rules.edits import WhatIfError
+    from segmentation_assets.rules.edits import WhatIfError, is_changed
     from segmentation_assets.warehouse.session import warehouse
     from segmentation_assets.what_if import calibration, compute, tables
 
@@ -196,10 +196,9 @@ def what_if(changes: str, rules: str, month: str, first: str, last: str, calibra
         months = compute.compute(Project.load(), warehouse(), *typed, names=names)
     terminal.say()
     terminal.say(tables.render(months))
-    terminal.say(
-        f"Done in {time.monotonic() - started:.0f} s; nothing was published or changed. Next: write the change into"
-        " dbt_models/dbt_project.yml (or the file of SEGMENTATION_RULES) and run make month MONTH=..."
-    )
+    done = f"Done in {time.monotonic() - started:.0f} s; nothing was published or changed. Next:"
+    write = "write the change into dbt_models/dbt_project.yml (or the file of SEGMENTATION_RULES) and run"
+    terminal.say(f"{done} {write if is_changed(changes, rules) else 'run'} make month MONTH=...")
     return 0
 
 

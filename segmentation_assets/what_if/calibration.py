@@ -72,21 +72,28 @@ class Calibration:
         return 100 * sum(members.values()) / max(1, sum(self.customers.values()))
 
     def reached(self, one: Calibrated) -> Bound | None:
-        """The bound that brings the segment to the middle of its band, or at least into it."""
-        band = one.segment.expected_share_pct
-        best = one.bounds[0] if one.bounds and band else None
-        return best if best and band and band[0] <= self.share(best.members) <= band[1] else None
+        """The bound that brings the segment to the middle of its band, or from outside of it at least into it.
 
-    def is_in_the_middle(self, one: Calibrated) -> bool:
-        """To the decimal that is told, or as near as any of its bounds brings it."""
-        middle = _middle(one.segment)
-        if middle is None:
-            return False
-        off = abs(self.share(one.members) - middle)
-        nearest = min((abs(self.share(bound.members) - middle) for bound in one.bounds), default=off)
+        Of a segment within its band none that stays short of the middle: it would change whom the segment means for
+        next to nothing.
+        """
+        best = one.bounds[0] if one.bounds else None
+        if best is None or not self.is_inside(one, best.members):
+            return None
+        return best if self.is_in_the_middle(one, best.members) or not self.is_inside(one) else None
+
+    def is_inside(self, one: Calibrated, members: Counts | None = None) -> bool:
+        """Within its band, as it is or with other members."""
         band = one.segment.expected_share_pct
-        is_inside = band is not None and band[0] <= self.share(one.members) <= band[1]
-        return off < NEAR or (is_inside and off <= nearest)
+        return band is not None and band[0] <= self.share(one.members if members is None else members) <= band[1]
+
+    def is_in_the_middle(self, one: Calibrated, members: Counts | None = None) -> bool:
+        """To the decimal that is told, or to one customer."""
+        middle = _middle(one.segment)
+        one_customer = 100 / max(1, sum(self.customers.values()))
+        return middle is not None and abs(self.share(one.members if members is None else members) - middle) < max(
+            NEAR, one_customer
+        )
 
 
 def calibrate(

@@ -136,12 +136,13 @@ def bounds(calibration: Calibration) -> Iterator[str]:
                 f' {(float(band[0]) + float(band[1])) / 2:g}%. SET="{bound.change(name)}"'
             )
         elif one.bounds:
+            there = "within its band" if calibration.is_inside(one) else "not within its band"
             yield (
-                f"{name}: {now:.1f}%, {aim}, and no single bound brings it there; the nearest is"
-                f" {_moved(one.bounds[0])}, which gives {calibration.share(one.bounds[0].members):.1f}%."
+                f"{name}: {now:.1f}%, {aim}: {there}, and no single bound brings it to the middle. The nearest,"
+                f" {_moved(one.bounds[0])}, gives {calibration.share(one.bounds[0].members):.1f}%."
             )
         else:
-            yield f"{name}: {now:.1f}%, {aim}, and no single bound brings it there: nobody would meet the others."
+            yield f"{name}: {now:.1f}%, {aim}, and no single bound brings it there: nobody meets its other criteria."
 
 
 def calibration_notes(calibration: Calibration) -> Iterator[str]:

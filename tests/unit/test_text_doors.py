@@ -8,6 +8,7 @@ import csv
 import io
 import re
 from datetime import date
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
@@ -15,14 +16,17 @@ import pytest
 from segmentation_assets.alerts.messages import LONGEST_TEXT, alert
 from segmentation_assets.cli import terminal
 from segmentation_assets.exports.files import csv_bytes
+from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, findings
 from segmentation_assets.publication.explanations import Explanation
 from segmentation_assets.publication.explanations import render as explained
 from segmentation_assets.report import page, share_chart
 from segmentation_assets.report.data import AuditResult, Definition, Flow, Metrics, Report, Share
+from segmentation_assets.rules import load as rules
 from segmentation_assets.sources.formulas import begins_as_formula
 from segmentation_assets.text import markdown, message, printable
 from segmentation_assets.what_if import tables
+from segmentation_assets.what_if.calibration import Bound, Calibrated, Calibration
 from segmentation_assets.what_if.compute import Month, Segment
 
 MONTH = date(2025, 11, 1)
@@ -76,6 +80,13 @@ def month_with(name: str) -> Month:
     )
 
 
+def calibration_of(name: str) -> Calibration:
+    criterion = rules.Criterion.model_validate({"metric": "lifetime_value", "at_least": 5})
+    segment = rules.Segment.model_construct(name=name, criteria=(criterion,), expected_share_pct=(40, 60))
+    one = Calibrated(segment, {MONTH: 1}, (Bound(criterion, Decimal(7), {MONTH: 5}),))
+    return Calibration(MonthRange.single(MONTH), {MONTH: 10}, (one,))
+
+
 def finding_about(name: str) -> findings.Finding:
     row = {"audit": next(iter(audits.BY_NAME)), "snapshot_month": MONTH, "customer_segment": name, "measured": 1.0,
            "lower_bound": None, "upper_bound": 0.0, "failed_rows": 1, "accepted_by": name, "reason": name}  # fmt: skip
@@ -94,11 +105,12 @@ def test_the_terminal_shows_it_and_obeys_nothing(written: io.StringIO, hostile: 
     terminal.say(terminal.segments_table(MONTH, [summary], {hostile: (1, 2)}))
     terminal.say(explained(Explanation(hostile, MONTH, hostile, [row], {}, None)))
     terminal.say(tables.render([month_with(hostile)]))
+    terminal.say(tables.render_calibration(calibration_of(hostile)))
     shown = written.getvalue()
     assert not CONTROLS.search(shown)
     shown.encode()
     for line in printable(hostile).split("\n"):
-        assert shown.count(line.strip()) >= 7, line
+        assert shown.count(line.strip()) >= 9, line
 
 
 class Elements(HTMLParser):
@@ -147,6 +159,9 @@ def test_markdown_in_dagster_shows_it_in_one_cell(hostile: str) -> None:
     columns = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table}
     assert len(table) == 3
     assert len(columns) == 1
+    told = tables.markdown_calibration(calibration_of(hostile))
+    assert len([line for line in told["shares"].splitlines() if line.startswith("|")]) == 5
+    assert len(told["bounds"].splitlines()) == 2
     text = markdown(hostile)
     assert "\n" not in text
     assert not CONTROLS.search(text)

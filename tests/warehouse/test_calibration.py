@@ -217,7 +217,7 @@ def test_what_is_told_names_the_criterion_the_values_and_the_share(calibration: 
     assert told["High-Value Travelers"].endswith(
         f'the middle of 10-15% is 12.5%. SET="{bound.change("High-Value Travelers")}"'
     )
-    assert "and no single bound brings it there; the nearest is" in told["Declining"]
+    assert "not within its band, and no single bound brings it to the middle. The nearest, " in told["Declining"]
     assert "takes who is left, so no bound of its own moves it" in told["Stable Mid-Spenders"]
     (table,) = tables.shares(calibration)
     assert [row[0] for row in table.rows] == ["2025-06", "2025-07", "2025-08", "2025-09", "2025-10", "2025-11",

@@ -363,3 +363,31 @@ def test_plain_dbt_refuses_a_channel_that_nobody_knows(made: Pipeline) -> None:
         "channel of campaign core_retention is fax; known: email, ads, mail, phone, app." in line for line in said
     )
     assert lists(made) == before
+
+
+def test_the_checks_of_a_list_follow_its_channel(made: Pipeline) -> None:
+    """A list of letters passes them without an address, and fails with one, or with a customer twice."""
+    letters = campaigns({"core_retention": {"channel": "mail"}})
+    succeeded, said = made.dbt(
+        NOVEMBER, select="audience_candidates audience_core_retention", variables=letters,
+        arguments=("--exclude", "test_type:singular", "test_type:unit"),
+    )  # fmt: skip
+    assert succeeded, said
+    assert not any("audience_addresses" in line for line in said)
+    of_november = f"gold.audience_core_retention where snapshot_month = '{NOVEMBER}'"
+    (written_to, twice), *_ = made.rows(f"select min(customer_id), max(customer_id) from {of_november}")
+    made.execute(
+        f"update gold.audience_core_retention set email = 'somebody@example.com' where customer_id = '{written_to}'"
+        f" and snapshot_month = '{NOVEMBER}'"
+    )
+    made.execute(f"insert into gold.audience_core_retention select * from {of_november} and customer_id = '{twice}'")
+    succeeded, said = made.dbt(
+        NOVEMBER, select="test_name:audience_addresses_are_deliverable test_name:audience_addresses_are_unique",
+        variables=letters, command="test",
+    )  # fmt: skip
+    assert not succeeded
+    failures = [line for line in said if "Failure in test" in line]
+    assert len(failures) == 2
+    for check in ("deliverable", "unique"):
+        assert any(f"audience_addresses_are_{check}_audience_core_retention_" in line for line in failures)
+    assert not any("@" in line for line in said)
