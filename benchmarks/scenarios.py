@@ -107,6 +107,81 @@ def backfill(months: int) -> Figures:
     return {"models_s": models.seconds, "peak_gib": peak_gib(), "models": models.each}
 
 
+MAPPED = """
+create schema dwh;
+create table dwh.f_postings as
+select transaction_key as posting_id, customer_key as client, merchant_category_key as mcc, transaction_date as booked_on,
+    cast(transaction_amount * 100 as bigint) as amount_cents, upper(transaction_status) as status
+from gold.fct_transactions;
+create view dwh.d_client as
+select customer_key as client, customer_id as client_no, first_name as forename, last_name as surname, email as mail,
+    valid_from as starts, valid_to as ends, is_current as is_newest
+from gold.dim_customer;
+create table dwh.d_mcc as select category_key as mcc, category_name as descr from gold.dim_merchant_category;
+create table dwh.opt_out as select customer_id as client_no from gold.marketing_suppressions;
+drop table gold.fct_transactions;
+"""
+MAPPING = """
+approved_statuses: [APPROVED]
+other_statuses: [DECLINED, REVERSED, PENDING]
+star_schema:
+  schema: dwh
+  tables:
+    fct_transactions:
+      from: f_postings
+      columns: {transaction_key: posting_id, customer_key: client, merchant_category_key: mcc,
+        transaction_date: booked_on, transaction_amount: amount_cents / 100.0, transaction_status: status}
+    dim_customer:
+      from: d_client
+      columns: {customer_key: client, customer_id: client_no, first_name: forename, last_name: surname, email: mail,
+        valid_from: starts, valid_to: ends, is_current: is_newest}
+    dim_merchant_category: {from: d_mcc, columns: {category_key: mcc, category_name: descr}}
+    dim_date: generated
+    marketing_suppressions: {from: opt_out, columns: {customer_id: client_no}}
+"""
+
+
+def mapped_source() -> Figures:
+    """The newest month of the same portfolio under other names, in cents, without a calendar, beside the contract's
+    own; and how long `make check-source` looks at it, without the shares of the rules and with them."""
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.months import as_of_date
+    from segmentation_assets.sources import checkup
+    from segmentation_assets.sources.star_schema import StarSchema
+    from segmentation_assets.warehouse.session import warehouse
+
+    rules = FOLDER / "mapped.yml"
+    rules.write_text(MAPPING, encoding="utf-8")
+    canonical = working_copy(portfolio(CUSTOMERS), "canonical")
+    company = working_copy(portfolio(CUSTOMERS), "company")
+    with duckdb.connect(str(company)) as connection:
+        connection.execute(MAPPED)
+
+    def month(database: Path, mapping: str, first: date = LAST_MONTH) -> float:
+        os.environ.update({"SEGMENTATION_RULES": mapping, "SEGMENTATION_SOURCE": "warehouse"})
+        return build(database, first, LAST_MONTH).seconds
+
+    for database, mapping in ((canonical, ""), (company, str(rules))):
+        month(database, mapping, last_months(12)[0])
+        month(database, mapping)  # warm
+    rounds = [(month(company, str(rules)), month(canonical, "")) for _ in range(ROUNDS)]
+    os.environ.update({"SEGMENTATION_RULES": str(rules), "SEGMENTATION_DUCKDB_PATH": str(company)})
+    project = Project.load()
+
+    def check() -> None:
+        with warehouse(project.settings).session(read_only=True) as session:
+            checkup.check(StarSchema(session, project.settings, project.rules), as_of_date(LAST_MONTH))
+
+    command = [str(Path(sys.executable).with_name("segmentation")), "check-source"]
+    return {
+        "mapped_models_s": statistics.median(ours for ours, _ in rounds),
+        "canonical_models_s": statistics.median(theirs for _, theirs in rounds),
+        "ratio_to_canonical": ratio([ours for ours, _ in rounds], [theirs for _, theirs in rounds]),
+        "check_s": statistics.median(seconds(check) for _ in range(3)),
+        "check_source_with_shares_s": seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)),
+    }
+
+
 def monthly_models() -> Figures:
     """The newest month, beside one hand-written pass over all facts, pandas and Polars, in turn."""
     database = working_copy(portfolio(CUSTOMERS), "monthly")
@@ -317,6 +392,7 @@ def test_suite() -> Figures:
 SCENARIOS: dict[str, Callable[[], Figures]] = {
     "first backfill of 12 months": lambda: backfill(12),
     "monthly models": monthly_models,
+    "mapped source": mapped_source,
     "monthly job end to end": end_to_end,
     "backfills": backfills,
     "definitions": definitions,

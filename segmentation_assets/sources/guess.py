@@ -265,7 +265,9 @@ def _look_at(session: Session, schema: str, facts: Guess) -> list[tuple[str, int
     own = next(kind for name, kind in facts.of.columns.items() if _sql(name) == amount)
     if row["negative"] > row["positive"]:
         facts.columns["transaction_amount"] = amount = f"-{amount}"
-        facts.reasons["transaction_amount"] += f"; {_of(row['negative'], row['n'])} of a sample are negative: turned round"
+        facts.reasons["transaction_amount"] += (
+            f"; {_of(row['negative'], row['n'])} of a sample are negative: turned round"
+        )
     if "int" in own and not row["fractions"] and "cent" in amount.lower():
         facts.columns["transaction_amount"] = f"{amount} / 100.0"
         facts.reasons["transaction_amount"] += "; its name says cents"
