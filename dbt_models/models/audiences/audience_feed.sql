@@ -3,6 +3,8 @@
 -- What differs between the newest lists, as they may be used today, and what the feed has said so far. A run of any month
 -- makes these rows, so that an objection is followed by the next run, whichever month that is about. What was said stays:
 -- a reader takes the rows after the newest stamp it has seen, and misses none.
+-- depends_on: {{ ref('audience_log') }}
+-- depends_on: {{ ref('stg_customers') }}
 {%- set feed = load_cached_relation(this) if execute else none %}
 {%- set started = "cast('" ~ run_started_at.strftime("%Y-%m-%d %H:%M:%S") ~ "' as timestamp)" %}
 with audits as (
