@@ -111,7 +111,8 @@ MAPPED = """
 create schema dwh;
 create table dwh.f_postings as
 select transaction_key as posting_id, customer_key as client, merchant_category_key as mcc,
-    transaction_date as booked_on, cast(transaction_amount * 100 as bigint) as amount_cents, upper(transaction_status) as status
+    transaction_date as booked_on, cast(transaction_amount * 100 as bigint) as amount_cents,
+    upper(transaction_status) as status
 from gold.fct_transactions;
 create view dwh.d_client as
 select customer_key as client, customer_id as client_no, first_name as forename, last_name as surname, email as mail,

@@ -20,7 +20,6 @@ from segmentation_assets.rules.source_contract import CONTRACT
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract, mark
 from segmentation_assets.sources.star_schema import StarSchema
-from segmentation_assets.warehouse.catalog import quoted
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeSession
@@ -85,11 +84,9 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
                 said = fill(session, settings)
             context.log.info(said)
             seconds = round(time.monotonic() - started, 2)
-            columns = columns_of(session, settings.source_schema)
-            counts = ", ".join(
-                f"(select count(*) from {quoted(session, settings.source_schema)}.{table}) as {table}"
-                for table in TABLES
-            )
+            star = StarSchema(session, settings, project.rules)
+            columns = columns_of(star)
+            counts = ", ".join(f"(select count(*) from {star.sql(table)}) as {table}" for table in TABLES)
             rows = session.rows(f"select {counts}")[0]
             for table in TABLES:
                 yield dg.MaterializeResult(
@@ -104,17 +101,17 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
     return [star_schema]
 
 
-def columns_of(session: Session, schema: str) -> dict[str, dg.TableSchema]:
-    """Names and types of the star schema's tables, as they were made."""
-    found: dict[str, list[dg.TableColumn]] = {table: [] for table in TABLES}
-    for row in session.rows(
-        "select lower(table_name) as table_name, lower(column_name) as column_name, data_type"
-        " from information_schema.columns where lower(table_schema) = lower(?) order by ordinal_position",
-        (schema,),
-    ):
-        if row["table_name"] in found:
-            found[row["table_name"]].append(dg.TableColumn(row["column_name"], row["data_type"]))
-    return {table: dg.TableSchema(columns) for table, columns in found.items()}
+def columns_of(star: StarSchema) -> dict[str, dg.TableSchema]:
+    """Names and types of the star schema's tables, as they are read."""
+    return {
+        table: dg.TableSchema(
+            [
+                dg.TableColumn(name, kind)
+                for name, kind in star.session.types(f"select * from {star.sql(table)} where 1 = 0").items()
+            ]
+        )
+        for table in TABLES
+    }
 
 
 def fill(session: Session, settings: Settings) -> str:
@@ -139,7 +136,7 @@ def fill(session: Session, settings: Settings) -> str:
         with tempfile.TemporaryDirectory() as folder, closing(duckdb.connect(f"{folder}/star_schema.duckdb")) as local:
             _build(local, settings, wanted)
             copy_tables(session, local, schema, is_emulator=settings.snowflake.is_emulator)
-        mark.write(session, schema, wanted)
+        mark.write(session, schema, wanted, _tables_of(settings))
     return f"Filled the star schema ({wanted})."
 
 
@@ -182,7 +179,16 @@ def recipe(settings: Settings, found: str | None = None) -> str:
         last = last_closed_month()
         customers = settings.customers or (mark.customers_of(found) if found else CUSTOMERS)
         return f"synthetic, {customers} customers, {first_month(last)} to {last}"
-    return "completejourney"
+    from segmentation_assets.sources import completejourney
+
+    return completejourney.RECIPE
+
+
+def _tables_of(settings: Settings) -> tuple[str, ...]:
+    """What the demo of the settings makes."""
+    from segmentation_assets.sources import completejourney
+
+    return completejourney.TABLES if settings.source == "completejourney" else tuple(CONTRACT)
 
 
 def check_source(warehouse: Warehouse, project: Project, ranges: Sequence[contract.Range] = ()) -> None:

@@ -40,6 +40,10 @@ def rules_file(settings: Settings) -> Path | None:
     """A source whose customers are no card-holders brings rules of its own, unless SEGMENTATION_RULES names others."""
     if settings.rules is not None or settings.source != "completejourney":
         return settings.rules
+    return completejourney_rules()
+
+
+def completejourney_rules() -> Path:
     return project_dir() / "rules" / "completejourney.yml"
 
 
@@ -57,6 +61,9 @@ class Project:
         """By the settings, or the environment as it is now. Raises SettingsError and RulesError."""
         settings = settings or Settings.from_environment()
         rules = load_rules(project_dir(), rules_file(settings))
+        if settings.source == "completejourney" and rules.star_schema is None:
+            # A person's own rules for it need not say again where its tables are.
+            rules = rules.with_star_schema(load_rules(project_dir(), completejourney_rules()))
         refuse_unusable_mapping(settings, rules)
         return cls(settings, rules, Portfolio.of(settings, key_prefix))
 

@@ -32,7 +32,9 @@ def changed_rules(project_dir: Path, base: Rules, changes: str, file: str = "") 
     if not is_changed(changes, file):
         raise nothing_changed()
     if file.strip():
-        base = load_rules(project_dir, Path(file.strip()).expanduser())
+        own, base = base, load_rules(project_dir, Path(file.strip()).expanduser())
+        if base.star_schema is None and own.star_schema is not None:
+            base = base.with_star_schema(own)  # other rules are asked about, not another company
     raw = copy.deepcopy({key: base.raw[key] for key in KEYS if key in base.raw})
     for change in _split(changes):
         _apply(raw, change)

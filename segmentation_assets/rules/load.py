@@ -108,6 +108,12 @@ class Rules(Rule):
         decision = {key: self.raw[key] for key in keys if key in self.raw}
         return hashlib.md5(json.dumps(decision, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
+    def with_star_schema(self, other: "Rules") -> "Rules":
+        """These rules over the tables that another file maps."""
+        raw = {**self.raw, "star_schema": other.raw["star_schema"]}
+        replaced = self.replaced | {"star_schema"}
+        return self.model_copy(update={"star_schema": other.star_schema, "raw": raw, "replaced": replaced})
+
     def dbt_vars(self) -> dict[str, Any]:
         """For dbt's --vars. Write it with yaml.safe_dump: YAML reads json.dumps's 1e-05 back as text."""
         return {key: copy.deepcopy(self.raw[key]) for key in KEYS if key in self.replaced}

@@ -1,6 +1,7 @@
 """The mark on the tables of a demo source: a comment that says who made them, and of what. Only these are replaced."""
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from segmentation_assets.rules.source_contract import CONTRACT
@@ -16,25 +17,42 @@ if TYPE_CHECKING:
 MARK = "Made by customer-segmentation: "
 # What versions before the mark wrote, on the fact table alone.
 _EARLIER = re.compile(r"synthetic, [0-9]+ customers, [0-9]{4}-[0-9]{2}-01 to [0-9]{4}-[0-9]{2}-01|completejourney")
-FACTS = "fct_transactions"
+# The first of the tables of each demo, which says for all of them what they were made of.
+FACTS = ("fct_transactions", "receipt_lines")
+# Every name that a demo gives a table: those of the source contract, and the Complete Journey's own.
+NAMES = (*CONTRACT, "receipt_lines", "products", "households")
 
 
-def put(connection: "duckdb.DuckDBPyConnection", schema: str, recipe: str) -> None:
-    """On every table of the star schema, in the transaction that makes them; `schema` is SQL."""
-    for table in CONTRACT:
+def put(
+    connection: "duckdb.DuckDBPyConnection", schema: str, recipe: str, tables: Iterable[str] = tuple(CONTRACT)
+) -> None:
+    """On every table of a demo, in the transaction that makes them; `schema` is SQL."""
+    for table in tables:
         connection.execute(f"comment on table {schema}.{table} is '{MARK}{recipe}'")
 
 
 def recorded(session: Session, schema: str) -> str | None:
     """What the facts were made of; None where they are not there or not ours."""
-    found = _comments(session, schema).get(FACTS)
-    return found.removeprefix(MARK) if found and _is_ours(found) else None
+    comments = _comments(session, schema)
+    found = [comments[table] for table in FACTS if _is_ours(comments.get(table))]
+    return str(found[-1]).removeprefix(MARK) if found else None
+
+
+def drop_earlier(connection: "duckdb.DuckDBPyConnection", schema: str) -> None:
+    """The tables under the contract's names that an earlier version made of this demo."""
+    rows = connection.execute(
+        "select table_name, comment from duckdb_tables() where database_name = current_database() and schema_name = ?",
+        [schema],
+    ).fetchall()
+    for table, comment in rows:
+        if table in CONTRACT and _is_ours(comment):
+            connection.execute(f'drop table "{schema}".{table}')
 
 
 def tables_of_demo(session: Session, settings: Settings) -> list[str]:
     """The tables of the star schema that a demo made."""
     comments = _comments(session, settings.source_schema)
-    whole = _EARLIER.fullmatch(comments.get(FACTS) or "") is not None
+    whole = any(_EARLIER.fullmatch(comments.get(table) or "") for table in FACTS)
     return sorted(table for table, comment in comments.items() if whole or _is_ours(comment))
 
 
@@ -47,8 +65,8 @@ def refuse_foreign_tables(session: Session, settings: Settings) -> None:
     """Raises SourceError where a demo would replace a table that no demo made, or another demo's portfolio, which the
     published months are of. Reads only."""
     comments = _comments(session, settings.source_schema)
-    found = comments.get(FACTS) or ""
-    if _is_ours(found):
+    found = next((str(comments[table]) for table in FACTS if _is_ours(comments.get(table))), "")
+    if found:
         _refuse_another_portfolio(found.removeprefix(MARK), settings)
     if _EARLIER.fullmatch(found):
         return
@@ -86,9 +104,9 @@ def _refuse_another_portfolio(recipe: str, settings: Settings) -> None:
         )
 
 
-def write(session: Session, schema: str, recipe: str) -> None:
+def write(session: Session, schema: str, recipe: str, tables: Iterable[str]) -> None:
     """On every table, when all are filled."""
-    for table in CONTRACT:
+    for table in tables:
         session.execute(f"comment on table {quoted(session, schema)}.{table} is '{MARK}{recipe}'")
 
 
@@ -97,7 +115,7 @@ def _is_ours(comment: str | None) -> bool:
 
 
 def _comments(session: Session, schema: str) -> dict[str, str | None]:
-    """Comment of each table or view of the schema that has the name of one of the star schema's."""
+    """Comment of each table or view of the schema that has the name of one of a demo's."""
     if isinstance(session, DuckDBSession):
         query = """
             select table_name, comment from duckdb_tables()
@@ -111,4 +129,4 @@ def _comments(session: Session, schema: str) -> dict[str, str | None]:
         rows = session.rows(
             "select table_name, comment from information_schema.tables where lower(table_schema) = lower(?)", (schema,)
         )
-    return {row["table_name"].lower(): row["comment"] for row in rows if row["table_name"].lower() in CONTRACT}
+    return {row["table_name"].lower(): row["comment"] for row in rows if row["table_name"].lower() in NAMES}

@@ -35,7 +35,6 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import acceptances, audits, restatements
-from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support import oracle
 from tests.support.any_order_model import (
@@ -70,7 +69,7 @@ from tests.support.any_order_model import (
 from tests.support.any_order_tables import Found, unlike
 from tests.support.crashes import KILLED, Runs
 from tests.support.published_months import FILE, NO_TESTS
-from tests.support.warehouse_fixture import CANDIDATE, Pipeline
+from tests.support.warehouse_fixture import CANDIDATE, Pipeline, star_of
 
 
 def broken_at(nth: int) -> Any:
@@ -375,7 +374,7 @@ class AnyOrder(RuleBasedStateMachine):
         with DuckDBWarehouse(path=str(self.pipeline.path)).session(read_only=True) as session:
             for campaign in EXPORTED:
                 with suppress(UserError):
-                    export_month(session, self.store, campaign, month, Settings.from_environment())
+                    export_month(session, self.store, campaign, month, star_of(session))
                     written.append(campaign.name)
         for name in written:
             self.look_at_files(name, month)
@@ -430,7 +429,7 @@ class AnyOrder(RuleBasedStateMachine):
         with DuckDBWarehouse(path=str(self.pipeline.path)).session(read_only=True) as session:
             for campaign in RULES.campaigns:
                 with pytest.raises(UserError):
-                    export_month(session, self.store, campaign, month, Settings.from_environment())
+                    export_month(session, self.store, campaign, month, star_of(session))
         self.pipeline.execute("alter table gold.not_loaded rename to marketing_suppressions")
 
     def _lists(self) -> dict[str, list[tuple[Any, ...]]]:

@@ -17,8 +17,17 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import close_connections
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.settings import Settings
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from segmentation_assets.warehouse.session import Session
 from tests.support.portfolio import Portfolio
+
+
+def star_of(session: Session) -> StarSchema:
+    """The star schema that a session reads, under the settings and rules of the environment."""
+    project = Project.load()
+    return StarSchema(session, project.settings, project.rules)
+
 
 CANDIDATE = "path:models/staging path:models/metrics config.group:segments_candidate"
 

@@ -14,10 +14,13 @@ import pandas as pd
 import pytest
 
 from segmentation_assets.rules.load import load_rules
+from segmentation_assets.settings import Settings
 from segmentation_assets.sources import completejourney
+from segmentation_assets.sources.star_schema import StarSchema
+from segmentation_assets.warehouse.duckdb import DuckDBSession
 from tests.support import oracle
 from tests.support.command_line import CHECKOUT, segmentation
-from tests.support.portfolio import Portfolio
+from tests.support.portfolio import CONTRACT, Portfolio
 from tests.warehouse.test_parity import assert_same
 
 DEMO = {"SEGMENTATION_SOURCE": "synthetic", "SEGMENTATION_CUSTOMERS": "1200"}
@@ -107,7 +110,14 @@ def test_the_complete_journey_is_published_as_the_oracle_computes_it(tmp_path: P
     columns = ", ".join(oracle.HISTORY_COLUMNS)
     with duckdb.connect(str(tmp_path / "data" / "completejourney.duckdb"), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        portfolio = Portfolio.read(connection)
+        star = StarSchema(DuckDBSession(connection), Settings.given(source="completejourney"), rules)
+        for table, kinds in CONTRACT.items():
+            read = {column: f"cast({column} as {kind})" for column, kind in kinds.items()}
+            if table == "fct_transactions":
+                read["transaction_key"] = "row_number() over ()"
+            selected = ", ".join(f"{sql} as {column}" for column, sql in read.items())
+            connection.execute(f"create temp table {table} as select {selected} from {star.sql(table)}")
+        portfolio = Portfolio.read(connection, "temp")
         found = connection.execute(f"select {columns} from gold.customer_segment_history").df()
         lists = connection.execute(
             "select campaign, step, min(customers) from gold.audience_waterfall group by 1, 2"

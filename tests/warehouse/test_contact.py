@@ -17,7 +17,6 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.publication import acceptances
 from segmentation_assets.publication.objections import ObjectionsError
-from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.contact_oracle import Contacts, Listed, Version, list_of, mailbox_of
 from tests.support.published_months import (
@@ -28,7 +27,7 @@ from tests.support.published_months import (
     pipeline_at,
     refusal,
 )
-from tests.support.warehouse_fixture import Pipeline
+from tests.support.warehouse_fixture import Pipeline, star_of
 from tests.warehouse.test_audiences import CAPS, campaigns, contacts_of, ranked
 
 RULES = Project.load().rules
@@ -110,7 +109,7 @@ def test_objections_that_cannot_be_believed_stop_lists_and_files_until_accepted(
 
     def export() -> None:
         with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
-            export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, Settings.from_environment())
+            export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, star_of(session))
 
     # On the day it is sent, though it was made on a good one.
     with pytest.raises(ObjectionsError) as refused:
@@ -223,7 +222,7 @@ def test_a_closed_account_keeps_its_segment_and_is_not_written_to(made: Pipeline
         f" where customer_id in ({names}) and valid_to is null"
     )
     with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
-        told = export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, Settings.from_environment())
+        told = export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, star_of(session))
     assert (told["left_since"], told["suppressed_since"]) == (len(closed), 0)
     assert told["dagster/row_count"] == len(target) - len(closed)
     assert build(made) == []

@@ -20,10 +20,9 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.audience import refuse_unpublished
 from segmentation_assets.exports.store import ExportError, ExportStore
 from segmentation_assets.rules.load import Campaign
-from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import DECEMBER, NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
-from tests.support.warehouse_fixture import Pipeline
+from tests.support.warehouse_fixture import Pipeline, star_of
 
 RULES = Project.load().rules
 MONTHS = (SEPTEMBER, OCTOBER, NOVEMBER)
@@ -41,7 +40,7 @@ def export(pipeline: Pipeline, store: ExportStore, *months: date) -> None:
         refuse_unpublished(session, months)
         for month in months:
             for campaign in RULES.campaigns:
-                export_month(session, store, campaign, month, Settings.from_environment())
+                export_month(session, store, campaign, month, star_of(session))
 
 
 def files(store: ExportStore, campaign: str, month: date) -> dict[str, bytes]:
@@ -162,7 +161,7 @@ def test_a_list_of_calls_goes_out_without_addresses_and_to_nobody_who_objects_by
 
     def export_by(campaign: Campaign) -> None:
         with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
-            export_month(session, store, campaign, NOVEMBER, Settings.from_environment())
+            export_month(session, store, campaign, NOVEMBER, star_of(session))
 
     with pytest.raises(
         ExportError, match="core_retention, 2025-11-01, was not made for the channel phone, which needs no"
