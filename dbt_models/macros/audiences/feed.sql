@@ -1,5 +1,5 @@
-{#- What a row of audience_feed says: one JSON object as text, its keys in one order and its numbers with two decimals, so
-    that the same content is the same text on either engine and a stamp moves with the content alone. -#}
+{#- What a row of audience_feed says: one JSON object as text, its keys in one order and its numbers with two decimals,
+    so that the same content is the same text on either engine and a stamp moves with the content alone. -#}
 
 {#- Of a member of a campaign's list; `relation` has the list's columns. -#}
 {% macro listed_payload(campaign, relation) %}

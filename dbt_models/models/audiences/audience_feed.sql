@@ -1,8 +1,8 @@
 {{ config(materialized='log_table') }}
 
--- What differs between the newest lists, as they may be used today, and what the feed has said so far. A run of any month
--- makes these rows, so that an objection is followed by the next run, whichever month that is about. What was said stays:
--- a reader takes the rows after the newest stamp it has seen, and misses none.
+-- What differs between the newest lists, as they may be used today, and what the feed has said so far. A run of any
+-- month makes these rows, so that an objection is followed by the next run, whichever month that is about. What was
+-- said stays: a reader takes the rows after the newest stamp it has seen, and misses none.
 -- depends_on: {{ ref('audience_log') }}
 -- depends_on: {{ ref('stg_customers') }}
 {%- set feed = load_cached_relation(this) if execute else none %}
@@ -99,7 +99,7 @@ listed as (
     where
         suppressed.customer_id is null
         and suppressed_mailboxes.mailbox is null
-        {%- if var('run_date', none) %}
+    {%- if var('run_date', none) %}
         and targets.customer_id in (
             select customer_id
             from {{ ref('stg_customers') }}
@@ -107,7 +107,7 @@ listed as (
                 valid_from <= cast({{ string_literal(var('run_date')) }} as date)
                 and (valid_to is null or valid_to > cast({{ string_literal(var('run_date')) }} as date))
         )
-        {%- endif %}
+    {%- endif %}
 
 ),
 
