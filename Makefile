@@ -43,8 +43,8 @@ override PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscop
 run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, show the result
 	@$(BIN)/segmentation run
 
-check-source: $(SETUP) ## Say what keeps your star schema from being published: [FROM=schema writes a first mapping] [JSON=1]
-	@$(BIN)/segmentation check-source --from "$$FROM" $(if $(JSON),--json)
+check-source: $(SETUP) ## What keeps your star schema from being published: [JSON=1]; FROM=schema writes a first mapping
+	@$(BIN)/segmentation check-source --from "$$FROM" $${JSON:+--json}
 
 month: $(SETUP) ## Compute and publish one month: MONTH=2025-11
 	@$(BIN)/segmentation month -- "$$MONTH"
