@@ -32,7 +32,7 @@
     {% set parts = name.split('.') %}
     {#- As sources.yml has them. -#}
     {% set places = [] %}
-    {% for found in graph.sources.values() if found.unique_id.startswith('source.segmentation.star_schema.') %}
+    {% for found in (graph.get('sources') or {}).values() if found.unique_id.startswith('source.segmentation.star_schema.') %}
         {% do places.append((found.database, found.schema)) %}
     {% endfor %}
     {% set whole = (places[0] if places else ('', ''))[: 3 - parts | length] | list + parts %}
