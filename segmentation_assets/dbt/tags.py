@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 LAYER, PERSONAL_DATA = "layer", "personal_data"
 CONTACT_DETAILS = frozenset({"email", "first_name", "last_name"})
-CUSTOMER_KEYS = frozenset({"customer_id", "customer_key"})
+# external_id is what other tools call the customer_id they are given.
+CUSTOMER_KEYS = frozenset({"customer_id", "customer_key", "external_id"})
 
 
 def tags(layer: str, columns: Iterable[str]) -> dict[str, str]:

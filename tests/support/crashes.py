@@ -30,7 +30,7 @@ CUSTOMERS = 600
 KILLED = -9
 FILE = "segmentation.duckdb"
 # Who ran and when: what two runs of the same month differ in.
-OF_THE_RUN = {"run_id", "published_at", "made_at"}
+OF_THE_RUN = {"run_id", "published_at", "made_at", "updated_at"}
 # A line is logged each time that lists are made, however often a month was run.
 LOGS = ("gold.audience_log",)
 _RUN_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

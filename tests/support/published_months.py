@@ -29,7 +29,8 @@ TABLES = (
 # What plain dbt and Dagster are asked for.
 CANDIDATE_AND_PUBLISHED = "path:models/staging path:models/metrics path:models/segments"
 RECOMPUTED = "path:models/metrics segment_assignments segment_audits"
-PUBLICATION = " ".join(TABLES) + " segment_explanations asked_months_are_published"
+VIEWS = ("segment_explanations", "segment_memberships", "segment_moves")
+PUBLICATION = " ".join((*TABLES, *VIEWS)) + " asked_months_are_published"
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 NAMED_TESTS_ONLY = ("--indirect-selection", "empty")
 CANDIDATE_ASSETS = [
@@ -40,7 +41,7 @@ CANDIDATE_ASSETS = [
         "rollup_differences", "fact_days",
     )
 ]  # fmt: skip
-PUBLISHED_ASSETS = [*(f"gold/{table}" for table in (*TABLES, "segment_explanations")), "silver/outdated_months"]
+PUBLISHED_ASSETS = [*(f"gold/{table}" for table in (*TABLES, *VIEWS)), "silver/outdated_months"]
 
 FILE = "segmentation.duckdb"
 ON_THE_FLOOR = {TRAVELERS: 50, DECLINING: 50, GROWING: 50, BUDGET: 50, STABLE: 800}

@@ -50,7 +50,7 @@ WHAT_IF = (
 OTHER_RULES = {"approved_statuses": ["approved", "held"], "first_month": str(SECOND_MONTH)}
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # When, by which run, and the engine's own hash of the content.
-DIFFERS = re.compile(r"published_at|made_at|run_id|(\w+_)?content_hash|rollup_hash|facts_hash")
+DIFFERS = re.compile(r"published_at|made_at|updated_at|run_id|(\w+_)?content_hash|rollup_hash|facts_hash")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,12 @@ LISTS = (
     "select distinct snapshot_month, campaign, content_hash, suppressions, unmatched_suppressions, listed, held_out"
     " from gold.audience_log order by all"
 )
+# What the feed comes to; it has what each run changed of the newest lists, so the way there depends on the order of the runs.
+FEED = (
+    "select campaign, external_id, payload from gold.audience_feed"
+    " qualify row_number() over (partition by campaign, external_id order by updated_at desc) = 1 and is_listed"
+    " order by all"
+)
 # What lies in the future depends on the day of the run, which plain dbt takes to be the newest asked month's end.
 AUDITS = "select * from silver.segment_audits where audit not in ('future_dated_facts_are_few'{}) order by all"
 # Who is in it and why, not which run said so.
@@ -45,6 +51,7 @@ SECOND_PASS = {
     "segment_publications": PUBLICATIONS,
     "audience_candidates": CANDIDATES,
     "audience_log": LISTS,
+    "audience_feed": FEED,
     "segment_audits": AUDITS.format(""),
 }
 # Drift and bounds are measured against what was published before: the first pass may find less to compare with.
