@@ -40,11 +40,11 @@ override SETUP := $(VENV)/.installed
 # A file of tests stays on one worker, and files begin in the order of tests/conftest.py.
 override PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-run: $(SETUP) ## Fill the demo portfolio, publish its last 12 closed months, show the result
+run: $(SETUP) ## Publish the last 12 closed months and show the result; a demo's portfolio is filled first
 	@$(BIN)/segmentation run
 
-check-source: $(SETUP) ## Say what keeps your star schema from being published: [FROM=schema writes a first mapping] [JSON=1]
-	@$(BIN)/segmentation check-source --from "$$FROM" $(if $(JSON),--json)
+check-source: $(SETUP) ## What keeps your star schema from being published: [JSON=1]; FROM=schema writes a first mapping
+	@$(BIN)/segmentation check-source --from "$$FROM" $${JSON:+--json}
 
 month: $(SETUP) ## Compute and publish one month: MONTH=2025-11
 	@$(BIN)/segmentation month -- "$$MONTH"

@@ -207,7 +207,7 @@ def what_if(changes: str, rules: str, month: str, first: str, last: str, calibra
               help="Write a first mapping of a schema's tables instead, by guessing.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def check_source(schema: str, as_json: bool) -> int:
-    """Say everything that keeps a star schema from being published.
+    """Say what keeps a star schema from being published.
 
     Columns and what they are mapped to, statuses, categories, customers, days, and the shares that the rules would
     give. Exit code 1 where a month could not be computed.

@@ -93,11 +93,11 @@ def compute(months: MonthRange, rollup_from: date | None = None, again: str = ""
     if summary:
         terminal.say()
         show_segments(project, summary)
-    report_success(outcome, standing, seconds)
+    report_success(outcome, standing, seconds, project)
     return 0
 
 
-def report_success(outcome: Outcome, standing: Standing, seconds: float) -> None:
+def report_success(outcome: Outcome, standing: Standing, seconds: float, project: Project | None = None) -> None:
     warned = f" with {counted(len(outcome.warnings), 'warning')}" if outcome.warnings else ""
     terminal.say()
     terminal.say(f"Done{warned} in {seconds:.0f} s{':' if warned else '.'}", "yellow" if warned else "green")
@@ -106,6 +106,11 @@ def report_success(outcome: Outcome, standing: Standing, seconds: float) -> None
     for line in standing.lines(came_to_publication=True):
         terminal.say(line)
     newest = max([*standing.published, *standing.before], default="...")
+    if project is not None:
+        # An address may hold a password.
+        uri = project.settings.export_uri
+        folder = "(SEGMENTATION_EXPORT_URI)" if "://" in uri else uri
+        terminal.say(f"Campaign files: {folder}/<campaign>/{newest}/manifest.json; report: {folder}/reports/{newest}/")
     terminal.say(
         "Next: make ui shows the run, its checks and the lineage;"
         f" make why CUSTOMER=... MONTH={newest} explains one customer."

@@ -73,12 +73,16 @@ def _history(session: Session, customer_id: str, month: date) -> dict[str, Any] 
 
 
 def _meant(session: Session, customer_id: str, month: date) -> list[str]:
-    """The ids that are this one but for case, leading letters and leading zeros: 42 for CUST00000042."""
+    """The ids that are this one but for case, leading letters that are left away and leading zeros: 42 or C42 for
+    CUST00000042. Other letters say something else: LC42 may be the number of a card."""
     bare = "ltrim(lower(customer_id), 'abcdefghijklmnopqrstuvwxyz_-0')"
+    given = customer_id.strip().lower()
+    prefix = given[: len(given) - len(given.lstrip("abcdefghijklmnopqrstuvwxyz_-"))]
     rows = session.rows(
         f"select customer_id from {session.gold}.customer_segment_history where snapshot_month = ?"
-        f" and (lower(customer_id) = lower(?) or ({bare} = ? and {bare} <> '')) order by customer_id limit 10",
-        (month, customer_id, _bare(customer_id)),
+        f" and (lower(customer_id) = lower(?) or ({bare} = ? and {bare} <> '' and"
+        " left(lower(customer_id), ?) = ?)) order by customer_id limit 10",
+        (month, customer_id, _bare(customer_id), len(prefix), prefix),
     )
     found = [row["customer_id"] for row in rows]
     in_other_case = [one for one in found if one.lower() == customer_id.lower()]

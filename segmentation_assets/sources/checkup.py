@@ -85,6 +85,8 @@ def check(star: StarSchema, before: date, allow_formula_ids: bool = False) -> Ch
             broken.add(table)
         if table not in broken:
             result.columns += _columns(star, table, found)
+    if FACTS in broken and star.mapping(CATEGORIES) == IN_FACTS:
+        broken.add(CATEGORIES)
     for line in contract.fraction_problems(star, found) if not broken & {FACTS, CUSTOMERS} else ():
         result.findings.append(_of_line(line))
         broken.add(line.partition(".")[0].removeprefix("- "))
@@ -110,8 +112,9 @@ def check(star: StarSchema, before: date, allow_formula_ids: bool = False) -> Ch
         try:
             result.findings += findings
         except star.session.engine_error as error:
-            words = f"cannot be computed for every row: {first_line(error)}"
-            result.findings.append(Finding("error", "star_schema", "", words))
+            words = f"cannot be computed for every row: {first_line(error)}".rstrip("!. ")
+            finding = Finding("error", "star_schema", "", words)
+            result.findings += [] if finding in result.findings else [finding]
     result.findings.sort(key=lambda finding: finding.level == "warning")
     return result
 
@@ -128,7 +131,7 @@ def newest_whole_month(found: Checkup, may_end_days_early: int) -> date | None:
 def _of_line(line: str) -> Finding:
     where, _, words = line.removeprefix("- ").partition(": ")
     table, _, column = where.partition(".")
-    return Finding("error", table, column, words)
+    return Finding("error", table, column, words.rstrip("."))
 
 
 def _columns(star: StarSchema, table: str, found: contract.Found) -> Iterator[MappedColumn]:
@@ -315,7 +318,18 @@ def _repeated_facts(star: StarSchema) -> Iterator[Finding]:
     if missing := row["n"] - row["filled"]:
         yield Finding("error", FACTS, "transaction_key", f"NULL in {missing:,} rows; fill them at the source", missing)
     if twice := row["filled"] - row["keys"]:
-        words = f"{twice:,} rows more than there are keys: a file that was loaded twice doubles spend; remove them"
+        (copies,) = star.session.rows(
+            "select coalesce(sum(n - 1), 0) as n from (select count(*) as n from (select distinct"
+            f" transaction_key from (select transaction_key from {star.sql(FACTS)} group by transaction_key having"
+            f" count(*) > 1) as repeated) as keys inner join {star.sql(FACTS)} using (transaction_key) group by"
+            " transaction_key, customer_key, merchant_category_key, transaction_date, transaction_amount,"
+            " transaction_status having count(*) > 1) as copies"
+        )
+        words = f"{twice:,} rows more than there are keys, {int(copies['n']):,} of them copies of another row"
+        if copies["n"]:
+            words += ": a file that was loaded twice doubles spend; remove them"
+        else:
+            words += ": it is no key of a row; map columns that are one together, as cast(a as varchar) || '-' || b"
         yield Finding("error", FACTS, "transaction_key", words, twice)
 
 

@@ -133,9 +133,9 @@ def _missing_table(star: StarSchema, table: str) -> str:
     if star.mapping(table) is not None:
         return f"- {table}: there is no table or view {star.place(table)}; correct star_schema.tables.{table}.from."
     words = "".join(f", or write {table}: {word}" for word in WORDS_FOR_TABLES.get(table, ()))
-    fix = "SEGMENTATION_SOURCE_SCHEMA says where to look" if star.rules.star_schema is None else (
-        f"say in star_schema.tables where it is{words}"
-    )  # fmt: skip
+    fix = f"say in star_schema.tables where it is{words}"
+    if star.rules.star_schema is None:
+        fix = "SEGMENTATION_SOURCE_SCHEMA says where to look, SEGMENTATION_RULES may map it: docs/your_data.md"
     return f"- {table}: the table is missing ({fix})."
 
 

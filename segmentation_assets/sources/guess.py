@@ -43,34 +43,128 @@ TABLES = {
 NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "fct_transactions": {
         "transaction_key": (
-            "transactionkey", "transactionid", "transaction", "posting", "receipt", "order", "txn", "id", "key",
+            "transactionkey",
+            "transactionid",
+            "transaction",
+            "posting",
+            "purchase",
+            "payment",
+            "receipt",
+            "order",
+            "txn",
+            "ref",
+            "reference",
+            "number",
+            "no",
+            "nr",
+            "id",
+            "key",
+            "line",
         ),
         "customer_key": (
-            "customerkey", "customerid", "customer", "client", "member", "card", "account", "household", "user",
+            "customerkey",
+            "customerid",
+            "customer",
+            "client",
+            "member",
+            "card",
+            "account",
+            "household",
+            "user",
         ),
-        "merchant_category_key": ("merchantcategorykey", "mcc", "category", "department", "merchantcategory", "cat"),
-        "transaction_date": ("transactiondate", "postedat", "posted", "bookingdate", "date", "day", "time", "at", "ts"),
+        "merchant_category_key": (
+            "merchantcategorykey",
+            "mcc",
+            "category",
+            "department",
+            "merchantcategory",
+            "cat",
+            "group",
+            "type",
+        ),
+        "transaction_date": (
+            "transactiondate",
+            "postedat",
+            "posted",
+            "bookingdate",
+            "bought",
+            "paid",
+            "date",
+            "day",
+            "time",
+            "at",
+            "on",
+            "ts",
+        ),
         "transaction_amount": (
-            "transactionamount", "amount", "amt", "value", "total", "spend", "price", "cents", "sum",
+            "transactionamount",
+            "amount",
+            "amt",
+            "value",
+            "total",
+            "spend",
+            "price",
+            "cents",
+            "sum",
         ),
         "transaction_status": ("transactionstatus", "status", "state"),
     },
     "dim_customer": {
         "customer_key": (
-            "customerkey", "customersk", "key", "sk", "card", "customer", "client", "member", "account", "id",
+            "customerkey",
+            "customersk",
+            "key",
+            "sk",
+            "card",
+            "customer",
+            "client",
+            "member",
+            "account",
+            "id",
         ),
         "customer_id": (
-            "customerid", "clientid", "memberid", "customernumber", "customer", "client", "member", "number", "id",
+            "customerid",
+            "clientid",
+            "memberid",
+            "customernumber",
+            "customer",
+            "client",
+            "member",
+            "number",
+            "id",
         ),
-        "first_name": ("firstname", "forename", "givenname", "first"),
-        "last_name": ("lastname", "surname", "familyname", "last"),
+        "first_name": ("firstname", "forename", "givenname", "first", "given"),
+        "last_name": ("lastname", "surname", "familyname", "last", "family"),
         "email": ("email", "mail", "emailaddress"),
         "valid_from": (
-            "validfrom", "effectivefrom", "startdate", "since", "opened", "opendate", "signup", "createdat",
+            "validfrom",
+            "effectivefrom",
+            "startdate",
+            "activated",
+            "since",
+            "opened",
+            "opendate",
+            "signup",
+            "joined",
+            "starts",
+            "createdat",
             "created",
+            "from",
         ),
-        "valid_to": ("validto", "effectiveto", "enddate", "closed", "closedate"),
-        "is_current": ("iscurrent", "currentflag", "current", "isactive"),
+        "valid_to": (
+            "validto",
+            "effectiveto",
+            "enddate",
+            "replaced",
+            "closed",
+            "closedate",
+            "cancelled",
+            "ends",
+            "ended",
+            "until",
+            "to",
+        ),
+        "is_current": ("iscurrent", "currentflag", "current", "isnewest", "isactive"),
     },
     "dim_merchant_category": {
         "category_key": ("categorykey", "categoryid", "mcc", "code", "key", "id"),
@@ -81,11 +175,11 @@ NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "full_date": ("fulldate", "date", "day", "calendardate"),
     },
     "marketing_suppressions": {
-        "customer_id": ("customerid", "clientid", "memberid", "customer", "client", "member", "id"),
+        "customer_id": ("customerid", "clientid", "memberid", "customer", "client", "member", "account", "id"),
         "reason": ("reason", "source", "channel"),
-        "suppressed_at": ("suppressedat", "date", "at", "since", "created"),
+        "suppressed_at": ("suppressedat", "date", "at", "on", "out", "since", "created"),
     },
-}  # fmt: skip
+}
 ACCEPTED = (
     "approved",
     "posted",
@@ -126,7 +220,8 @@ def mapping(session: Session, schema: str) -> str:
     facts = _pick("fct_transactions", tables)
     if facts is None:
         raise SourceError(
-            f"No table in schema {schema!r} looks like transactions: a date, an amount and a customer in each row."
+            f"No table in schema {schema!r} looks like transactions: a date, an amount and a customer's key, each in a"
+            " column that is called so."
             f" There are: {', '.join(sorted(table.name for table in tables))}. Write star_schema by hand"
             " (docs/your_data.md)."
         )
@@ -216,7 +311,9 @@ def _pick(name: str, tables: Iterable[Table]) -> Guess | None:
     best: tuple[float, Guess] | None = None
     for table in tables:
         found = _columns(name, table)
-        if any(column not in found for column in required):
+        lacking = [column for column in required if column not in found]
+        # Facts without a key of their own: several columns together, which a person corrects.
+        if lacking and lacking != ["transaction_key"]:
             continue
         if name == "dim_date" and not any(data_type == "date" for data_type in table.columns.values()):
             continue
@@ -229,6 +326,11 @@ def _pick(name: str, tables: Iterable[Table]) -> Guess | None:
             reasons = {
                 column: f"by its name; {table.columns[found[column][0]]}" for column in COLUMNS[name] if column in found
             }
+            if lacking:
+                together = (found[column][0] for column in ("customer_key", "transaction_date", "transaction_amount"))
+                joined = " || '-' || ".join(f"cast({_sql(own)} as varchar)" for own in together)
+                columns = {"transaction_key": joined, **columns}
+                reasons["transaction_key"] = "no column looks like a key of a row: name one, or columns that are one"
             best = score, Guess(name, table, columns, reasons)
     if best is None:
         return None

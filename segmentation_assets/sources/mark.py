@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from segmentation_assets.rules.source_contract import CONTRACT
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import SourceError
-from segmentation_assets.warehouse.catalog import quoted
+from segmentation_assets.warehouse.catalog import quoted, table_exists
 from segmentation_assets.warehouse.duckdb import DuckDBSession
 from segmentation_assets.warehouse.session import Session
 
@@ -78,6 +78,35 @@ def refuse_foreign_tables(session: Session, settings: Settings) -> None:
             f" holds tables that no demo made: {', '.join(foreign)}. Nothing was touched. Set"
             " SEGMENTATION_SOURCE=warehouse to read them, or SEGMENTATION_SOURCE_SCHEMA to a schema that is free for a"
             " demo."
+        )
+    if not found:
+        _refuse_somebodys_file(session, settings)
+
+
+def _refuse_somebodys_file(session: Session, settings: Settings) -> None:
+    """A DuckDB file that no demo has filled, and that somebody keeps tables in: SEGMENTATION_SOURCE was forgotten, or
+    the months that are published in it are of those tables."""
+    if not isinstance(session, DuckDBSession):
+        return  # there a demo is never what is meant without a word
+    ours = {settings.source_schema, settings.gold_schema, settings.silver_schema, "test_failures"}
+    rows = session.rows(
+        "select schema_name || '.' || table_name as name, lower(schema_name) as place from duckdb_tables()"
+        " where database_name = current_database() and not internal and not temporary union all"
+        " select schema_name || '.' || view_name, lower(schema_name) from duckdb_views()"
+        " where database_name = current_database() and not internal and not temporary order by 1"
+    )
+    kept = {schema.lower() for schema in ours} | {f"{settings.silver_schema.lower()}_test_failures"}
+    others = [row["name"] for row in rows if row["place"] not in kept and not row["place"].startswith("what_if_")]
+    published = table_exists(session, session.gold, "segment_publications")
+    if others and (published or not settings.named_source):
+        given = f"is {settings.source!r}" if settings.named_source else f"is not set, which means {settings.source!r}"
+        months = ", and months that were published of other data" if published else ""
+        raise SourceError(
+            f"SEGMENTATION_SOURCE {given}, a demo that fills the star schema, and the DuckDB file"
+            f" {settings.duckdb_path} holds tables that no demo made: {', '.join(others[:5])}"
+            f"{f' and {len(others) - 5} more' if len(others) > 5 else ''}{months}. Nothing was touched. Set"
+            " SEGMENTATION_SOURCE=warehouse (and SEGMENTATION_RULES to the file with star_schema) to read them, or"
+            " SEGMENTATION_DUCKDB_PATH to a file of its own for a demo."
         )
 
 

@@ -144,7 +144,8 @@ def arrived(folder: Path, *arguments: str, **given: str) -> list[Any]:
 def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: str) -> None:
     """`make why CUSTOMER='x" ; touch f ; "'` ran it, and `WHY='Loss of $5m'` arrived as `Loss of m`."""
     names = ["CUSTOMER", "MONTH", "FROM", "TO", "SET", "RULES", "AUDIT", "SEGMENT", "WHO", "WHY", "KILLS", "BACKFILLS",
-             "STEPS", "ONLY", "PORT", "TARGET", "SOURCE", "SEGMENTATION_RULES", "CALIBRATE"]  # fmt: skip
+             "STEPS", "ONLY", "PORT", "TARGET", "SOURCE", "SEGMENTATION_RULES", "CALIBRATE", "IDENTITIES",
+             "JSON"]  # fmt: skip
     pairs = dict.fromkeys(names, value)
     typed = [f"{name}={text}" for name, text in pairs.items()] if through == "the command line" else []
     given = pairs if through == "the environment" else {}
@@ -169,8 +170,22 @@ def test_what_is_typed_behind_make_is_data(checkout: Path, value: str, through: 
             value,
             "--calibrate",
         ],
+        "check-source": ["check-source", "--from", value, "--json"],
         "accept": ["accept", "--segment", value, "--who", value, "--why", value, "--", value, value],
-        "soak": ["-W", "ignore", "-m", "tools.soak", "--kills", value, "--backfills", value, "--steps", value],
+        "soak": [
+            "-W",
+            "ignore",
+            "-m",
+            "tools.soak",
+            "--kills",
+            value,
+            "--backfills",
+            value,
+            "--steps",
+            value,
+            "--identities",
+            value,
+        ],
         "bench": ["benchmarks/bench.py", "--only", value],
     }.items():
         *arguments, environment = arrived(checkout, command, *typed, **given)

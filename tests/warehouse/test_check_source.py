@@ -97,7 +97,7 @@ FAULTS: dict[str, tuple[str, str, str]] = {
         (
             "insert into dwh.f_postings select * from dwh.f_postings limit 40",
             "error", "fct_transactions.transaction_key",
-            "40 rows more than there are keys",
+            "40 rows more than there are keys, 40 of them copies of another row: a file",
         ),
         (
             "update dwh.f_postings set client = null where id <= 5",

@@ -60,7 +60,8 @@ def test_a_star_schema_that_keeps_it_passes(source: DuckDBSession) -> None:
 @pytest.mark.parametrize("table", sorted(set(contract.CONTRACT) - contract.OPTIONAL))
 def test_a_missing_table_is_named(source: DuckDBSession, table: str) -> None:
     source.execute(f"drop table gold.{table}")
-    assert findings(source) == [f"- {table}: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look)."]
+    where = "SEGMENTATION_SOURCE_SCHEMA says where to look, SEGMENTATION_RULES may map it: docs/your_data.md"
+    assert findings(source) == [f"- {table}: the table is missing ({where})."]
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,22 @@ def test_a_portfolio_of_another_size_or_source_is_not_replaced(
     assert dump(pipeline.path) == before
 
 
+@pytest.mark.parametrize("is_published", [False, True])
+def test_a_file_that_somebody_keeps_tables_in_is_not_filled_by_a_demo_that_nobody_asked_for(
+    pipeline: Pipeline, is_published: bool
+) -> None:
+    """SEGMENTATION_SOURCE and SEGMENTATION_RULES forgotten in a new terminal: the demo went into a company's file."""
+    pipeline.execute("create schema mart; create table mart.purchases as select 1 as id")
+    if is_published:
+        pipeline.execute("create schema gold; create table gold.segment_publications as select 1 as version")
+    before = dump(pipeline.path)
+    for given in ({}, {"SEGMENTATION_SOURCE": "synthetic"} if is_published else {}):
+        settings = Settings.from_environment({**given, "SEGMENTATION_DUCKDB_PATH": str(pipeline.path)})
+        with pytest.raises(SourceError, match=r"holds tables that no demo made: mart\.purchases.*Nothing was touched"):
+            star_schema.refuse_to_replace(warehouse(), settings)
+    assert dump(pipeline.path) == before
+
+
 @pytest.mark.parametrize(("file", "schema"), [("select.duckdb", "My schema-ü"), ("a b-ü.v2.duckdb", "order")])
 def test_a_name_that_needs_quotes_works_at_every_door(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, schema: str

@@ -204,7 +204,7 @@ def test_why_takes_the_newest_month_and_an_id_in_other_letters_or_without_its_ze
     for typed in (customer, customer.lower(), number, f"C{number}", f"000{number}"):
         explanation = explain(published, typed, None)
         assert (explanation.customer_id, explanation.month) == (customer, NOVEMBER), typed
-    for typed in ("", "CUST", "0", f"{number}x", "%", f"9{number}99"):
+    for typed in ("", "CUST", "0", f"{number}x", "%", f"9{number}99", f"LC{number}"):
         with pytest.raises(explanations.WhyError, match="is not in 2025-11-01; the nearest that are:"):
             explain(published, typed, None)
 

@@ -37,7 +37,8 @@ LISTS = (
     "select distinct snapshot_month, campaign, content_hash, suppressions, unmatched_suppressions, listed, held_out"
     " from gold.audience_log order by all"
 )
-# What the feed comes to. It has what each run changed of the newest lists: the way there depends on the runs' order.
+# What the feed comes to; it has what each run changed of the newest lists, so the way there depends on the order of
+# the runs.
 FEED = (
     "select campaign, external_id, payload from gold.audience_feed"
     " qualify row_number() over (partition by campaign, external_id order by updated_at desc) = 1 and is_listed"

@@ -32,7 +32,8 @@ def refusals(result: dg.ExecuteInProcessResult) -> dict[str, str]:
         ),
         (
             "drop table gold.dim_date",
-            "- dim_date: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look).",
+            "- dim_date: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look, SEGMENTATION_RULES may"
+            " map it: docs/your_data.md).",
         ),
         (
             "update gold.fct_transactions set customer_key = null where transaction_key = 1",

@@ -30,10 +30,12 @@
 {% macro star_place(name) %}
     {% set said = var('star_schema', none) or {} %}
     {% set parts = name.split('.') %}
-    {% set whole = [
-        said.get('database') or target.database,
-        said.get('schema') or env_var('SEGMENTATION_SOURCE_SCHEMA', 'gold'),
-    ][: 3 - parts | length] + parts %}
+    {#- As sources.yml has them. -#}
+    {% set places = [] %}
+    {% for found in (graph.get('sources') or {}).values() if found.unique_id.startswith('source.segmentation.star_schema.') %}
+        {% do places.append((found.database, found.schema)) %}
+    {% endfor %}
+    {% set whole = (places[0] if places else ('', ''))[: 3 - parts | length] | list + parts %}
     {% set written = [] %}
     {% for part in whole if part %}{% do written.append(star_name(part)) %}{% endfor %}
     {{ return(written | join('.')) }}
