@@ -32,7 +32,7 @@
     {% set parts = name.split('.') %}
     {#- As sources.yml has them. -#}
     {% set places = [] %}
-    {% for found in (graph.get('sources') or {}).values() if found.unique_id.startswith('source.segmentation.star_schema.') %}
+    {% for name, found in (graph.get('sources') or {}).items() if name.startswith('source.segmentation.star_schema.') %}
         {% do places.append((found.database, found.schema)) %}
     {% endfor %}
     {% set whole = (places[0] if places else ('', ''))[: 3 - parts | length] | list + parts %}
@@ -279,6 +279,12 @@
         {%- do conditions.append(' and occurred_at < ' ~ moment_literal(days_before(end, -1), type)) -%}
     {%- endif -%}
     {{ return(conditions | join) }}
+{% endmacro %}
+
+{#- The facts of the days from `first` to before `end`, both dates. -#}
+{% macro facts_of_days(first, end) %}
+    {{- "transaction_date >= " ~ date_literal(first) ~ " and transaction_date < " ~ date_literal(end) -}}
+    {{- and_occurred(first, end) -}}
 {% endmacro %}
 
 {% macro moment_literal(day, type) %}

@@ -98,9 +98,7 @@ transactions as (
         transaction_date,
         amount
     from {{ ref('stg_transactions') }}
-    where
-        transaction_date >= {{ date_literal(month_after(first)) }}
-        and transaction_date < {{ date_literal(last) }}{{ and_occurred(month_after(first), last) }}
+    where {{ facts_of_days(month_after(first), last) }}
 
 ),
 
