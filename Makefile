@@ -70,7 +70,7 @@ snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO
 ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run: [PORT=3000]
 	@$(BIN)/segmentation ui --port "$$PORT"
 
-test: $(SETUP) ## Lint, types, and the tests that need DuckDB and Dagster in one process at most: four minutes
+test: $(SETUP) ## Lint, types, and the tests that need DuckDB and Dagster in one process at most
 	@# Lint goes on beside the tests; what it says comes after them, whole.
 	@said=$$(mktemp); $(MAKE) --no-print-directory lint >"$$said" 2>&1 & lint=$$!; \
 	$(PYTEST) tests/unit tests/warehouse; tests=$$?; \
