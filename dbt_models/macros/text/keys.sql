@@ -1,10 +1,10 @@
 {#- A key that is looked up in another table, as text where only one of the two is text: the source contract lets both
     kinds in, and DuckDB compares no number with a text. The same macro stands on both sides. -#}
-{% macro comparable_key(table, column, other_table, other_column) -%}
+{% macro comparable_key(table, column, other_table, other_column, column_sql=none) -%}
     {%- if execute and source_column_is_text(table, column) != source_column_is_text(other_table, other_column) -%}
-        cast({{ column }} as varchar)
+        cast({{ column_sql or column }} as varchar)
     {%- else -%}
-        {{ column }}
+        {{ column_sql or column }}
     {%- endif -%}
 {%- endmacro %}
 
