@@ -82,7 +82,13 @@ class Project:
         """Vars that change what the project is, not which months it computes."""
         replaced = self.rules.dbt_vars()
         # rules_are_passed: macros/rules/last_publication.sql.
-        return {**replaced, "uses_shipped_segments": "segments" not in replaced, "rules_are_passed": True}
+        return {
+            **replaced,
+            "uses_shipped_segments": "segments" not in replaced,
+            "rules_are_passed": True,
+            # For the contracts, in whose yml no macro is known.
+            "further_columns": self.rules.metrics.columns(),
+        }
 
     def fingerprint(self) -> str:
         """Changes with every file of the project, the rules, the engine, its database and the place of the sources."""
