@@ -184,7 +184,7 @@ def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
     parsed, language, problems = _parse(raw)
     problems += _redefined(project_vars, replacing)
     for where, words in [*problems, *_unknown_keys(replacing), *_missing_keys(raw, project_vars), *check(parsed)]:
-        told.append(_line(overrides if where[0] in replacing else project_file, where, words))
+        told.append(_line(overrides if _is_said_in(replacing, where) else project_file, where, words))
         if where[0] == "campaigns" and where[-1] == "segment" and "campaigns" not in replacing and replacing:
             told[-1] += f"; if {overrides} renames segments, it has to replace campaigns too"
     if told:
@@ -210,6 +210,12 @@ def _merged(project_vars: Mapping[Any, Any], replacing: Mapping[Any, Any]) -> di
     if isinstance(merged.get("category_groups"), dict):
         merged["category_groups"] = {group: [] for group in PUBLISHED_GROUPS} | merged["category_groups"]
     return merged
+
+
+def _is_said_in(replacing: Mapping[Any, Any], where: tuple[str | int, ...]) -> bool:
+    """Of a map that is merged key by key, the file may say only a part."""
+    said = replacing.get(where[0])
+    return where[0] in replacing and (len(where) < 2 or not isinstance(said, dict) or where[1] in said)
 
 
 def _redefined(project_vars: Mapping[Any, Any], replacing: Mapping[Any, Any]) -> Iterator[Problem]:

@@ -136,7 +136,7 @@ def test_values_keep_their_type_and_defaults_are_filled_in(project: Path) -> Non
     assert (second.criteria[0].operator, second.criteria[0].bound) == ("is", True)
     assert isinstance(rules.segments[0].criteria[0].bound, int)
     assert rules.segments[1].expected_share_pct == (5, 40.5)
-    assert rules.category_groups.travel == ("Travel", "Hotels")
+    assert rules.category_groups["travel"] == ("Travel", "Hotels")
     with pytest.raises(ValidationError, match="frozen"):
         rules.segments[0].name = "Other"
 
@@ -603,8 +603,8 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         ["['Sea', 'Sea'] names 'Sea' twice; remove one"],
     ),
     "empty group": (
-        put("category_groups", "travel", value=[]),
-        "category_groups.travel",
+        put("category_groups", "leisure", value=[]),
+        "category_groups.leisure",
         ["[] is empty; name at least one category"],
     ),
     "group without a list": (
@@ -617,15 +617,15 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         "category_groups.travel[1]",
         ["'' is empty"],
     ),
-    "missing group": (
-        put("category_groups", "travel", value=...),
-        "category_groups.travel",
-        ["is missing; add 'travel'"],
+    "third group with a category of the first": (
+        put("category_groups", "leisure", value=["travel"]),
+        "category_groups.leisure[0]",
+        ["'travel' is in travel too (as 'Travel'); keep it in one group"],
     ),
-    "third group": (
-        put("category_groups", "leisure", value=["Games"]),
-        "category_groups.leisure",
-        ["'leisure' (with value ['Games']) is no known key; known: travel, necessities"],
+    "group that names no column": (
+        put("category_groups", "Leisure & Fun", value=["Games"]),
+        "category_groups.Leisure & Fun",
+        ["cannot name a column; use lower snake case, such as 'leisure_fun'"],
     ),
     "minimum share": (
         put("audits", "minimum_segment_share_pct", value=101),
@@ -704,7 +704,7 @@ def test_all_problems_are_told_at_once_and_each_names_its_own_file(project: Path
     rules["campaigns"][0] |= {"cap": 0, "holdout_pct": 99, "segment": "Nobody"}
     rules["campaigns"][1]["segment"] = "Nobody"
     write_project(project, rules)
-    path = override(project, "audits: {}\nother: 1\ncategory_groups: {travel: [A], necessities: [a]}\n")
+    path = override(project, "audits: {drift_max_psi: 11}\nother: 1\ncategory_groups: {travel: [A], necessities: [a]}\n")
     told = refusal(project, path)
     for key in (
         "segments[0].criteria[0].metric",
