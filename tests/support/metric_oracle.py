@@ -6,8 +6,10 @@ Section 10 of the design and docs/rules.md, read literally. Nothing here may be 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -206,6 +208,15 @@ def _values(
             ]
             return each(lambda one: all(v[one] is not None and test(v[one], bound) for v, test, bound in holds))
     raise ValueError(f"unknown kind {kind}")
+
+
+def is_same(found: Any, expected: Value) -> bool:
+    """Ratios to the last digits of a double, everything else exactly."""
+    if isinstance(expected, float) and isinstance(found, float):
+        return math.isclose(found, expected, rel_tol=1e-12, abs_tol=1e-12)
+    if found is None or expected is None:
+        return found is expected
+    return (Fraction(found) if isinstance(found, Decimal) else found) == expected
 
 
 # Rules to try

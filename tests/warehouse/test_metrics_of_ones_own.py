@@ -2,8 +2,6 @@
 
 import os
 from datetime import date
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 import hypothesis
@@ -11,6 +9,7 @@ import pytest
 import yaml
 
 from tests.support import metric_oracle
+from tests.support.metric_oracle import is_same
 from tests.support.warehouse_fixture import CANDIDATE, Pipeline
 
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
@@ -18,18 +17,6 @@ NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_
 MONTHS = [date(2024, 2, 1), date(2024, 3, 1), date(2024, 12, 1)]
 DEFINITIONS = 67  # three times that are 200, in `make test-system`
 EXAMPLES = int(os.environ.get("METRIC_EXAMPLES", "1"))
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, Decimal | Fraction):
-        return Fraction(value)
-    return value
-
-
-def is_same(found: Any, expected: Any) -> bool:
-    if isinstance(expected, float) and isinstance(found, float):
-        return found == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    return plain(found) == plain(expected) and (found is None) == (expected is None)
 
 
 def differences(pipeline: Pipeline, month: date, expected: dict[str, dict[str, Any]]) -> list[str]:
