@@ -19,6 +19,7 @@ from segmentation_assets.rules.schema import Campaign
 Column = dict[str, Any]
 
 FOLDER = "models/audiences"
+PROFILE = "models/insights/customer_360_profile.yml"
 HISTORY = "models/segments/customer_segment_history.yml"
 # What the macro refuse_other_campaigns compares with the rules that dbt is given.
 MADE = "macros/audiences/campaigns_made.sql"
@@ -75,22 +76,48 @@ class HandWrittenCampaignError(UserError):
 def campaign_models(rules: Rules, files: Mapping[str, bytes]) -> dict[str, str]:
     """Path -> text of what the campaigns add to the project's `files`. Raises HandWrittenCampaignError."""
     _refuse_hand_written(rules, files)
-    shown = {column["name"]: column for column in (*columns_of(files, HISTORY), PROJECTED)}
-    made = {MADE: _campaigns_made(rules)}
+    # Metrics that the rules add stand behind the columns of the history.
+    further = yaml.safe_load(files["dbt_project.yml"])["vars"].get("further_columns", [])
+    shown = {column["name"]: column for column in (*columns_of(files, HISTORY), *further, PROJECTED)}
+    made = {MADE: _campaigns_made(rules), PROFILE: _profile(rules, files)}
     for campaign in rules.campaigns:
         audience = f"{FOLDER}/audience_{campaign.name}"
         made[f"{audience}.sql"] = f"{{{{ audience('{campaign.name}') }}}}\n"
-        made[f"{audience}.yml"] = yaml.safe_dump(
+        made[f"{audience}.yml"] = as_yaml(
             {
                 "version": 2,
                 "models": [_model(campaign, [shown[name] for name in campaign.shows])],
                 "exposures": _exposures(campaign),
-            },
-            sort_keys=False,
-            allow_unicode=True,
-            width=120,
+            }
         )
     return made
+
+
+def as_yaml(content: object) -> str:
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _profile(rules: Rules, files: Mapping[str, bytes]) -> str:
+    """The yml of customer_360_profile with a column per campaign, before the one that names the lists, and with the
+    groups that a customer can be focused on, as the macro focus_groups has them."""
+    said, variables = yaml.safe_load(files[PROFILE]), yaml.safe_load(files["dbt_project.yml"])["vars"]
+    columns = said["models"][0]["columns"]
+    groups = [name for name in variables["insights"]["focus_at_least_pct"] if name in variables["category_groups"]]
+    (spending,) = (column for column in columns if column["name"] == "spending_profile")
+    spending["data_tests"][0]["accepted_values"]["arguments"]["values"][:0] = [f"{name}-focused" for name in groups]
+    (place,) = (i for i, column in enumerate(columns) if column["name"] == "audiences")
+    columns[place:place] = [
+        {
+            "name": f"eligible_for_{campaign.name}",
+            "data_type": "boolean",
+            "description": (
+                f"Whether the customer is in the segment of {campaign.name} and meets its criteria. Address,"
+                " objection, cooldown and cap are judged after that; audiences says who came through."
+            ),
+        }
+        for campaign in rules.campaigns
+    ]
+    return as_yaml(said)
 
 
 def columns_of(files: Mapping[str, bytes], path: str) -> list[Column]:

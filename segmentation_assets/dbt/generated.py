@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from segmentation_assets.dbt.campaign_models import campaign_models
+from segmentation_assets.dbt.campaign_models import as_yaml, campaign_models
 from segmentation_assets.errors import UserError
 from segmentation_assets.rules.load import Rules
 
@@ -46,7 +46,7 @@ def project_variables(rules: Rules) -> dict[str, Any]:
 def _under(rules: Rules, project: bytes) -> bytes:
     said = yaml.safe_load(project)
     said["vars"] = {**said["vars"], **project_variables(rules)}
-    return f"{MARK}\n{yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120)}".encode()
+    return f"{MARK}\n{as_yaml(said)}".encode()
 
 
 def write(files: Mapping[str, bytes], folder: Path) -> None:

@@ -333,7 +333,7 @@ def job_under(rules: Path, campaigns: list[dict[str, Any]], pipeline: Pipeline, 
     """The job of November under a rules file that says the campaigns; its asset specs, by key."""
     rules.write_text(yaml.safe_dump({"campaigns": campaigns}, sort_keys=False), encoding="utf-8")
     made = ["silver/audience_audits", "silver/audience_candidates", "gold/audience_waterfall", "gold/audience_feed"]
-    result = pipeline.run(NOVEMBER, select=[*made, *select])
+    result = pipeline.run(NOVEMBER, select=[*made, "gold/customer_360_profile", *select])
     assert result.success
     return {spec.key.to_user_string(): spec for spec in build_defs().resolve_all_asset_specs()}
 
@@ -372,6 +372,11 @@ def test_a_campaign_is_added_renamed_and_removed_in_the_rules_alone(
     pass_holders = "select audience_rank, customer_id, travel_spend_pct from gold.audience_{} order by 1"
     assert published.rows(pass_holders.format("lounge_pass")) == published.rows(pass_holders.format("lounge_trial"))
     assert len(published.rows("from gold.audience_core_retention")) > 0
+    profile = {name for (name, *_) in published.rows("describe gold.customer_360_profile")}
+    assert "eligible_for_lounge_pass" in profile
+    assert not {"eligible_for_lounge_trial", "eligible_for_core_retention"} & profile
+    (listed,) = published.rows("select count(*) from gold.customer_360_profile where audiences like '%lounge_pass%'")
+    assert listed == (7,)
 
     # They are ours still: named by what removes everything, and in the readers' copy without addresses.
     published.execute("create schema if not exists test_failures")
