@@ -344,6 +344,16 @@ def semantic_view() -> int:
 
 
 @segmentation.command()
+def rules_schema() -> int:
+    """Print the JSON schema of a rules file, for editors."""
+    from segmentation_assets.cli import terminal
+    from segmentation_assets.rules.json_schema import rules_schema_text
+
+    terminal.say(rules_schema_text().rstrip())
+    return 0
+
+
+@segmentation.command()
 @click.option("--list", "listed", is_flag=True, help="Name what is ours, with what removes it.")
 def uninstall(listed: bool) -> int:
     """Name every table, schema and file of this pipeline's.

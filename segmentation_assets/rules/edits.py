@@ -156,7 +156,7 @@ def _text(where: str, value: str) -> str:
 
 
 _SETTINGS: dict[str, dict[str, Callable[[str, str], Any]]] = {
-    "segments": {"expected_share_pct": _numbers},
+    "segments": {"expected_share_pct": _numbers, "minimum_share_pct": _number},
     "campaigns": {
         "cap": _number,
         "holdout_pct": _number,

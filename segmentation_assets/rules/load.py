@@ -25,7 +25,9 @@ from segmentation_assets.rules.schema import (
     Criterion,
     Exports,
     Freshness,
+    Insights,
     RankBy,
+    RecencyDays,
     Rule,
     Segment,
     Source,
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 SOURCE_KEYS = tuple(Source.model_fields)
-OPTIONAL_KEYS = (*SOURCE_KEYS, "star_schema")
+OPTIONAL_KEYS = (*SOURCE_KEYS, "insights", "star_schema")
 KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
@@ -60,6 +62,8 @@ _MODELS: dict[str, type[Rule]] = {
     "audits": Audits,
     "exports": Exports,
     "freshness": Freshness,
+    "insights": Insights,
+    "recency_days": RecencyDays,
     "unknown_customers": UnknownCustomers,
     "star_schema": StarSchema,
 }
@@ -135,7 +139,13 @@ def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
     project_vars = project_vars if isinstance(project_vars, dict) else {}
     raw = {key: value for key, value in {**project_vars, **replacing}.items() if key in KEYS}
     parsed, problems = _parse(raw)
-    for where, words in [*problems, *_unknown_keys(replacing), *_missing_keys(raw, project_vars), *check(parsed)]:
+    for where, words in [
+        *problems,
+        *_unknown_keys(replacing),
+        *_unknown_focus(replacing, raw),
+        *_missing_keys(raw, project_vars),
+        *check(parsed),
+    ]:
         told.append(_line(overrides if where[0] in replacing else project_file, where, words))
         if where[0] == "campaigns" and where[-1] == "segment" and "campaigns" not in replacing and replacing:
             told[-1] += f"; if {overrides} renames segments, it has to replace campaigns too"
@@ -182,6 +192,16 @@ def _unknown_keys(replacing: Mapping[Any, Any]) -> Iterator[Problem]:
             yield Problem((key,), words)
 
 
+def _unknown_focus(replacing: Mapping[Any, Any], raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Of the file's own insights. The shipped ones may name a group that the file takes away: it is passed over."""
+    insights, groups = replacing.get("insights"), raw.get("category_groups")
+    focus = insights.get("focus_at_least_pct") if isinstance(insights, dict) else None
+    for group in focus if isinstance(focus, dict) and isinstance(groups, dict) else ():
+        if group not in groups:
+            words = f"is no category group; {did_you_mean(group, map(str, groups))}"
+            yield Problem(("insights", "focus_at_least_pct", group), words)
+
+
 def _missing_keys(raw: Mapping[str, Any], project_vars: Mapping[Any, Any]) -> Iterator[Problem]:
     """The project may hold other vars of dbt's, so a misspelt key shows as a missing one."""
     others = [other for other in project_vars if isinstance(other, str) and other not in KEYS]
@@ -223,6 +243,8 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
         parsed.audits = one(Audits, raw["audits"], "audits")
     if "exports" in raw:
         parsed.exports = one(Exports, raw["exports"], "exports")
+    if "insights" in raw:
+        one(Insights, raw["insights"], "insights")  # read by dbt alone
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
     if raw.get("star_schema") is not None:
         said = raw["star_schema"]

@@ -126,7 +126,13 @@ class Segment(Rule):
     criteria: Criteria = ()
     # Left out, no share is expected: nothing warns about it and nothing draws it.
     expected_share_pct: Annotated[tuple[Number, Number] | None, PlainValidator(share_band)] = None
+    # In place of audits.minimum_segment_share_pct: a small segment may be no fault.
+    minimum_share_pct: Percentage | None = None
     purpose: Text = ""
+
+    def minimum_share(self, of_all: Number) -> Number:
+        """What it has to hold, where `of_all` is the bound of the audits."""
+        return of_all if self.minimum_share_pct is None else self.minimum_share_pct
 
 
 class CategoryGroups(Rule):
@@ -237,6 +243,28 @@ class Source(Rule):
         if both:
             raise ValueError(f"names {both[0]!r}, which approved_statuses names too; remove one")
         return value
+
+
+class RecencyDays(Rule):
+    """Days since the last transaction, up to and including each; beyond the last a customer is inactive."""
+
+    active: Annotated[int, PlainValidator(whole(0))]
+    recent: Annotated[int, PlainValidator(whole(0))]
+    at_risk: Annotated[int, PlainValidator(whole(0))]
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        if not self.active <= self.recent <= self.at_risk:
+            raise ValueError("does not ascend from active over recent to at_risk; raise the later ones")
+        return self
+
+
+class Insights(Rule):
+    """What customer_360_profile calls a customer; dbt_project.yml says why."""
+
+    recency_days: RecencyDays
+    # Category group -> share from which a customer is focused on it, the first that fits.
+    focus_at_least_pct: dict[Name, Percentage] = Field(default_factory=dict)
 
 
 class Exports(Rule):
