@@ -79,9 +79,7 @@ def find(session: Session) -> Restatement | None:
         (month_after(months_published[-1]),),
     )
     changed = {row["calendar_month"]: (int(row["transaction_count"]), row["spend"]) for row in rows}
-    recategorised = {
-        row["calendar_month"] for row in rows if any(row[name] for name in row if name.endswith("_spend"))
-    }
+    recategorised = {row["calendar_month"] for row in rows if any(row[name] for name in row if name.endswith("_spend"))}
     outdated = tuple(outdated_months(session))
     starts = [month for month in months_published if changed and month >= min(changed)] + list(outdated)
     if not starts:

@@ -208,14 +208,23 @@ def _category_groups(rules: ParsedRules) -> Iterator[Problem]:
 def _minimum_share(rules: ParsedRules) -> Iterator[Problem]:
     if not rules.audits:
         return
-    where = ("audits", "minimum_segment_share_pct")
+    of_all = ("audits", "minimum_segment_share_pct")
     minimum = _exact([rules.audits.minimum_segment_share_pct])
-    if minimum * len(rules.segments) > 100:
-        most = 100 // len(rules.segments)
-        words = f"{minimum} for each of {len(rules.segments)} segments is more than 100; write {most} or less"
-        yield Problem(where, words)
-    for segment in rules.segments:
+    own = [one.minimum_share_pct if one else None for one in rules.segments]
+    floors = [minimum if floor is None else _exact([floor]) for floor in own]
+    held = own.count(None)
+    if minimum * held > 100:
+        most = 100 // held
+        words = f"{minimum} for each of {held} segments is more than 100; write {most} or less"
+        yield Problem(of_all, words)
+    elif sum(floors) > 100:
+        words = (
+            f"what each has to hold (minimum_share_pct, or {minimum}) adds up to {sum(floors)}, above 100; lower some"
+        )
+        yield Problem(("segments",), words)
+    for i, (segment, floor) in enumerate(zip(rules.segments, floors, strict=True)):
         band = list(segment.expected_share_pct or ()) if segment else []
-        if segment and band and _exact(band[1:]) < minimum:
-            words = f"{minimum} would block {segment.name!r}, expected in {band}; lower it, or raise the band"
+        if segment and band and _exact(band[1:]) < floor:
+            where = of_all if own[i] is None else ("segments", i, "minimum_share_pct")
+            words = f"{floor} would block {segment.name!r}, expected in {band}; lower it, or raise the band"
             yield Problem(where, words)

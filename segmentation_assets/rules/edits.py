@@ -116,7 +116,9 @@ def _set_criterion(
     if not operator and len(present) != 1 and not (present and value == REMOVED):
         told = " and ".join(f"{key} {str(bound).lower()}" for key, bound in present.items())
         has = f"has two criteria on it ({told})" if present else "has no criterion on it; to add one"
-        write = " or ".join(f"{rule['name']}.{metric}.{key}={value}" for key in present or _operators_for(known[metric]))
+        write = " or ".join(
+            f"{rule['name']}.{metric}.{key}={value}" for key in present or _operators_for(known[metric])
+        )
         raise WhatIfError(f"{where}{rule['name']} {has}: write {write}.")
     replaced = next((words for words in DIRECTIONS if operator in words), set(present))
     if value == REMOVED:
@@ -159,7 +161,7 @@ def _text(where: str, value: str) -> str:
 
 
 _SETTINGS: dict[str, dict[str, Callable[[str, str], Any]]] = {
-    "segments": {"expected_share_pct": _numbers},
+    "segments": {"expected_share_pct": _numbers, "minimum_share_pct": _number},
     "campaigns": {
         "cap": _number,
         "holdout_pct": _number,

@@ -42,7 +42,9 @@ from segmentation_assets.rules.schema import (
     Criterion,
     Exports,
     Freshness,
+    Insights,
     RankBy,
+    RecencyDays,
     Rule,
     Segment,
     Source,
@@ -66,7 +68,7 @@ __all__ = [
 ]
 
 SOURCE_KEYS = tuple(Source.model_fields)
-OPTIONAL_KEYS = ("windows", "metrics", *SOURCE_KEYS, "star_schema")
+OPTIONAL_KEYS = ("windows", "metrics", *SOURCE_KEYS, "insights", "star_schema")
 KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
@@ -76,6 +78,8 @@ _MODELS: dict[str, type[Rule]] = {
     "audits": Audits,
     "exports": Exports,
     "freshness": Freshness,
+    "insights": Insights,
+    "recency_days": RecencyDays,
     "unknown_customers": UnknownCustomers,
     "star_schema": StarSchema,
 }
@@ -140,7 +144,9 @@ class Rules(Rule):
     @property
     def window_edges(self) -> list[int]:
         """Days before an as-of date at which a window in use begins or ends."""
-        return window_edges(self.windows, [*self.definitions.values(), *group_shares(tuple(self.category_groups)).values()])
+        return window_edges(
+            self.windows, [*self.definitions.values(), *group_shares(tuple(self.category_groups)).values()]
+        )
 
     @property
     def rollup(self) -> dict[str, Any]:
@@ -183,7 +189,13 @@ def load_rules(project_dir: Path, overrides: Path | None = None) -> Rules:
     raw = _merged(project_vars, replacing)
     parsed, language, problems = _parse(raw)
     problems += _redefined(project_vars, replacing)
-    for where, words in [*problems, *_unknown_keys(replacing), *_missing_keys(raw, project_vars), *check(parsed)]:
+    for where, words in [
+        *problems,
+        *_unknown_keys(replacing),
+        *_unknown_focus(replacing, raw),
+        *_missing_keys(raw, project_vars),
+        *check(parsed),
+    ]:
         told.append(_line(overrides if _is_said_in(replacing, where) else project_file, where, words))
         if where[0] == "campaigns" and where[-1] == "segment" and "campaigns" not in replacing and replacing:
             told[-1] += f"; if {overrides} renames segments, it has to replace campaigns too"
@@ -274,6 +286,17 @@ def _unknown_keys(replacing: Mapping[Any, Any]) -> Iterator[Problem]:
             yield Problem((key,), words)
 
 
+def _unknown_focus(replacing: Mapping[Any, Any], raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Of the file's own insights. The shipped ones may name a group that the file takes away: it is passed over."""
+    insights, groups = replacing.get("insights"), raw.get("category_groups")
+    focus: Any = insights.get("focus_at_least_pct") if isinstance(insights, dict) else None
+    known = [str(group) for group in cast("dict[Any, Any]", groups)] if isinstance(groups, dict) else []
+    for group in focus if isinstance(focus, dict) and known else ():
+        if group not in known:
+            words = f"is no category group; {did_you_mean(group, known)}"
+            yield Problem(("insights", "focus_at_least_pct", group), words)
+
+
 def _missing_keys(raw: Mapping[str, Any], project_vars: Mapping[Any, Any]) -> Iterator[Problem]:
     """The project may hold other vars of dbt's, so a misspelt key shows as a missing one."""
     others = [other for other in project_vars if isinstance(other, str) and other not in KEYS]
@@ -357,12 +380,14 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, _Language, list[Problem]]:
         if read := one(Window, window, "windows", name):
             language.windows[name] = read
     if "metrics" in raw:
-        parsed.metrics = context["metrics"] = _metrics(raw, named, one, groups, language, problems)
+        parsed.metrics = context["metrics"] = _metrics(named, one, groups, language, problems)
     parsed.segments, parsed.campaigns = each(Segment, "segments"), each(Campaign, "campaigns")
     if "audits" in raw:
         parsed.audits = one(Audits, raw["audits"], "audits")
     if "exports" in raw:
         parsed.exports = one(Exports, raw["exports"], "exports")
+    if "insights" in raw:
+        one(Insights, raw["insights"], "insights")  # read by dbt alone
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
     if raw.get("star_schema") is not None:
         said = raw["star_schema"]
@@ -379,7 +404,6 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, _Language, list[Problem]]:
 
 
 def _metrics(
-    raw: Mapping[str, Any],
     named: Callable[[str, str], dict[str, Any]],
     one: Callable[..., Any],
     groups: Mapping[str, tuple[str, ...]],
@@ -390,12 +414,16 @@ def _metrics(
     shares = group_shares(tuple(groups))
     # Enough to read the criteria of flags; whether a metric may be NULL follows when all are read. A name that is
     # wrong in one place is no unknown metric in another.
-    by_kind = {name: value_of(entry.get("kind") if isinstance(entry, dict) else None) for name, entry in entries.items()}
+    by_kind = {
+        name: value_of(entry.get("kind") if isinstance(entry, dict) else None) for name, entry in entries.items()
+    }
     kinds = METRICS | by_kind | {name: value_of("share") for name in shares}
     for name, entry in entries.items():
         kind = entry.get("kind") if isinstance(entry, dict) else None
         if not isinstance(entry, dict):
-            problems.append(Problem(("metrics", name), f"{_show(entry)} is not a set of keys; write {{kind: sum, ...}}"))
+            problems.append(
+                Problem(("metrics", name), f"{_show(entry)} is not a set of keys; write {{kind: sum, ...}}")
+            )
         elif kind is None:
             problems.append(Problem(("metrics", name), f"has no kind; add kind: one of {', '.join(KINDS)}"))
         elif kind not in KINDS:

@@ -12,7 +12,6 @@ from pydantic import Field, PlainValidator, model_validator
 
 from segmentation_assets.rules.schema import Criteria, Rule, Text
 from segmentation_assets.rules.validators import (
-    LONGEST_COLUMN_NAME,
     METRICS,
     ORDERS,
     Metric,
@@ -129,7 +128,7 @@ class RelativeChange(Definition):
     from_: Identifier = Field(alias="from")
 
 
-def _metric_or_number(value: object) -> str | Number:
+def metric_or_number(value: object) -> str | Number:
     if isinstance(value, str):
         return column_name(value)
     if number(value) <= 0:
@@ -142,7 +141,7 @@ class Ratio(Definition):
 
     kind: Literal["ratio"]
     of: Identifier
-    to: Annotated[str | int | float, PlainValidator(_metric_or_number)]
+    to: Annotated[str | int | float, PlainValidator(metric_or_number)]
 
 
 class Ntile(Definition):

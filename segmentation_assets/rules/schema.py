@@ -57,20 +57,20 @@ def _metrics(info: ValidationInfo) -> Mapping[str, Metric]:
     return (info.context or {}).get("metrics", METRICS)
 
 
-def _metric(value: object, info: ValidationInfo) -> str:
+def metric(value: object, info: ValidationInfo) -> str:
     return one_of(tuple(name for name, one in _metrics(info).items() if one.kind != "date"), "metric")(value)
 
 
-def _numeric_metric(value: object, info: ValidationInfo) -> str:
+def numeric_metric(value: object, info: ValidationInfo) -> str:
     numeric = (name for name, one in _metrics(info).items() if one.kind not in ("date", "flag"))
     return one_of(tuple(numeric), "metric to rank by")(value)
 
 
-def _shown(value: object, info: ValidationInfo) -> str:
+def shown(value: object, info: ValidationInfo) -> str:
     return one_of((*_metrics(info), SHOWN_ONLY), "column")(value)
 
 
-Shown = Annotated[str, PlainValidator(_shown)]
+Shown = Annotated[str, PlainValidator(shown)]
 Categories = Annotated[
     tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct_codes)
 ]
@@ -83,7 +83,7 @@ class Rule(BaseModel):
 class Criterion(Rule):
     """A metric compared with a bound: exactly one of the operators is set. A NULL metric fails it."""
 
-    metric: Annotated[str, PlainValidator(_metric)]
+    metric: Annotated[str, PlainValidator(metric)]
     at_least: Number | None = None
     at_most: Number | None = None
     above: Number | None = None
@@ -148,11 +148,17 @@ class Segment(Rule):
     criteria: Criteria = ()
     # Left out, no share is expected: nothing warns about it and nothing draws it.
     expected_share_pct: Annotated[tuple[Number, Number] | None, PlainValidator(share_band)] = None
+    # In place of audits.minimum_segment_share_pct: a small segment may be no fault.
+    minimum_share_pct: Percentage | None = None
     purpose: Text = ""
+
+    def minimum_share(self, of_all: Number) -> Number:
+        """What it has to hold, where `of_all` is the bound of the audits."""
+        return of_all if self.minimum_share_pct is None else self.minimum_share_pct
 
 
 class RankBy(Rule):
-    metric: Annotated[str, PlainValidator(_numeric_metric)]
+    metric: Annotated[str, PlainValidator(numeric_metric)]
     order: Annotated[Literal["highest_first", "lowest_first"], PlainValidator(one_of(ORDERS, "order"))]
 
 
@@ -254,6 +260,28 @@ class Source(Rule):
         if both:
             raise ValueError(f"names {both[0]!r}, which approved_statuses names too; remove one")
         return value
+
+
+class RecencyDays(Rule):
+    """Days since the last transaction, up to and including each; beyond the last a customer is inactive."""
+
+    active: Annotated[int, PlainValidator(whole(0))]
+    recent: Annotated[int, PlainValidator(whole(0))]
+    at_risk: Annotated[int, PlainValidator(whole(0))]
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        if not self.active <= self.recent <= self.at_risk:
+            raise ValueError("does not ascend from active over recent to at_risk; raise the later ones")
+        return self
+
+
+class Insights(Rule):
+    """What customer_360_profile calls a customer; dbt_project.yml says why."""
+
+    recency_days: RecencyDays
+    # Category group -> share from which a customer is focused on it, the first that fits.
+    focus_at_least_pct: dict[Name, Percentage] = Field(default_factory=dict)
 
 
 class Exports(Rule):

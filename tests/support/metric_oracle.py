@@ -93,9 +93,7 @@ def _values(
         end = as_of - timedelta(days=windows[window].get("ends", 0)) if window else as_of
         start = end - timedelta(days=windows[window]["days"]) if window else date.min
         return [
-            fact
-            for fact in facts.get(customer, [])
-            if start <= fact[0] < end and (group is None or fact[2] == group)
+            fact for fact in facts.get(customer, []) if start <= fact[0] < end and (group is None or fact[2] == group)
         ]
 
     def spend(customer: str, window: str | None, group: str | None = None) -> Fraction:
@@ -160,9 +158,7 @@ def _values(
             exact = is_exact(definition["of"]) and is_exact(other)
             number = Fraction(str(other)) if wholes is None else None
             return each(
-                lambda one: divided(
-                    parts[one], wholes[one] if wholes else number, 100 if kind == "share" else 1, exact
-                )
+                lambda one: divided(parts[one], wholes[one] if wholes else number, 100 if kind == "share" else 1, exact)
             )
         case "change":
             parts, wholes = of(definition["of"]), of(definition["from"])
@@ -190,7 +186,10 @@ def _values(
             return each(relative)
         case "ntile":
             values = of(definition["of"])
-            known = sorted((values[one] for one in customers if values[one] is not None), reverse=definition.get("order") == "highest_first")  # type: ignore[type-var]
+            known = sorted(
+                (values[one] for one in customers if values[one] is not None),
+                reverse=definition.get("order") == "highest_first",
+            )  # type: ignore[type-var]
             size, more = divmod(len(known), definition["buckets"])
             ends = [size + (bucket < more) for bucket in range(definition["buckets"])]
             bucket_of_place = [bucket + 1 for bucket, number in enumerate(ends) for _ in range(number)]
@@ -226,7 +225,10 @@ def is_same(found: Any, expected: Value) -> bool:
 def rules(draw: st.DrawFn, metrics: int) -> dict[str, Any]:
     """Windows of 1 to 400 days that end anywhere, two more groups, and so many metrics of every kind, nested."""
     edges = st.tuples(st.integers(1, 400), st.one_of(st.just(0), st.integers(0, 400)))
-    windows = {f"w{i}": {"days": days, "ends": ends} for i, (days, ends) in enumerate(draw(st.lists(edges, min_size=8, max_size=8)))}
+    windows = {
+        f"w{i}": {"days": days, "ends": ends}
+        for i, (days, ends) in enumerate(draw(st.lists(edges, min_size=8, max_size=8)))
+    }
     # Hypothesis begins with the plainest of all: eight windows of one day prove little.
     hypothesis.assume(len({tuple(window.values()) for window in windows.values()}) > 5)
     groups: dict[str, list[str]] = {
@@ -254,7 +256,10 @@ def rules(draw: st.DrawFn, metrics: int) -> dict[str, Any]:
         one, other = draw(st.sampled_from(numbers)), draw(st.sampled_from(numbers))
         match kind:
             case "tenure":
-                definition: dict[str, Any] = {**scope(windowed=False), "unit": draw(st.sampled_from(["months", "days"]))}
+                definition: dict[str, Any] = {
+                    **scope(windowed=False),
+                    "unit": draw(st.sampled_from(["months", "days"])),
+                }
             case "share":
                 definition = {**scope(), "group": draw(st.sampled_from(list(groups)))}
             case "share of":

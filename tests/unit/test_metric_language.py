@@ -10,6 +10,7 @@ import yaml
 from segmentation_assets.rules.load import Rules, RulesError, load_rules, parse_rules
 from segmentation_assets.rules.metrics import PUBLISHED_DATES, PUBLISHED_EDGES
 from segmentation_assets.rules.validators import METRICS
+
 DBT_PROJECT_DIR = Path(__file__).parents[2] / "dbt_models"
 
 
@@ -39,7 +40,11 @@ def test_the_shipped_metrics_are_what_everybody_knows_of_them() -> None:
 
 def test_maps_are_merged_and_lists_are_replaced(tmp_path: Path) -> None:
     rules = load(tmp_path, "category_groups: {dining: [Dining], travel: null}\naudits: {drift_max_psi: 0.5}\n")
-    assert rules.category_groups == {"travel": (), "necessities": ("Grocery", "Gas", "Utilities"), "dining": ("Dining",)}
+    assert rules.category_groups == {
+        "travel": (),
+        "necessities": ("Grocery", "Gas", "Utilities"),
+        "dining": ("Dining",),
+    }
     assert rules.audits.drift_max_psi == 0.5
     assert rules.audits.drift_max_change_points == 5
     assert rules.metrics.further == ("dining_spend_pct", "lifetime_dining_spend_pct")
@@ -69,24 +74,31 @@ metrics:
         {
             "name": "score",
             "data_type": "bigint",
-            "description": "Bucket 1 to 5 of spend_year_ago among the customers of the month, 1 holds the highest; equal"
-            " values share a bucket.",
+            "description": "Bucket 1 to 5 of spend_year_ago among the customers of the month, 1 holds the highest;"
+            " equal values share a bucket.",
         },
         {"name": "best", "data_type": "boolean", "description": "Whether score at_most 2."},
         {
             "name": "season",
             "data_type": "double",
             "description": "Change from spend_year_ago to spend_last_90_days, relative to that of all customers of the"
-            " month together, percent: 0 is a customer who changed as all did; NULL when one of the sums is not positive.",
+            " month together, percent: 0 is a customer who changed as all did; NULL when one of the sums is not"
+            " positive.",
         },
     ]
 
 
 REFUSED = {
-    "unknown kind": (metric("{kind: total}"), ["metrics.mine.kind: 'total' is no known kind of metric", "known: sum, "]),
+    "unknown kind": (
+        metric("{kind: total}"),
+        ["metrics.mine.kind: 'total' is no known kind of metric", "known: sum, "],
+    ),
     "no kind": (metric("{window: last_90_days}"), ["metrics.mine: has no kind; add kind: one of sum, count"]),
     "no keys": (metric("5"), ["metrics.mine: 5 is not a set of keys; write {kind: sum, ...}"]),
-    "unknown key": (metric("{kind: sum, windw: x}"), ["'windw' (with value 'x') is no known key; did you mean 'window'?"]),
+    "unknown key": (
+        metric("{kind: sum, windw: x}"),
+        ["'windw' (with value 'x') is no known key; did you mean 'window'?"],
+    ),
     "unknown window": (
         metric("{kind: sum, window: last_90_day}"),
         ["metrics.mine.window: 'last_90_day' is no window; did you mean 'last_90_days'? known: last_90_days, prior_"],
@@ -148,7 +160,10 @@ REFUSED = {
         ["metrics.mine.of: 'avg_monthly_spend' is a ratio, which has no sum over all customers"],
     ),
     "divided by nothing": (metric("{kind: ratio, of: lifetime_value, to: 0}"), ["metrics.mine.to: 0 is not above 0"]),
-    "one bucket": (metric("{kind: ntile, of: lifetime_value, buckets: 1}"), ["metrics.mine.buckets: 1 is out of range"]),
+    "one bucket": (
+        metric("{kind: ntile, of: lifetime_value, buckets: 1}"),
+        ["metrics.mine.buckets: 1 is out of range"],
+    ),
     "half a share": (metric("{kind: share, of: lifetime_value}"), ["names one of 'of' and 'in'"]),
     "two kinds of change": (
         metric("{kind: change, of: lifetime_value, window: last_90_days, from: prior_90_days}"),
@@ -210,9 +225,16 @@ campaigns:
 """,
     )
     assert rules.campaigns[0].shows == ("days_since", "new", "first_of_all")
-    told = refused(tmp_path, (tmp_path / "rules.yml").read_text().replace("metric: days_since, order", "metric: new, order"))
+    told = refused(
+        tmp_path, (tmp_path / "rules.yml").read_text().replace("metric: days_since, order", "metric: new, order")
+    )
     assert told.startswith("campaigns[0].rank_by.metric: 'new' is no known metric to rank by")
-    told = refused(tmp_path, (tmp_path / "rules.yml").read_text().replace("metric: days_since, at_most: 5", "metric: first_of_all, at_most: 5"))
+    told = refused(
+        tmp_path,
+        (tmp_path / "rules.yml")
+        .read_text()
+        .replace("metric: days_since, at_most: 5", "metric: first_of_all, at_most: 5"),
+    )
     assert told.startswith("campaigns[0].criteria[0].metric: 'first_of_all' is no known metric")
 
 

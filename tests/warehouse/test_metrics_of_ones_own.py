@@ -61,4 +61,3 @@ def test_drawn_definitions_equal_the_facts_read_one_by_one(
     assert not wrong, f"{len(wrong)} values differ:\n" + "\n".join(
         f"{line} of {drawn['metrics'].get(line.split()[2].rstrip(':'))}" for line in wrong[:8]
     )
-

@@ -6,6 +6,7 @@
     post_hook="{{ log_audiences_sql() }}",
 ) }}
 
+{{- refuse_other_campaigns() }}
 -- depends_on: {{ ref('audience_log') }}
 -- depends_on: {{ ref('audience_audits') }}
 -- The gate of the lists: a month whose audits fail now, unaccepted, is absent here and so keeps the lists it has. They
