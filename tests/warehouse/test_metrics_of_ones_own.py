@@ -3,15 +3,20 @@
 import math
 import os
 from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 import yaml
 
-from segmentation_assets.dbt.project import project_dir
+from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.errors import WarehouseError
+from segmentation_assets.publication import migration
 from tests.support import metric_oracle, portfolios
 from tests.support.metric_oracle import is_same
+from tests.support.published_months import NOVEMBER, OCTOBER, pipeline_at
 from tests.support.warehouse_fixture import CANDIDATE, Pipeline
 
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
@@ -103,3 +108,80 @@ def test_a_season_moves_nobody_into_declining_where_the_rule_knows_of_it(
     middle = sorted(aware)[len(aware) // 2]
     assert max(abs(share - middle) for share in aware) <= 1, aware
     assert max(plain) - min(plain) > 10, plain
+
+
+OWN = """
+category_groups: {dining: [Dining]}
+windows: {last_30_days: {days: 30}}
+metrics:
+  spend_last_30_days: {kind: sum, window: last_30_days}
+  days_since_purchase: {kind: recency}
+  used_lately: {kind: flag, criteria: [{metric: days_since_purchase, at_most: 45}]}
+segments:
+  - {name: Diners, criteria: [{metric: dining_spend_pct, at_least: 50}, {metric: used_lately, is: true}]}
+  - {name: Others}
+campaigns:
+  - name: table_for_two
+    segment: Diners
+    criteria: [{metric: spend_last_30_days, above: 0}]
+    rank_by: {metric: spend_last_30_days, order: highest_first}
+    cap: 5
+    shows: [spend_last_30_days, days_since_purchase, used_lately]
+"""
+
+
+def test_a_month_under_metrics_of_ones_own_is_published_explained_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """October under metrics of its own, November under the shipped rules, then other metrics again."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text(OWN, encoding="utf-8")
+    monkeypatch.setenv("SEGMENTATION_EXPORT_URI", str(tmp_path / "out"))
+    monkeypatch.setenv("SEGMENTATION_SOURCE", "warehouse")
+    with pipeline_at(tmp_path / "segmentation.duckdb") as pipeline:
+        load_diners(pipeline)
+        monkeypatch.setenv("SEGMENTATION_RULES", str(rules))
+        assert pipeline.run(OCTOBER).success
+        october = kept(pipeline, "gold.customer_segment_history")
+        assert october[0][1:4] == (Decimal("40.40"), 10, True)
+        assert pipeline.rows("select count(*) from gold.customer_segments where customer_segment = 'Diners'") == [(30,)]
+        assert kept(pipeline, "gold.customer_segments") == kept(pipeline, "gold.customer_360_profile") == october
+        listed = pipeline.rows("select spend_last_30_days, used_lately from gold.audience_table_for_two")
+        assert listed == [(Decimal("40.40"), True)] * 5
+        explained = (
+            "select metric, value, passed from gold.segment_explanations where customer_id = 'diner-3'"
+            " and snapshot_month = date '2025-10-01' order by segment_priority, criterion_number"
+        )
+        before = pipeline.rows(explained)
+        assert ("used_lately", 1.0, True) in before
+        monkeypatch.delenv("SEGMENTATION_RULES")
+        # Under the shipped rules nobody travels, so November is held back; what was made on the way is of other rules.
+        assert not pipeline.run(NOVEMBER).success
+        assert pipeline.rows("select * from silver.outdated_months where spend <> 0") == []
+        assert pipeline.rows(explained) == before
+        assert kept(pipeline, "gold.customer_segment_history") == october
+        succeeded, said = pipeline.dbt(OCTOBER, select="published_rows_match_the_log", command="test")
+        assert succeeded, said
+        rules.write_text(OWN.replace("{kind: sum, window: last", "{kind: avg, window: last"), encoding="utf-8")
+        monkeypatch.setenv("SEGMENTATION_RULES", str(rules))
+        with pytest.raises(WarehouseError, match=r"metrics.spend_last_30_days is a double, but .* holds a money"):
+            migration.bring_up_to_date(pipeline.warehouse(), Project.load())
+
+
+def load_diners(pipeline: Pipeline) -> None:
+    """Thirty who dine and thirty who buy groceries, once a month, and a fact on every day of half a year."""
+    as_of = date(2025, 12, 1)
+    since = (portfolios.Version(date(2024, 1, 1)),)
+    visits = tuple(portfolios.Fact(as_of - timedelta(days=ago), 40_00 + ago, portfolios.DINING) for ago in (1, 40, 75))
+    groceries = (portfolios.Fact(as_of - timedelta(days=35), 100_00, portfolios.GROCERY),)
+    daily = tuple(portfolios.Fact(as_of - timedelta(days=ago), 1, portfolios.GROCERY) for ago in range(1, 200))
+    customers = [portfolios.Customer(f"diner-{number}", visits, since) for number in range(30)]
+    customers += [portfolios.Customer(f"other-{number}", groceries, since) for number in range(30)]
+    pipeline.load(portfolios.build([*customers, portfolios.Customer("other-daily", daily, since)], as_of))
+
+
+def kept(pipeline: Pipeline, table: str) -> list[tuple[Any, ...]]:
+    return pipeline.rows(
+        "select customer_id, spend_last_30_days, days_since_purchase, used_lately, dining_spend_pct"
+        f" from {table} order by customer_id"
+    )

@@ -73,6 +73,24 @@
     }) }}
 {% endmacro %}
 
+{#- Columns of the rollup that these rules have no use for, of groups and measures of others: {name, dtype}. They stay,
+    empty: a view that was built under those rules reads them until it is built again, and may be asked meanwhile. -#}
+{% macro columns_of_other_rules() %}
+    {% set existing = adapter.get_relation(this.database, this.schema, this.table) if execute %}
+    {% set columns = [] %}
+    {% set own = ['spend', 'transaction_count', 'first_transaction_date', 'last_transaction_date', 'min_amount',
+        'max_amount'] + group_spends() + further_measures() %}
+    {% for column in (adapter.get_columns_in_relation(existing) if existing else []) %}
+        {% set name = column.name | lower %}
+        {% if name not in own and modules.re.search(
+            '_(spend|transaction_count|first_transaction_date|last_transaction_date|min_amount|max_amount)$', name
+        ) %}
+            {% do columns.append({'name': name, 'dtype': column.data_type}) %}
+        {% endif %}
+    {% endfor %}
+    {{ return(columns) }}
+{% endmacro %}
+
 {#- The spend of every group, as the rollup has it. -#}
 {% macro group_spends() %}
     {% set columns = [] %}

@@ -92,6 +92,9 @@ select
     {%- for column in further_measures() %}
     rolled_up.{{ column }},
     {%- endfor %}
+    {%- for column in columns_of_other_rules() %}
+    cast(null as {{ column.dtype }}) as {{ column.name }},
+    {%- endfor %}
     rolled_up.first_transaction_date,
     rolled_up.last_transaction_date,
     case
