@@ -196,7 +196,9 @@ def _unknown_focus(replacing: Mapping[Any, Any], raw: Mapping[str, Any]) -> Iter
     """Of the file's own insights. The shipped ones may name a group that the file takes away: it is passed over."""
     insights, groups = replacing.get("insights"), raw.get("category_groups")
     focus = insights.get("focus_at_least_pct") if isinstance(insights, dict) else None
-    for group in focus if isinstance(focus, dict) and isinstance(groups, dict) else ():
+    if not isinstance(focus, dict) or not isinstance(groups, dict):
+        return
+    for group in cast("dict[Any, Any]", focus):
         if group not in groups:
             words = f"is no category group; {did_you_mean(group, map(str, groups))}"
             yield Problem(("insights", "focus_at_least_pct", group), words)
