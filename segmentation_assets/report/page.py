@@ -77,13 +77,13 @@ def overlap_sentences(report: Report) -> list[str]:
     order = sorted(report.overlaps, key=lambda row: (-row.customers_of_both, row.name, row.other_name))
     found = [row for row in order if row.customers_of_both]
     segments = [
-        f"Of the {count(row.customers)} customers who meet the criteria of {row.name}, {count(row.customers_of_both)}"
-        f" ({percent(row.overlap_pct)}) meet those of {row.other_name} too, which comes first."
+        f"{_who_meet(row.customers)} the criteria of {row.name}; {count(row.customers_of_both)} of them"
+        f" ({percent(row.overlap_pct)}) those of {row.other_name} too, which comes first."
         for row in found
         if row.kind == row.other_kind == "segment" and priority.get(row.name, 0) > priority.get(row.other_name, 0)
     ]
     campaigns = [
-        f"{count(row.customers_of_both)} customers meet the criteria of both {row.name} and {row.other_name}: each is"
+        f"{_who_meet(row.customers_of_both)} the criteria of both {row.name} and {row.other_name}: each is"
         " on the list of their own segment's campaign at most."
         for row in found
         if row.kind == row.other_kind == "campaign"
@@ -94,6 +94,10 @@ def overlap_sentences(report: Report) -> list[str]:
         *(segments[:MOST_SENTENCES] or ["Nobody meets the criteria of two segments."]),
         *(campaigns[:MOST_SENTENCES] or ["Nobody meets the criteria of campaigns of two segments."]),
     ]
+
+
+def _who_meet(customers: int) -> str:
+    return "1 customer meets" if customers == 1 else f"{count(customers)} customers meet"
 
 
 def _segment(report: Report, campaign: str) -> str:

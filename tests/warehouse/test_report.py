@@ -181,7 +181,7 @@ def test_overlaps_are_counted_as_the_criteria_say(page: ET.Element, reported: Re
     both = [one for one in found if one["kind"] == one["other_kind"] == "segment" and one["customers_of_both"]]
     largest = max(both, key=lambda one: one["customers_of_both"])
     told = words(section(page, "overlap"))
-    assert f"{largest['customers_of_both']:,} (" in told
+    assert f"{largest['customers_of_both']:,} of them (" in told
     assert "which comes first." in told
     picture = section(page, "overlap").find(".//svg")
     assert picture is not None and "High-Value Travelers" in words(picture)
