@@ -31,7 +31,7 @@ READS = (
         [GOLD, table]
         for table in (
             "customer_segment_history", "segment_summary", "segment_transitions", "segment_publications",
-            "segment_rules", "hero_metrics", "audience_waterfall", "campaign_outcomes",
+            "segment_rules", "hero_metrics", "criteria_overlap", "audience_waterfall", "campaign_outcomes",
         )
     ),
     [SILVER, "segment_audits"],
@@ -50,9 +50,9 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
         kinds={"python", "html"},
         owners=["team:customer-analytics"],
         tags=asset_tags.tags(GROUP, ()),
-        description="One HTML file per month: headline numbers, shares against their bands, migration, value,"
-        " audiences, campaign outcomes, audits and definitions. It opens offline and holds no personal data:"
-        " reports/<month>/segment_report.html beside the exports.",
+        description="One HTML file per month: headline numbers, shares against their bands, migration, overlap of"
+        " criteria, value, audiences, campaign outcomes, audits and definitions. It opens offline and holds no personal"
+        " data: reports/<month>/segment_report.html beside the exports.",
         required_resource_keys=portfolio.resource_keys("exports", "warehouse"),
         pool=portfolio.pool,
     )

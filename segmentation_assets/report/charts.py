@@ -22,6 +22,8 @@ MONTH_NAMES = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
+# More squares than these nobody can tell apart.
+MOST_IN_A_PICTURE = 20
 # Drawn at the width of a phone, so that on one the letters keep their size.
 WIDTH = 300
 SVG_NAMESPACES = re.compile(r' (?:xmlns(?::xlink)?|version)="[^"]*"')
@@ -103,6 +105,48 @@ def bars(metrics: Sequence[Metrics], values: Sequence[float | None], palette: Ma
         )
     ).properties(width=WIDTH - 10, height=altair.Step(36))
     return specification(chart)
+
+
+def overlap_chart(report: Report) -> dict[str, Any] | None:
+    """A square per pair: of those who meet the criteria of the row, the percentage who meet those of the column too.
+    Rows are numbered, columns are the numbers. None where there are no two to compare."""
+    import altair
+
+    known = {(row.kind, row.name) for row in report.overlaps}
+    named = [
+        *(("segment", name) for name in report.segments),
+        *(("campaign", audience.campaign.name) for audience in report.audiences),
+    ]
+    shown = [one for one in named if one in known][:MOST_IN_A_PICTURE]
+    if len(shown) < 2:
+        return None
+    place = {one: number for number, one in enumerate(shown, start=1)}
+    labels = [f"{place[one]}  {one[1]}" for one in shown]
+    values = [
+        {
+            "row": labels[place[row.kind, row.name] - 1],
+            "column": str(place[row.other_kind, row.other_name]),
+            "share": row.overlap_pct,
+            "label": f"{row.overlap_pct:.0f}" if row.customers_of_both else "",
+        }
+        for row in report.overlaps
+        if (row.kind, row.name) in place and (row.other_kind, row.other_name) in place
+    ]
+    base = altair.Chart(altair.Data(values=values)).encode(
+        y=altair.Y("row:N", title=None, sort=labels, axis=altair.Axis(labelLimit=170)),
+        x=altair.X(
+            "column:N",
+            title="% who meet the criteria of this one too",
+            sort=[str(number) for number in place.values()],
+            axis=altair.Axis(labelAngle=0, orient="top"),
+        ),
+    )
+    # Of the accent's colour, the stronger the more; the number stands in the page's own colour.
+    squares = base.mark_rect(color=PALETTE[0]).encode(
+        opacity=altair.Opacity("share:Q", scale=altair.Scale(domain=[0, 100], range=[0, 0.75]), legend=None)
+    )
+    numbers = base.mark_text(fontSize=10, color="currentColor").encode(text="label:N")
+    return specification((squares + numbers).properties(width=altair.Step(24), height=altair.Step(22)))
 
 
 def short_number(value: float | None) -> str:

@@ -60,6 +60,19 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """How many meet the criteria of one segment or campaign, and how many of them those of another too."""
+
+    kind: str
+    name: str
+    other_kind: str
+    other_name: str
+    customers: int
+    customers_of_both: int
+    overlap_pct: float
+
+
+@dataclass(frozen=True)
 class Metrics:
     """A row of hero_metrics; what compares with a month never published is None. Money in whole units."""
 
@@ -153,6 +166,7 @@ class Report:
     notes: tuple[str, ...]
     definitions: tuple[Definition, ...]
     missing_months: tuple[date, ...] = field(default=())
+    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def share_of(self) -> Mapping[str, float]:
@@ -200,6 +214,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
         notes=(*notes(session, month, rows, missing, publication, rules),),
         definitions=definitions,
         missing_months=missing,
+        overlaps=overlaps(session, month),
     )
 
 
@@ -257,6 +272,28 @@ def transitions(session: Session, month: date) -> tuple[Flow, ...]:
         (month,),
     )
     return tuple(Flow(row["from_segment"], row["to_segment"], int(row["customers"])) for row in rows)
+
+
+def overlaps(session: Session, month: date) -> tuple[Overlap, ...]:
+    if not table_exists(session, session.gold, "criteria_overlap"):
+        return ()  # of a database whose insights were made by an earlier version
+    rows = session.rows(
+        f"select * from {session.gold}.criteria_overlap where snapshot_month = ?"
+        " order by kind desc, name, other_kind desc, other_name",
+        (month,),
+    )
+    return tuple(
+        Overlap(
+            kind=row["kind"],
+            name=row["name"],
+            other_kind=row["other_kind"],
+            other_name=row["other_name"],
+            customers=int(row["customers"]),
+            customers_of_both=int(row["customers_of_both"]),
+            overlap_pct=float(row["overlap_pct"]),
+        )
+        for row in rows
+    )
 
 
 def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:

@@ -12,6 +12,7 @@ from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report.data import Metrics, Report
 from segmentation_assets.text import printable
 
+MOST_SENTENCES = 5
 TEMPLATE = "segment_report.html.j2"
 # Column of hero_metrics, what it is called, and how it is written: count, money or percent.
 HEADLINES = (
@@ -47,6 +48,7 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         count=count, money=money, cents=cents, percent=percent, signed=signed, month_name=month_name
     )
     values = report_charts.value_charts(report)
+    overlap = report_charts.overlap_chart(report)
     page = environment.get_template(TEMPLATE).render(
         report=report,
         colours=report_charts.colours(report.segments),
@@ -56,6 +58,9 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
             for name, chart in share_charts.items()
         },
         value_pictures={name: report_charts.svg(chart, f"{name}, per segment") for name, chart in values.items()},
+        overlap_picture=overlap
+        and report_charts.svg(overlap, "Who meets the criteria of two segments or campaigns, in percent"),
+        overlap_sentences=overlap_sentences(report),
         flow_picture=report_charts.flow_picture(report.flows, report.segments),
         moves=[
             flow
@@ -64,6 +69,39 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         ][:8],
     )
     return (page.strip() + "\n").encode()
+
+
+def overlap_sentences(report: Report) -> list[str]:
+    """The largest overlaps: of segments, the earlier of which takes them, and of campaigns of different segments."""
+    priority = {name: number for number, name in enumerate(report.segments)}
+    order = sorted(report.overlaps, key=lambda row: (-row.customers_of_both, row.name, row.other_name))
+    found = [row for row in order if row.customers_of_both]
+    segments = [
+        f"{_who_meet(row.customers)} the criteria of {row.name}; {count(row.customers_of_both)} of them"
+        f" ({percent(row.overlap_pct)}) those of {row.other_name} too, which comes first."
+        for row in found
+        if row.kind == row.other_kind == "segment" and priority.get(row.name, 0) > priority.get(row.other_name, 0)
+    ]
+    campaigns = [
+        f"{_who_meet(row.customers_of_both)} the criteria of both {row.name} and {row.other_name}: each is"
+        " on the list of their own segment's campaign at most."
+        for row in found
+        if row.kind == row.other_kind == "campaign"
+        and row.name < row.other_name
+        and _segment(report, row.name) != _segment(report, row.other_name)
+    ]
+    return [
+        *(segments[:MOST_SENTENCES] or ["Nobody meets the criteria of two segments."]),
+        *(campaigns[:MOST_SENTENCES] or ["Nobody meets the criteria of campaigns of two segments."]),
+    ]
+
+
+def _who_meet(customers: int) -> str:
+    return "1 customer meets" if customers == 1 else f"{count(customers)} customers meet"
+
+
+def _segment(report: Report, campaign: str) -> str:
+    return next((one.campaign.segment for one in report.audiences if one.campaign.name == campaign), "")
 
 
 def headlines(now: Metrics, before: Metrics | None) -> list[tuple[str, str, str]]:

@@ -37,7 +37,7 @@ MONTHS = list(MonthRange(date(2026, 5, 1), date(2026, 10, 1)))
 NEWEST = MONTHS[-1]
 REPORT = "activation/segment_report"
 SECTIONS = [
-    "headlines", "shares", "migration", "value", "audiences", "outcomes", "audits", "quality", "definitions",
+    "headlines", "shares", "migration", "overlap", "value", "audiences", "outcomes", "audits", "quality", "definitions",
 ]  # fmt: skip
 
 
@@ -146,6 +146,45 @@ def test_every_section_is_there_with_its_heading(page: ET.Element) -> None:
     assert [found.get("id") for found in page.findall(".//section")] == SECTIONS
     assert all(words(found.find("h2")) for found in page.findall(".//section"))
     assert words(page.find(".//h1")) == "Customer segments, October 2026"
+
+
+# The criteria of the shipped segments and campaigns, written out; a campaign's are those of its segment and its own.
+MET = {
+    "High-Value Travelers": "avg_monthly_spend >= 5000 and travel_spend_pct >= 25",
+    "Declining": "spend_change_pct <= -30 and spend_prior_90_days >= 2000",
+    "New & Growing": "tenure_months <= 6 and spend_change_pct >= 50",
+    "Budget-Conscious": "avg_monthly_spend < 1500 and necessities_spend_pct >= 60",
+    "premium_rewards": "avg_monthly_spend >= 7500 and travel_spend_pct >= 25",
+    "churn_prevention": "spend_change_pct <= -30 and spend_prior_90_days >= 2000 and lifetime_value >= 50000",
+    "onboarding_acceleration": "tenure_months <= 6 and spend_change_pct >= 50 and avg_monthly_spend >= 3000",
+    "everyday_rewards": "avg_monthly_spend < 1500 and necessities_spend_pct >= 60",
+    "core_retention": "is_active",
+}
+
+
+def test_overlaps_are_counted_as_the_criteria_say(page: ET.Element, reported: Reported) -> None:
+    counts = ", ".join(
+        f'count(*) filter (where ({one}) and ({other})) as "{name}|{others}"'
+        for name, one in MET.items()
+        for others, other in MET.items()
+    )
+    (row,) = query(reported, f"select {counts} from gold.customer_segment_history where snapshot_month = '{NEWEST}'")
+    wanted = {
+        (name, other): (row[f"{name}|{name}"], row[f"{name}|{other}"])
+        for name in MET
+        for other in MET
+        if name != other and row[f"{name}|{name}"] and row[f"{other}|{other}"]
+    }
+    found = query(reported, f"select * from gold.criteria_overlap where snapshot_month = '{NEWEST}'")
+    assert {(one["name"], one["other_name"]): (one["customers"], one["customers_of_both"]) for one in found} == wanted
+    assert {one["kind"] for one in found} == {"segment", "campaign"}
+    both = [one for one in found if one["kind"] == one["other_kind"] == "segment" and one["customers_of_both"]]
+    largest = max(both, key=lambda one: one["customers_of_both"])
+    told = words(section(page, "overlap"))
+    assert f"{largest['customers_of_both']:,} of them (" in told
+    assert "which comes first." in told
+    picture = section(page, "overlap").find(".//svg")
+    assert picture is not None and "High-Value Travelers" in words(picture)
 
 
 def test_headlines_are_those_of_hero_metrics(page: ET.Element, reported: Reported) -> None:
