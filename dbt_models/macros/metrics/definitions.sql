@@ -1,5 +1,5 @@
-{#- The language of metrics: what the vars windows, category_groups and metrics say. segmentation_assets/rules/metrics.py
-    refuses what cannot be, and tells the rest of the product the same of each metric. -#}
+{#- The language of metrics: what the vars windows, category_groups and metrics say. What cannot be is refused by
+    segmentation_assets/rules/metrics.py, which tells the rest of the product the same of each metric. -#}
 
 {#- Metrics that are published under any rules: numbers first, then what is none. -#}
 {% macro published_numeric_metrics() %}

@@ -1,7 +1,7 @@
 {#- Metrics as SQL, of the measures or of the metrics that they are built on. -#}
 
-{#- `measures` and `metrics` are what the columns of transaction_window_metrics, and those of other metrics, are selected
-    from. -#}
+{#- `measures` and `metrics` are what the columns of transaction_window_metrics, and those of other metrics, are
+    selected from. -#}
 {% macro metric_sql(definition, definitions, measures='window_metrics', metrics='measured') %}
     {%- set kind, group, window = definition.kind, definition.get('group'), definition.get('window') -%}
     {%- set parts = [] -%}
@@ -94,7 +94,8 @@
                 case
                     when {{ place }} <= {{ more }} * ({{ fewer }} + 1)
                         then floor(({{ place }} - 1) / ({{ fewer }} + 1)) + 1
-                    else {{ more }} + floor(({{ place }} - 1 - {{ more }} * ({{ fewer }} + 1)) / nullif({{ fewer }}, 0)) + 1
+                    else {{ more }} + 1
+                        + floor(({{ place }} - 1 - {{ more }} * ({{ fewer }} + 1)) / nullif({{ fewer }}, 0))
                 end as bigint
             )
     end

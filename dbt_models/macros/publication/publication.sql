@@ -474,7 +474,8 @@
 {#- Nine decimals of every metric: the text that Snowflake makes of a double has no fixed number of digits. -#}
 {% macro row_text(columns) %}
     {%- for column in columns -%}
-        {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if column in published_numeric_metrics() else column -%}
+        {%- set is_number = column in published_numeric_metrics() -%}
+        {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if is_number else column -%}
         coalesce(cast({{ value }} as varchar), '') {{- " || '|' || " if not loop.last }}
     {%- endfor -%}
 {% endmacro %}

@@ -185,10 +185,10 @@ select
     and coalesce({{ criteria_sql(campaign.criteria) }}, false) as eligible_for_{{ campaign.name }},
     {%- endfor %}
     audience_lists.audiences,
-    published_versions.content_hash
-    {%- for name in further_metrics() %},
-    customers.{{ name }}
+    {%- for name in further_metrics() %}
+    customers.{{ name }},
     {%- endfor %}
+    published_versions.content_hash
 from customers
 cross join newest
 left join published_versions on newest.snapshot_month = published_versions.snapshot_month

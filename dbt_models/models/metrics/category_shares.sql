@@ -8,9 +8,9 @@ with window_metrics as (
 )
 
 select
-    snapshot_month,
-    customer_id
-    {%- for name, share in group_shares().items() %},
-    {{ metric_sql(share, {}) }} as {{ name }}
+    window_metrics.snapshot_month,
+    window_metrics.customer_id,
+    {%- for name, share in group_shares().items() %}
+    {{ metric_sql(share, {}) }} as {{ name }}{{ "," if not loop.last }}
     {%- endfor %}
 from window_metrics

@@ -69,10 +69,11 @@ active_months as (
 measures_of_versions as (
 
     select
-        periods.customer_key
+        periods.customer_key,
         {%- for one in sums %}
-        {%- set inside = is_in_window(one.window, 'periods.period_start', month_after(asked[0])) if one.window %},
+        {%- set inside = is_in_window(one.window, 'periods.period_start', month_after(asked[0])) if one.window %}
         {{ measured(one, 'periods.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}
+        {{- "," if not loop.last }}
         {%- endfor %}
     from periods
     group by periods.customer_key
@@ -83,9 +84,9 @@ measures as (
 
     select
         {{ date_literal(asked[0]) }} as snapshot_month,
-        owners.customer_id
-        {%- for one in sums %},
-        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}
+        owners.customer_id,
+        {%- for one in sums %}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from measures_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
@@ -98,9 +99,10 @@ window_periods as (
 
     select
         months.snapshot_month,
-        period_starts.period_start
-        {%- for window in used_windows() %},
+        period_starts.period_start,
+        {%- for window in used_windows() %}
         {{ is_in_window(window, 'period_starts.period_start', 'months.as_of_date') }} as is_in_{{ window }}
+        {{- "," if not loop.last }}
         {%- endfor %}
     from (select distinct period_start from periods) as period_starts
     inner join months
@@ -114,10 +116,10 @@ windows_of_versions as (
 
     select
         periods.customer_key,
-        window_periods.snapshot_month
+        window_periods.snapshot_month,
         {%- for one in in_windows %}
-        {%- set column = 'periods.' ~ rollup_column(one.measure, one.group) %},
-        {{ measured(one, column, 'window_periods.is_in_' ~ one.window) }} as {{ one.column }}
+        {%- set column = 'periods.' ~ rollup_column(one.measure, one.group) %}
+        {{ measured(one, column, 'window_periods.is_in_' ~ one.window) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from periods
     inner join window_periods on periods.period_start = window_periods.period_start
@@ -129,9 +131,9 @@ windows as (
 
     select
         owners.customer_id,
-        versions.snapshot_month
-        {%- for one in in_windows %},
-        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}
+        versions.snapshot_month,
+        {%- for one in in_windows %}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from windows_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
@@ -144,9 +146,9 @@ lifetime_steps_of_versions as (
 
     select
         customer_key,
-        greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }}) as snapshot_month
-        {%- for one in lifetimes %},
-        {{ measured(one, rollup_column(one.measure, one.group)) }} as {{ one.column }}
+        greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }}) as snapshot_month,
+        {%- for one in lifetimes %}
+        {{ measured(one, rollup_column(one.measure, one.group)) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from periods
     group by 1, 2
@@ -157,9 +159,9 @@ lifetime_steps as (
 
     select
         owners.customer_id,
-        versions.snapshot_month
-        {%- for one in lifetimes %},
-        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}
+        versions.snapshot_month,
+        {%- for one in lifetimes %}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from lifetime_steps_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
@@ -184,9 +186,9 @@ running_totals as (
 
     select
         customer_months.snapshot_month,
-        customer_months.customer_id
-        {%- for one in lifetimes %},
-        {{ measured(one, 'lifetime_steps.' ~ one.column) }} {{ running }} as {{ one.column }}
+        customer_months.customer_id,
+        {%- for one in lifetimes %}
+        {{ measured(one, 'lifetime_steps.' ~ one.column) }} {{ running }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from customer_months
     left join lifetime_steps
@@ -200,12 +202,12 @@ measures as (
 
     select
         running_totals.snapshot_month,
-        running_totals.customer_id
-        {%- for one in lifetimes %},
-        running_totals.{{ one.column }}
+        running_totals.customer_id,
+        {%- for one in lifetimes %}
+        running_totals.{{ one.column }},
         {%- endfor %}
-        {%- for one in in_windows %},
-        windows.{{ one.column }}
+        {%- for one in in_windows %}
+        windows.{{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from running_totals
     left join windows

@@ -28,8 +28,8 @@ select
     necessities_spend_pct,
     lifetime_travel_spend_pct,
     lifetime_necessities_spend_pct,
-    is_active
-    {%- for name in further_metrics() %},
-    {{ name }}
+    {%- for name in further_metrics() %}
+    {{ name }},
     {%- endfor %}
+    is_active
 from newest

@@ -60,10 +60,10 @@ measures_of_versions as (
 
     select
         months.snapshot_month,
-        rolled_up.customer_key
+        rolled_up.customer_key,
         {%- for one in sums %}
-        {%- set inside = is_in_window(one.window, 'rolled_up.period_start', 'months.as_of_date') if one.window %},
-        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}
+        {%- set inside = is_in_window(one.window, 'rolled_up.period_start', 'months.as_of_date') if one.window %}
+        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from months
     inner join {{ ref('customer_period_spend') }} as rolled_up on months.as_of_date > rolled_up.period_start
@@ -75,9 +75,9 @@ measures as (
 
     select
         measured.snapshot_month,
-        versions.customer_id
-        {%- for one in sums %},
-        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }}
+        versions.customer_id,
+        {%- for one in sums %}
+        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from measures_of_versions as measured
     inner join versions on measured.customer_key = versions.customer_key
@@ -107,12 +107,12 @@ window_metrics as (
         population.customer_id,
         population.customer_key,
         months.as_of_date,
-        months.is_of_these_rules
-        {%- for one in sums %},
-        {{ rounded_measure(one, 'measures.' ~ one.column) }} as {{ one.column }}
+        months.is_of_these_rules,
+        {%- for one in counts_of_months %}
+        {{ rounded_measure(one, 'active_months.' ~ one.column) }} as {{ one.column }},
         {%- endfor %}
-        {%- for one in counts_of_months %},
-        {{ rounded_measure(one, 'active_months.' ~ one.column) }} as {{ one.column }}
+        {%- for one in sums %}
+        {{ rounded_measure(one, 'measures.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
         {%- endfor %}
     from population
     inner join months on population.snapshot_month = months.snapshot_month

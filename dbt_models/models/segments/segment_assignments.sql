@@ -48,10 +48,10 @@ measured as (
 measured_upon_{{ loop.index }} as (
 
     select
-        measured.*
-        {%- for name in level %},
-        {{ metric_sql(definitions[name], definitions) }} as {{ name }}
+        {%- for name in level %}
+        {{ metric_sql(definitions[name], definitions) }} as {{ name }},
         {%- endfor %}
+        measured.*
     from {{ 'measured' if loop.first else 'measured_upon_' ~ (loop.index - 1) }} as measured
 
 ),
