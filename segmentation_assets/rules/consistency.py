@@ -15,7 +15,7 @@ from segmentation_assets.rules.reachability import (
     region,
     takers,
 )
-from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Segment, Source
+from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Program, Segment, Source
 from segmentation_assets.rules.star_schema import StarSchema
 from segmentation_assets.rules.validators import Number, did_you_mean, neutral_code, spelling
 
@@ -36,6 +36,7 @@ class ParsedRules:
     audits: Audits | None = None
     exports: Exports | None = None
     source: Source | None = None
+    program: Program | None = None
     star_schema: StarSchema | None = None
 
 

@@ -25,6 +25,7 @@ from segmentation_assets.rules.schema import (
     Criterion,
     Exports,
     Freshness,
+    Program,
     RankBy,
     Rule,
     Segment,
@@ -50,7 +51,8 @@ __all__ = [
 ]
 
 SOURCE_KEYS = tuple(Source.model_fields)
-OPTIONAL_KEYS = (*SOURCE_KEYS, "star_schema")
+PROGRAM_KEYS = tuple(Program.model_fields)
+OPTIONAL_KEYS = (*SOURCE_KEYS, "star_schema", *PROGRAM_KEYS)
 KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
@@ -83,6 +85,7 @@ class Rules(Rule):
     audits: Audits
     exports: Exports
     source: Source
+    program: Program = Program()
     star_schema: StarSchema | None = None
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
@@ -169,6 +172,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) ->
         audits=parsed.audits,
         exports=parsed.exports,
         source=parsed.source,
+        program=parsed.program,
         star_schema=parsed.star_schema,
         replaced=frozenset(replaced),
         raw=raw,
@@ -224,6 +228,7 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
     if "exports" in raw:
         parsed.exports = one(Exports, raw["exports"], "exports")
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
+    parsed.program = one(Program, {key: raw[key] for key in PROGRAM_KEYS if key in raw})
     if raw.get("star_schema") is not None:
         said = raw["star_schema"]
         before = len(problems)

@@ -109,6 +109,16 @@ suppressed_mailboxes as (
 
 ),
 
+universal_holdout as (
+
+    select
+        snapshot_month,
+        customer_id
+    from {{ ref('universal_holdout') }}
+    where {{ is_asked_month('snapshot_month') }}
+
+),
+
 members as (
 
     {%- for campaign in var('campaigns') %}
@@ -138,6 +148,7 @@ reachable as (
             when customers_now.customer_id is null then 'no_customer_now'
             when contacts.mailbox is null and {{ is_by_address('members.campaign') }} then 'no_deliverable_email'
             when suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null then 'suppressed'
+            when universal_holdout.customer_id is not null then 'universal_holdout'
         end as reason
     from members
     left join customers_now
@@ -150,6 +161,10 @@ reachable as (
         on
             contacts.mailbox = suppressed_mailboxes.mailbox
             and {{ is_by_address('members.campaign') }}
+    left join universal_holdout
+        on
+            members.snapshot_month = universal_holdout.snapshot_month
+            and members.customer_id = universal_holdout.customer_id
 
 ),
 
@@ -174,6 +189,12 @@ units as (
     union all
     {{ holdout_units_of_customers('reachable', 'listed') }}
     {%- endif %}
+
+),
+
+epochs as (
+
+    {{ holdout_epochs('listed') }}
 
 ),
 
@@ -293,10 +314,16 @@ grouped_{{ batch }} as (
         capped.reason,
         case when capped.reason is null then capped.audience_rank end as audience_rank,
         case
-            when capped.reason is null then {{ treatment_group('capped.campaign', 'units.holdout_unit') }}
+            when capped.reason is null
+                then {{ treatment_group('capped.campaign', 'units.holdout_unit', 'epochs.holdout_epoch') }}
         end as treatment_group,
-        case when capped.reason is null then units.holdout_unit end as holdout_unit
+        case when capped.reason is null then units.holdout_unit end as holdout_unit,
+        case when capped.reason is null then epochs.holdout_epoch end as holdout_epoch
     from capped_{{ batch }} as capped
+    left join epochs
+        on
+            capped.snapshot_month = epochs.snapshot_month
+            and capped.campaign = epochs.campaign
     left join units
         on
             capped.campaign = units.campaign
@@ -324,19 +351,13 @@ select
     grouped.snapshot_month,
     cast(grouped.campaign as varchar) as campaign,
     grouped.customer_id,
-    cast(
-        case grouped.reason
-            {%- for step in audience_steps() if step.reason %}
-            when '{{ step.reason }}' then {{ loop.index }}
-            {%- endfor %}
-            else {{ audience_steps() | selectattr('reason') | list | length + 1 }}
-        end as bigint
-    ) as steps_passed,
+    cast({{ steps_passed('grouped.reason') }} as bigint) as steps_passed,
     cast(grouped.reason as varchar) as reason,
     cast(grouped.audience_rank as bigint) as audience_rank,
     cast(grouped.treatment_group as varchar) as treatment_group,
     versions.content_hash,
     cast(grouped.holdout_unit as varchar) as holdout_unit,
-    cast({{ publishing_run() }} as varchar) as run_id
+    cast({{ publishing_run() }} as varchar) as run_id,
+    cast(grouped.holdout_epoch as varchar) as holdout_epoch
 from grouped
 left join versions on grouped.snapshot_month = versions.snapshot_month
