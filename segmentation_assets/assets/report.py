@@ -31,7 +31,7 @@ READS = (
         [GOLD, table]
         for table in (
             "customer_segment_history", "segment_summary", "segment_transitions", "segment_publications",
-            "segment_rules", "hero_metrics", "audience_waterfall", "campaign_outcomes",
+            "segment_rules", "hero_metrics", "audience_waterfall", "campaign_outcomes", "program_outcomes",
         )
     ),
     [SILVER, "segment_audits"],

@@ -157,6 +157,7 @@ def smallest(error: float, freedom: float) -> float:
     Exact for the t-test: the non-central t distribution. An effect that is found with the wrong sign is not found.
     """
     import math
+    from typing import cast
 
     from scipy import optimize, stats
 
@@ -168,7 +169,7 @@ def smallest(error: float, freedom: float) -> float:
         return POWER - float(stats.nct.sf(critical, freedom, shift))
 
     # At twice the critical value and some more the power is above nine tenths for any number of degrees of freedom.
-    return error * float(optimize.brentq(missing, 0.1, 2 * critical + 3))
+    return error * cast(float, optimize.brentq(missing, 0.1, 2 * critical + 3))
 
 
 def smallest_before(customers_sent: int, customers_held_out: int, deviation: float | None) -> float:

@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report import outcome_chart
 from segmentation_assets.report.data import Metrics, Report
 from segmentation_assets.text import printable
 
@@ -44,7 +45,13 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=count, money=money, cents=cents, percent=percent, signed=signed, month_name=month_name
+        count=count,
+        money=money,
+        signed_money=signed_money,
+        cents=cents,
+        percent=percent,
+        signed=signed,
+        month_name=month_name,
     )
     values = report_charts.value_charts(report)
     page = environment.get_template(TEMPLATE).render(
@@ -56,6 +63,7 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
             for name, chart in share_charts.items()
         },
         value_pictures={name: report_charts.svg(chart, f"{name}, per segment") for name, chart in values.items()},
+        effect_picture=effect_picture(report),
         flow_picture=report_charts.flow_picture(report.flows, report.segments),
         moves=[
             flow
@@ -64,6 +72,11 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         ][:8],
     )
     return (page.strip() + "\n").encode()
+
+
+def effect_picture(report: Report) -> Markup:
+    chart = outcome_chart.effects([effect.row for effect in report.effects])
+    return report_charts.svg(chart, "Effect of each campaign with its interval") if chart else Markup("")
 
 
 def headlines(now: Metrics, before: Metrics | None) -> list[tuple[str, str, str]]:
@@ -99,6 +112,10 @@ def count(value: float | None) -> str:
 
 
 money = count
+
+
+def signed_money(value: float | None) -> str:
+    return "–" if value is None else f"{value:+,.0f}"
 
 
 def cents(value: float | None) -> str:
