@@ -9,6 +9,7 @@ from segmentation_assets.outcomes.effects import smallest_before
 # A campaign that moves the spend of a quarter by half has not been seen: one that can find less than that only, finds
 # nothing.
 LARGEST_PLAUSIBLE_PCT = 50.0
+NOTHING_TO_FIND = "The holdout can find nothing"
 
 
 def amount(value: float) -> str:
@@ -33,7 +34,7 @@ def can_find(sent: int, held_back: int, mean: float | None, deviation: float | N
     effect = smallest_before(sent, held_back, deviation)
     if math.isnan(effect):
         return (
-            f"The holdout can find nothing: {held_back:,} held back of {sent + held_back:,} are too few, or all spend"
+            f"{NOTHING_TO_FIND}: {held_back:,} held back of {sent + held_back:,} are too few, or all spend"
             " the same. Hold back more, or raise the cap."
         )
     pct = smallest_pct(sent, held_back, mean, deviation)
@@ -42,7 +43,7 @@ def can_find(sent: int, held_back: int, mean: float | None, deviation: float | N
     found = f"{amount(effect)} a customer ({pct:,.0f} % of their spend)"
     if pct > LARGEST_PLAUSIBLE_PCT:
         return (
-            f"The holdout can find nothing that a campaign does: below {found} a difference looks like chance."
+            f"{NOTHING_TO_FIND} that a campaign does: below {found} a difference looks like chance."
             " Hold back more, or raise the cap; further months of the epoch add to it."
         )
     return (
