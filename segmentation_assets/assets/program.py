@@ -17,7 +17,7 @@ from segmentation_assets.outcomes.table import Column, Table
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.report import outcome_chart
 from segmentation_assets.text import markdown
-from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 NAME = "program_outcomes"
@@ -94,6 +94,8 @@ def program_asset(project: Project) -> dg.AssetsDefinition:
 
 
 def groups(session: Session, first: date) -> list[dict[str, Any]]:
+    if not table_exists(session, session.gold, READS):
+        return []
     return session.rows(
         f"select * from {session.gold}.{READS} where snapshot_month >= ? order by snapshot_month, treatment_group",
         (first,),

@@ -135,7 +135,7 @@ def running_totals(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, Any], d
     """
     sides: dict[tuple[Any, Any], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
-        if row["holdout_epoch"] is not None and row["entered_customers"] is not None:
+        if row.get("holdout_epoch") is not None and row.get("entered_customers") is not None:
             sides.setdefault((row["snapshot_month"], row["campaign"]), {})[row["treatment_group"]] = row
     so_far: dict[tuple[Any, Any], dict[str, Any]] = {}
     found: dict[tuple[Any, Any], dict[str, Any]] = {}

@@ -10,3 +10,20 @@
     mod({{ hash_number("'every campaign|' || " ~ unit ~ " || '|' || " ~ calendar_epoch('year', month)) }}, 10000)
     < {{ universal_holdout_buckets() }}
 {%- endmacro %}
+
+{#- Month and customer, of the asked months. Where nobody is, no table has to be there: lists may be made alone in a
+    database of an earlier version. -#}
+{% macro kept_out_of_every_campaign() %}
+    {%- if universal_holdout_buckets() %}
+    select
+        snapshot_month,
+        customer_id
+    from {{ ref('universal_holdout') }}
+    where {{ is_asked_month('snapshot_month') }}
+    {%- else %}
+    select
+        cast(null as date) as snapshot_month,
+        cast(null as varchar) as customer_id
+    where 1 = 0
+    {%- endif %}
+{% endmacro %}

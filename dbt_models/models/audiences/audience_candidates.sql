@@ -8,6 +8,7 @@
 
 -- depends_on: {{ ref('audience_log') }}
 -- depends_on: {{ ref('audience_audits') }}
+-- depends_on: {{ ref('universal_holdout') }}
 -- The gate of the lists: a month whose audits fail now, unaccepted, is absent here and so keeps the lists it has. They
 -- are measured here once more, for the table of them may be of another day. Each customer of a campaign's segment, and
 -- how far they come: the lists, the waterfall and the exclusions all read this, so that they cannot disagree.
@@ -111,11 +112,7 @@ suppressed_mailboxes as (
 
 universal_holdout as (
 
-    select
-        snapshot_month,
-        customer_id
-    from {{ ref('universal_holdout') }}
-    where {{ is_asked_month('snapshot_month') }}
+    {{ kept_out_of_every_campaign() }}
 
 ),
 
