@@ -115,7 +115,7 @@ def entrants(pipeline: Pipeline) -> pd.DataFrame:
     start = found["snapshot_month"] + pd.DateOffset(months=1)
     windows = found[["campaign", "customer_id"]].assign(start=start, end=start + pd.Timedelta(days=90))
     spent = windows.merge(facts, on="customer_id").query("start <= transaction_date < end")
-    totals = spent.groupby(["campaign", "customer_id"])["transaction_amount"].sum().rename("after").reset_index()
+    totals = spent.groupby(["campaign", "customer_id"], as_index=False).agg(after=("transaction_amount", "sum"))
     found = found.merge(totals, on=["campaign", "customer_id"], how="left").fillna({"after": 0})
     # Whole cents, so that every sum is exact.
     return found.assign(**{name: (found[name].astype(float) * 100).round().astype("int64") for name in BOTH})
@@ -127,7 +127,8 @@ BOTH = ["before", "after"]
 def winsorised(members: pd.DataFrame) -> pd.DataFrame:
     """Both groups of a campaign and month together: the smallest amount that 99 % of them do not exceed."""
     place = -(-99 * len(members) // 100) - 1
-    return members.assign(**{name: members[name].clip(upper=members[name].sort_values().iloc[place]) for name in BOTH})
+    most = {name: sorted(members[name].tolist())[place] for name in BOTH}
+    return members.assign(**{name: members[name].clip(upper=most[name]) for name in BOTH})
 
 
 def exact_sums(members: pd.DataFrame) -> list[int]:

@@ -1,6 +1,6 @@
 {#- Who is held back to measure a campaign by: decided by campaign, mailbox and epoch alone, so that within an epoch a
-    mailbox stays on the same side whoever else is in the list, and in the next one other people are held back. A mailbox
-    goes by a customer's id (holdout_units): of a customer alone at it, by their own.
+    mailbox stays on the same side whoever else is in the list, and in the next one other people are held back. A
+    mailbox goes by a customer's id (holdout_units): of a customer alone at it, by their own.
     Bucket = first 60 bits of md5('premium_rewards|CUST00000001|2025') mod 10,000, without the last part where the
     holdout is never drawn anew; holdout_pct 10 holds back buckets 0 to 999. Ten thousand buckets: holdout_pct may have
     two decimals. `epoch` is the one that the list carries (holdout_epochs). -#}

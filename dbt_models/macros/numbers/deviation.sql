@@ -5,7 +5,9 @@
 {% macro squared(amount) %}cast({{ amount }} as decimal(38, 4)) * {{ amount }}{% endmacro %}
 
 {#- The product of two amounts of money, exact on both engines: 19 and 19 digits are the 38 that a decimal has. -#}
-{% macro multiplied(amount, other) %}cast({{ amount }} as decimal(19, 2)) * cast({{ other }} as decimal(19, 2)){% endmacro %}
+{% macro multiplied(amount, other) -%}
+    cast({{ amount }} as decimal(19, 2)) * cast({{ other }} as decimal(19, 2))
+{%- endmacro %}
 
 {#- Sample standard deviation of `number` amounts of money, NULL below two; `squares` is their sum of squared(). Whole
     numbers up to the one division, so equal amounts deviate by exactly 0, however large they are, and both engines

@@ -1,8 +1,8 @@
 {{ config(meta={'replaces': 'months_in_batch'}) }}
 
--- Of the customers of an epoch's first month with a universal holdout: by the side that they had then, and with the spend
--- before it, whatever the months after drew. From the history alone, which has both windows. A month asked for again is
--- compared anew with all months of its epoch after it.
+-- Of the customers of an epoch's first month with a universal holdout: by the side that they had then, and with the
+-- spend before it, whatever the months after drew. From the history alone, which has both windows. With a month that is
+-- asked for again, all months of its epoch after it are compared anew.
 {%- set asked = asked_month_list() %}
 with holdout as (
 
