@@ -95,6 +95,7 @@ lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m tools.layers --check
 	@$(BIN)/python -m tools.source_contract --check
+	@$(BIN)/python -m tools.rules_schema --check
 	@$(BIN)/python -m tools.lint_sql
 
 bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]

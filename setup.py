@@ -12,7 +12,7 @@ setup(
         "segmentation_assets": ["dagster_home/dagster.yaml", "report/templates/*.j2"],
         "segmentation_assets.dbt_models": [
             "*.yml", "macros/**/*.sql", "macros/**/*.md", "models/**/*.sql", "models/**/*.yml", "models/**/*.md",
-            "rules/*.yml", "tests/**/*.sql",
+            "rules/**/*.yml", "tests/**/*.sql",
         ]
     },
 )  # fmt: skip

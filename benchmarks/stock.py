@@ -16,7 +16,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 
 from segmentation_assets.assets import stages
 from segmentation_assets.assets.materializations import MaterializationNumbers
-from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import DagsterEvent, DbtBuild, InProcessDbt, Model
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.definitions import build_defs
@@ -57,7 +57,7 @@ class StockDbt(InProcessDbt):
         project = translator.project
         names = {**months.dbt_vars(), "run_id": context.run_id, **(variables or {})}
         dbt = DbtCliResource(
-            project_dir=DbtProject(project_dir()),
+            project_dir=DbtProject(project.dbt_dir),
             target=project.settings.target,
             dbt_executable=str(Path(sys.executable).parent / "dbt"),
         )

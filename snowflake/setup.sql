@@ -79,13 +79,18 @@ alter tag segmentation.governance.personal_data set masking policy segmentation.
 
 alter table if exists segmentation.gold.dim_customer
     modify column email set tag segmentation.governance.personal_data = 'email';
-alter table if exists segmentation.gold.audience_premium_rewards
-    modify column email set tag segmentation.governance.personal_data = 'email';
-alter table if exists segmentation.gold.audience_churn_prevention
-    modify column email set tag segmentation.governance.personal_data = 'email';
-alter table if exists segmentation.gold.audience_onboarding_acceleration
-    modify column email set tag segmentation.governance.personal_data = 'email';
-alter table if exists segmentation.gold.audience_everyday_rewards
-    modify column email set tag segmentation.governance.personal_data = 'email';
-alter table if exists segmentation.gold.audience_core_retention
-    modify column email set tag segmentation.governance.personal_data = 'email';
+-- Every campaign's list that there is. Run this file again when a campaign was added and its first list is made.
+execute immediate $$
+declare
+    lists cursor for
+        select table_name
+        from segmentation.information_schema.columns
+        where table_schema = 'GOLD' and table_name like 'AUDIENCE!_%' escape '!' and column_name = 'EMAIL';
+begin
+    for list in lists do
+        let tagging varchar := 'alter table segmentation.gold.' || list.table_name
+            || ' modify column email set tag segmentation.governance.personal_data = ''email''';
+        execute immediate :tagging;
+    end for;
+end;
+$$;

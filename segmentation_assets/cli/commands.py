@@ -297,6 +297,23 @@ def dbt(month: str, first: str, last: str, arguments: tuple[str, ...]) -> int:
     return run_dbt(arguments, None)
 
 
+@segmentation.command()
+@click.argument("folder")
+def dbt_project(folder: str) -> int:
+    """Write the dbt project of the rules into FOLDER.
+
+    With the models of the campaigns, for plain dbt and for the packages of another project.
+    """
+    from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt.generated import write_for_others
+    from segmentation_assets.dbt.project import Project
+
+    to = Path(folder).expanduser().absolute()
+    write_for_others(Project.load().files, to)
+    terminal.say(f"The project is in {to}. Write it again after a change of the rules, and after an upgrade.")
+    return 0
+
+
 @segmentation.command(context_settings=AS_THEY_ARE)
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="MF_ARGUMENTS...")
 def mf(arguments: tuple[str, ...]) -> int:
@@ -323,6 +340,16 @@ def semantic_view() -> int:
     settings = project.settings
     database = settings.snowflake.database if settings.target == "snowflake" else ""
     terminal.say(view.ddl(definitions, database=database).rstrip())
+    return 0
+
+
+@segmentation.command()
+def rules_schema() -> int:
+    """Print the JSON schema of a rules file, for editors."""
+    from segmentation_assets.cli import terminal
+    from segmentation_assets.rules.json_schema import rules_schema_text
+
+    terminal.say(rules_schema_text().rstrip())
     return 0
 
 

@@ -34,6 +34,7 @@ WITHOUT_WAREHOUSE = frozenset({"clean", "deps", "init", "list", "ls", "parse", "
 WRITES_MODELS = frozenset({"build", "run"})
 # These make the manifest themselves, or have no use for one.
 OWN_MANIFEST = frozenset({"clean", "debug", "deps", "init", "parse", "retry", "serve"})
+OF_THE_SOURCE = frozenset({"clean", "deps", "init"})
 METRICFLOW = "customer-segmentation[metricflow]"
 
 
@@ -69,7 +70,9 @@ def run_dbt(arguments: Sequence[str], months: MonthRange | None) -> int:
     with ExitStack() as stack:
         if touches_tables:
             stack.enter_context(found.exclusive())
-        stack.enter_context(dbt_environment(project, project_dir(), project.target_dir))
+        # What these change or ask of is the project itself, where its owner works.
+        folder = project_dir() if name in OF_THE_SOURCE else project.dbt_dir
+        stack.enter_context(dbt_environment(project, folder, project.target_dir))
         result = dbtRunner(manifest=parsed(project) if is_parsed else None).invoke(told)
     if result.exception is None:
         return SUCCEEDED if result.success else FAILED

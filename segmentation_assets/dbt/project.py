@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Self
 import dagster as dg
 import yaml
 
+from segmentation_assets.dbt.generated import project_files, project_variables, write
 from segmentation_assets.portfolio import Portfolio
 from segmentation_assets.rules.load import Rules, load_rules
 from segmentation_assets.settings import Settings, database_name, variables_set
@@ -80,18 +82,40 @@ class Project:
     @property
     def variables(self) -> dict[str, Any]:
         """Vars that change what the project is, not which months it computes."""
-        replaced = self.rules.dbt_vars()
         # rules_are_passed: macros/rules/last_publication.sql.
-        return {**replaced, "uses_shipped_segments": "segments" not in replaced, "rules_are_passed": True}
+        return {**project_variables(self.rules), "rules_are_passed": True}
+
+    @cached_property
+    def files(self) -> Mapping[str, bytes]:
+        """What dbt reads, with the models that the rules make. Raises HandWrittenCampaignError."""
+        return project_files(project_dir(), self.rules)
+
+    def file_of(self, key: str) -> Path:
+        """Where the rules say what they say of `key`."""
+        file = rules_file(self.settings)
+        return file.resolve() if file is not None and key in self.rules.replaced else project_dir() / "dbt_project.yml"
+
+    @cached_property
+    def _files_hash(self) -> str:
+        digest = hashlib.sha256()
+        for path, content in sorted(self.files.items()):
+            digest.update(f"{path}\0{len(content)}\0".encode() + content)
+        return digest.hexdigest()[:16]
+
+    @property
+    def dbt_dir(self) -> Path:
+        """The folder of these files, in which dbt is called. Its name says what is in it, and it is moved in whole: two
+        processes may ask for it at once, and one of other rules has its own."""
+        folder = self.target_dir / "projects" / self._files_hash
+        # Asked for at every call: those of other rules may have pushed it out since.
+        if not folder.is_dir():
+            with _moved_in_whole(folder) as scratch:
+                write(self.files, scratch)
+        return folder
 
     def fingerprint(self) -> str:
-        """Changes with every file of the project, the rules, the engine, its database and the place of the sources."""
-        digest = hashlib.sha256()
-        project = project_dir()
-        inputs = [folder for folder in project.iterdir() if folder.name not in ("target", "logs")]
-        for path in sorted(file for top in inputs for file in (top, *top.rglob("*")) if file.is_file()):
-            if path.suffix in (".sql", ".yml", ".md"):
-                digest.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
+        """Changes with every file that dbt reads, the rules, the engine, its database and the place of the sources."""
+        digest = hashlib.sha256(self._files_hash.encode())
         settings = self.settings
         # What the manifest calls the database of every table: DuckDB names it after the file.
         database = database_name(settings.duckdb_path) if settings.target == "duckdb" else settings.snowflake.database
@@ -119,21 +143,13 @@ class Project:
         with _root_logger_kept():
             from dbt.cli.main import dbtRunner
 
-        # Parsed aside and moved in whole: the webserver, the daemon and a run may all find it missing at once.
-        scratch = folder.with_name(f"{folder.name}.{os.getpid()}")
         logger.info("Parsing the dbt project %s", project_dir())
-        with self.environment():
+        with _moved_in_whole(folder) as scratch, self.environment():
             result = dbtRunner().invoke(
                 ["--log-level", "none", "parse", "--no-partial-parse", *self.arguments(scratch), *self.vars_arguments()]
             )
-        if not result.success:
-            raise dg.DagsterInvalidDefinitionError(f"The dbt project does not parse: {result.exception}")
-        for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-20]:
-            shutil.rmtree(old, ignore_errors=True)
-        try:
-            scratch.rename(folder)
-        except OSError:  # another process was faster with the same content
-            shutil.rmtree(scratch, ignore_errors=True)
+            if not result.success:
+                raise dg.DagsterInvalidDefinitionError(f"The dbt project does not parse: {result.exception}")
 
     @cached_property
     def entries(self) -> Mapping[str, Entry]:
@@ -156,7 +172,7 @@ class Project:
         return found
 
     def arguments(self, artifacts: Path) -> list[str]:
-        folder = str(project_dir())
+        folder = str(self.dbt_dir)
         return [
             "--project-dir", folder, "--profiles-dir", folder, "--target", self.settings.target,
             "--target-path", str(artifacts), "--log-path", str(artifacts),
@@ -175,6 +191,25 @@ class Project:
                 yield
             finally:
                 os.chdir(folder)
+
+
+@contextmanager
+def _moved_in_whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `folder`: the webserver, the daemon and a run may all find it missing at once.
+
+    The oldest of its neighbours go."""
+    scratch = folder.with_name(f"{folder.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        yield scratch
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-20]:
+        shutil.rmtree(old, ignore_errors=True)
+    try:
+        scratch.rename(folder)
+    except OSError:  # another process was faster with the same content
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager

@@ -37,11 +37,12 @@ class SegmentationTranslator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         model = self.get_resource_props(manifest, unique_id)
         campaign = model["config"].get("meta", {}).get("campaign")
+        source = self._code_of(campaign)
         return spec.replace_attributes(
             owners=spec.owners or OWNERS,
             tags={**spec.tags, **asset_tags.tags(model["config"].get("schema") or model["schema"], model["columns"])},
             description="\n\n".join([*self._campaign_words(campaign), spec.description or ""]),
-            metadata={**spec.metadata, **self._campaign_metadata(campaign)},
+            metadata={**spec.metadata, **self._campaign_metadata(campaign), **source},
         )
 
     def get_asset_check_spec(
@@ -62,6 +63,13 @@ class SegmentationTranslator(DagsterDbtTranslator):
             automation_condition=spec.automation_condition,
             partitions_def=monthly_partitions(self.project.settings) if self.is_monthly else None,
         )
+
+    def _code_of(self, campaign: str | None) -> dict[str, Any]:
+        """A campaign's model is made: what there is to read and to change is its entry in the rules."""
+        if campaign is None:
+            return {}
+        reference = dg.LocalFileCodeReference(file_path=str(self.project.file_of("campaigns")))
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[reference])}
 
     def _campaign_words(self, name: str | None) -> list[str]:
         """Objective and actions of the campaign that a model names in its meta."""

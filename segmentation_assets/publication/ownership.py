@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segmentation_assets.dbt.campaign_models import OF_EVERY_LIST
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import WarehouseError
-from segmentation_assets.warehouse.catalog import tables_of
+from segmentation_assets.warehouse.catalog import columns_of, tables_of
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -67,6 +68,18 @@ def declared(project: Project) -> dict[Table, tuple[str, ...]]:
     }
     gold = project.settings.gold_schema.lower()
     return models | {(gold, name): columns for name, columns in OF_STEPS.items()}
+
+
+def with_former_lists(
+    session: Session, names: Mapping[Table, tuple[str, ...]], gold: str
+) -> dict[Table, tuple[str, ...]]:
+    """`names`, and the lists of campaigns that the rules no longer have: their tables stay, known by their columns."""
+    lists = {
+        (schema, name): tuple(columns_of(session, schema, name))
+        for (schema, name), columns in sorted(tables_of(session, {gold.lower()}).items())
+        if name.startswith("audience_") and (schema, name) not in names and columns >= set(OF_EVERY_LIST)
+    }
+    return {**names, **lists}
 
 
 def found(session: Session, names: Mapping[Table, Sequence[str]]) -> list[Relation]:

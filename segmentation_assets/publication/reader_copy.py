@@ -16,6 +16,7 @@ from segmentation_assets.atomic import PARTIAL, atomically
 from segmentation_assets.dbt.project import Entry, Project
 from segmentation_assets.dbt.tags import CONTACT_DETAILS, PERSONAL_DATA
 from segmentation_assets.errors import WarehouseError
+from segmentation_assets.publication import ownership
 from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 
@@ -49,6 +50,17 @@ def published_models(entries: Iterable[Entry]) -> list[Published]:
     return found
 
 
+def _former_lists(session: DuckDBSession, project: Project) -> list[Published]:
+    """Of campaigns that the rules no longer have."""
+    declared = ownership.declared(project)
+    names = ownership.with_former_lists(session, declared, session.gold)
+    return [
+        Published(table[1], tuple(one for one in columns if one not in CONTACT_DETAILS), hides=True)
+        for table, columns in names.items()
+        if table not in declared
+    ]
+
+
 def _is_contact(name: str, column: Mapping[str, object]) -> bool:
     said = column.get("meta")
     marked = isinstance(said, Mapping) and said.get(PERSONAL_DATA) not in (None, "none", "pseudonymous")
@@ -68,12 +80,14 @@ def take(
     cannot or must not be written, and where nothing is published.
     """
     _refuse(Path(warehouse.path), to)
-    published = published_models((project or Project.load()).entries.values())
+    project = project or Project.load()
+    published = published_models(project.entries.values())
     published += [Published(name, tuple(columns)) for name, columns in (further or {}).items()]
     try:
         mode = stat.S_IMODE(to.stat().st_mode) if to.exists() else 0o600
         to.parent.mkdir(parents=True, exist_ok=True)
         with warehouse.session(read_only=True) as session:
+            published += _former_lists(session, project)
             # One is taken at a time, as the database is locked: whatever lies there of one that was killed.
             for left in to.parent.glob(f".{glob.escape(to.name)}.*{PARTIAL}"):
                 shutil.rmtree(left)

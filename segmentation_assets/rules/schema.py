@@ -1,9 +1,10 @@
-"""The shape of each kind of rule: criterion, segment, category groups, campaign, audit bounds.
+"""The shape of each kind of rule: criterion, segment, campaign, audit bounds.
 
 What a single value may be is in rule_values.py, what must hold between rules (reach, shares, names) in
 rule_checks.py, reading the files in rules.py.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
@@ -22,10 +23,10 @@ from segmentation_assets.rules.validators import (
     CHANNELS,
     EPOCHS,
     METRICS,
-    NUMERIC_METRICS,
     OPERATORS,
     ORDERS,
-    SHOWN_COLUMNS,
+    SHOWN_ONLY,
+    Metric,
     Number,
     a_list,
     between,
@@ -50,7 +51,27 @@ from segmentation_assets.spelling import code
 Text = Annotated[str, PlainValidator(text)]
 Name = Annotated[str, PlainValidator(plain_name)]
 Percentage = Annotated[Number, PlainValidator(between(0, 100))]
-Shown = Annotated[str, PlainValidator(one_of(SHOWN_COLUMNS, "column"))]
+
+
+def _metrics(info: ValidationInfo) -> Mapping[str, Metric]:
+    """Those of the rules that are read; the published ones where nobody said."""
+    return (info.context or {}).get("metrics", METRICS)
+
+
+def metric(value: object, info: ValidationInfo) -> str:
+    return one_of(tuple(name for name, one in _metrics(info).items() if one.kind != "date"), "metric")(value)
+
+
+def numeric_metric(value: object, info: ValidationInfo) -> str:
+    numeric = (name for name, one in _metrics(info).items() if one.kind not in ("date", "flag"))
+    return one_of(tuple(numeric), "metric to rank by")(value)
+
+
+def shown(value: object, info: ValidationInfo) -> str:
+    return one_of((*_metrics(info), SHOWN_ONLY), "column")(value)
+
+
+Shown = Annotated[str, PlainValidator(shown)]
 Categories = Annotated[
     tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct_codes)
 ]
@@ -63,7 +84,7 @@ class Rule(BaseModel):
 class Criterion(Rule):
     """A metric compared with a bound: exactly one of the operators is set. A NULL metric fails it."""
 
-    metric: Annotated[str, PlainValidator(one_of(tuple(METRICS), "metric"))]
+    metric: Annotated[str, PlainValidator(metric)]
     at_least: Number | None = None
     at_most: Number | None = None
     above: Number | None = None
@@ -77,15 +98,16 @@ class Criterion(Rule):
         if earlier:
             raise ValueError(f"is a second operator beside {earlier[0]!r}; a criterion has one, write two criteria")
         metric = info.data.get("metric")  # absent when it was refused itself
+        is_flag = metric is not None and _metrics(info)[metric].kind == "flag"
         if info.field_name == "is_":
-            if metric in NUMERIC_METRICS:
+            if metric is not None and not is_flag:
                 raise ValueError(
                     f"is for true or false, but {metric} is a number; use at_least, at_most, above or below"
                 )
             if not isinstance(value, bool):
                 raise ValueError("is neither true nor false; write is: true or is: false, without quotes")
             return value
-        if metric is not None and metric not in NUMERIC_METRICS:
+        if is_flag:
             raise ValueError(f"is for numbers, but {metric} is true or false; write is: true or is: false")
         return number(value)
 
@@ -111,9 +133,9 @@ class Criterion(Rule):
         return f"{self.metric} {self.operator} {str(self.bound).lower()}"
 
 
-def _a_few(value: object) -> object:
+def _a_few(value: object, info: ValidationInfo) -> object:
     """Two bounds of every metric, and some to spare: more of them say the same twice."""
-    most = 3 * len(METRICS)
+    most = 3 * len(_metrics(info))
     if len(criteria := cast("list[object]", a_list(value))) > most:
         raise ValueError(f"holds {len(criteria):,} criteria; {most} at most, as a metric needs two bounds and no more")
     return value
@@ -127,16 +149,17 @@ class Segment(Rule):
     criteria: Criteria = ()
     # Left out, no share is expected: nothing warns about it and nothing draws it.
     expected_share_pct: Annotated[tuple[Number, Number] | None, PlainValidator(share_band)] = None
+    # In place of audits.minimum_segment_share_pct: a small segment may be no fault.
+    minimum_share_pct: Percentage | None = None
     purpose: Text = ""
 
-
-class CategoryGroups(Rule):
-    travel: Categories
-    necessities: Categories
+    def minimum_share(self, of_all: Number) -> Number:
+        """What it has to hold, where `of_all` is the bound of the audits."""
+        return of_all if self.minimum_share_pct is None else self.minimum_share_pct
 
 
 class RankBy(Rule):
-    metric: Annotated[str, PlainValidator(one_of(NUMERIC_METRICS, "metric to rank by"))]
+    metric: Annotated[str, PlainValidator(numeric_metric)]
     order: Annotated[Literal["highest_first", "lowest_first"], PlainValidator(one_of(ORDERS, "order"))]
 
 
@@ -250,6 +273,28 @@ class Source(Rule):
         if both:
             raise ValueError(f"names {both[0]!r}, which approved_statuses names too; remove one")
         return value
+
+
+class RecencyDays(Rule):
+    """Days since the last transaction, up to and including each; beyond the last a customer is inactive."""
+
+    active: Annotated[int, PlainValidator(whole(0))]
+    recent: Annotated[int, PlainValidator(whole(0))]
+    at_risk: Annotated[int, PlainValidator(whole(0))]
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Self:
+        if not self.active <= self.recent <= self.at_risk:
+            raise ValueError("does not ascend from active over recent to at_risk; raise the later ones")
+        return self
+
+
+class Insights(Rule):
+    """What customer_360_profile calls a customer; dbt_project.yml says why."""
+
+    recency_days: RecencyDays
+    # Category group -> share from which a customer is focused on it, the first that fits.
+    focus_at_least_pct: dict[Name, Percentage] = Field(default_factory=dict)
 
 
 class Exports(Rule):

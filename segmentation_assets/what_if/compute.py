@@ -360,6 +360,8 @@ def _segments(
 ) -> Iterator[Segment]:
     """In the order of the changed rules; a segment that only the published month has comes last."""
     bands = {segment.name: segment.expected_share_pct for segment in changed.segments}
+    of_all = changed.audits.minimum_segment_share_pct
+    floors = {segment.name: segment.minimum_share(of_all) for segment in changed.segments}
     for name in [*bands, *sorted(set(before or ()) - set(bands))]:
         yield Segment(
             name=name,
@@ -367,7 +369,7 @@ def _segments(
             after=after.get(name, 0),
             share_before=None if before is None else 100 * before.get(name, 0) / max(1, sum(before.values())),
             share_after=100 * after.get(name, 0) / max(1, sum(after.values())),
-            floor=float(changed.audits.minimum_segment_share_pct),
+            floor=float(floors.get(name, of_all)),
             band=bands.get(name),
             failures=tuple(row["audit"] for row in failures if row["customer_segment"] == name),
         )

@@ -21,7 +21,7 @@ import pytest
 from segmentation_assets.assets.checks import CANDIDATE
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.cli.dbt import dbt_environment, parsed
-from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import month_after
@@ -128,7 +128,7 @@ def plain_dbt(arguments: list[str], variables: dict[str, Any]) -> dict[str, Any]
     from dbt.cli.main import dbtRunner
 
     project, said = Project.load(), []
-    with dbt_environment(project, project_dir(), project.target_dir):
+    with dbt_environment(project, project.dbt_dir, project.target_dir):
         result = dbtRunner(manifest=parsed(project), callbacks=[lambda event: said.append(event.info.msg)]).invoke(
             ["--log-level", "none", *arguments, "--vars", json.dumps({"rules_are_passed": False, **variables})]
         )

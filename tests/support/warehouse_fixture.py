@@ -1,5 +1,6 @@
 """A warehouse in a temporary DuckDB file, and the two ways to compute months in it: plain dbt and the Dagster job."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import close_connections
 from segmentation_assets.definitions import build_defs
+from segmentation_assets.rules.load import Campaign
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -89,7 +91,7 @@ class Pipeline:
             if event.info.level in ("warn", "error"):
                 said.append(event.info.msg)
 
-        project, manifest = Project.load(), None
+        project, manifest = _for_campaigns(Project.load(), variables or {}), None
         if not variables:
             manifest = Manifest.from_msgpack(project.manifest_path.with_name("partial_parse.msgpack").read_bytes())
             manifest.build_flat_graph()
@@ -127,6 +129,17 @@ class Pipeline:
             },
             raise_on_error=False,
         )
+
+
+def _for_campaigns(project: Project, variables: Mapping[str, Any]) -> Project:
+    """Models are made for the campaigns of the rules: for those among the variables, where they are given."""
+    if "campaigns" not in variables:
+        return project
+    raw = {**project.rules.raw, "campaigns": variables["campaigns"]}
+    campaigns = tuple(map(Campaign.model_validate, variables["campaigns"]))
+    replaced = project.rules.replaced | {"campaigns"}
+    rules = project.rules.model_copy(update={"raw": raw, "campaigns": campaigns, "replaced": replaced})
+    return dataclasses.replace(project, rules=rules)
 
 
 @pytest.fixture

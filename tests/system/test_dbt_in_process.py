@@ -21,7 +21,7 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError  # what Dagster raises in a run that is stopped
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
-from segmentation_assets.dbt.project import Project, project_dir
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.months import MonthRange
@@ -53,7 +53,7 @@ def stock(context: dg.AssetExecutionContext, warehouse: DuckDBWarehouse) -> Iter
     project = Project.load()
     arguments = ["build", *project.vars_arguments(months), "--exclude-resource-type", "unit_test"]
     executable = str(Path(sys.executable).with_name("dbt"))
-    dbt = DbtCliResource(project_dir=DbtProject(project_dir()), target="duckdb", dbt_executable=executable)
+    dbt = DbtCliResource(project_dir=DbtProject(Project.load().dbt_dir), target="duckdb", dbt_executable=executable)
     with project.environment():
         invocation = dbt.cli(
             [*arguments, "--indirect-selection", "buildable"],
@@ -89,7 +89,7 @@ def materialize(
 
     @dbt_assets(
         manifest=project.manifest_path,
-        project=DbtProject(project_dir()), select=select, partitions_def=monthly_partitions(),
+        project=DbtProject(Project.load().dbt_dir), select=select, partitions_def=monthly_partitions(),
         dagster_dbt_translator=SegmentationTranslator(project), name="compared",
     )  # fmt: skip
     def compared(context: dg.AssetExecutionContext) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """What is in the wheel, and that it works from there.
 
 Locks out: a wheel without the dbt project or a part of it, a package that only works beside its checkout, writes into
-its own folder, or needs DAGSTER_HOME to be loaded.
+its own folder, or needs DAGSTER_HOME to be loaded; a campaign that takes more than the rules there.
 """
 
 import json
@@ -18,6 +18,14 @@ import pytest
 
 from tests.support.command_line import CHECKOUT, settings
 
+CAMPAIGN = """
+campaigns:
+  - name: winter_tyres
+    segment: Declining
+    rank_by: {metric: lifetime_value, order: highest_first}
+    cap: 100
+    shows: [tenure_months]
+"""
 LOAD = """
 import json, os, sys
 from pathlib import Path
@@ -76,7 +84,12 @@ def test_it_loads_from_an_empty_folder_that_it_cannot_write_to(wheel: Path, tmp_
     before = read_only(installed)
     # The dependencies of this environment, and of the package only what the wheel holds.
     search = os.pathsep.join([str(installed), sysconfig.get_path("purelib")])
-    environment = settings(HOME=str(home), PYTHONPATH=search, PYTHONDONTWRITEBYTECODE="1")
+    # A company's campaigns, in one file beside the package.
+    rules = tmp_path / "rules.yml"
+    rules.write_text(CAMPAIGN, encoding="utf-8")
+    environment = settings(
+        HOME=str(home), PYTHONPATH=search, PYTHONDONTWRITEBYTECODE="1", SEGMENTATION_RULES=str(rules)
+    )
     environment.pop("XDG_CACHE_HOME", None)
     code = [sys.executable, "-c", LOAD]
     if os.geteuid() == 0:
@@ -90,6 +103,8 @@ def test_it_loads_from_an_empty_folder_that_it_cannot_write_to(wheel: Path, tmp_
     assert manifest.startswith(str(home)), "the manifest goes to the user's cache"
     assert {"gold/customer_segments", "silver/segment_assignments"} <= set(keys)
     assert "monthly_segmentation" in jobs
+    assert {"gold/audience_winter_tyres", "activation/export_winter_tyres"} <= set(keys)
+    assert not [key for key in keys if "premium_rewards" in key]
     assert sorted(installed.rglob("*")) == before, "nothing was written beside the package"
     assert list(empty.iterdir()) == [], "nothing was left where it was started"
 

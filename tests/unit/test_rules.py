@@ -91,6 +91,14 @@ def refusal(project: Path, overrides: Path | None = None) -> str:
     return str(caught.value)
 
 
+def minimum_shares(*shares: float) -> Change:
+    def change(rules: dict[str, Any]) -> Any:
+        for segment, share in zip(rules["segments"], shares, strict=True):
+            segment["minimum_share_pct"] = share
+
+    return change
+
+
 def put(*path: str | int, value: Any) -> Change:
     """Puts a value at a key path; `...` takes the key away."""
 
@@ -136,7 +144,7 @@ def test_values_keep_their_type_and_defaults_are_filled_in(project: Path) -> Non
     assert (second.criteria[0].operator, second.criteria[0].bound) == ("is", True)
     assert isinstance(rules.segments[0].criteria[0].bound, int)
     assert rules.segments[1].expected_share_pct == (5, 40.5)
-    assert rules.category_groups.travel == ("Travel", "Hotels")
+    assert rules.category_groups["travel"] == ("Travel", "Hotels")
     with pytest.raises(ValidationError, match="frozen"):
         rules.segments[0].name = "Other"
 
@@ -157,6 +165,16 @@ def test_what_an_override_leaves_out_of_exports_is_as_shipped(project: Path) -> 
     assert load_rules(SHIPPED).exports == Exports()
     rules = load_rules(project, override(project, "exports: {replaced_versions_days: 0}"))
     assert (rules.exports.replaced_versions_days, rules.exports.allow_formula_ids) == (0, False)
+
+
+def test_insights_name_groups_that_there_are(project: Path) -> None:
+    """The file's own: the shipped ones may name a group that the file takes away, which is passed over."""
+    recency = "recency_days: {active: 30, recent: 60, at_risk: 90}"
+    with pytest.raises(RulesError) as error:
+        load_rules(project, override(project, f"insights: {{{recency}, focus_at_least_pct: {{travl: 25}}}}"))
+    assert "insights.focus_at_least_pct.travl: is no category group; did you mean 'travel'?" in str(error.value)
+    rules = load_rules(project, override(project, f"insights: {{{recency}, focus_at_least_pct: {{travel: 25}}}}"))
+    assert rules.dbt_vars()["insights"]["focus_at_least_pct"] == {"travel": 25}
 
 
 def test_what_an_override_leaves_out_of_freshness_is_as_shipped(project: Path) -> None:
@@ -623,8 +641,8 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         ["['Sea', 'Sea'] names 'Sea' twice; remove one"],
     ),
     "empty group": (
-        put("category_groups", "travel", value=[]),
-        "category_groups.travel",
+        put("category_groups", "leisure", value=[]),
+        "category_groups.leisure",
         ["[] is empty; name at least one category"],
     ),
     "group without a list": (
@@ -637,15 +655,15 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         "category_groups.travel[1]",
         ["'' is empty"],
     ),
-    "missing group": (
-        put("category_groups", "travel", value=...),
-        "category_groups.travel",
-        ["is missing; add 'travel'"],
+    "third group with a category of the first": (
+        put("category_groups", "leisure", value=["travel"]),
+        "category_groups.leisure[0]",
+        ["'travel' is in travel too (as 'Travel'); keep it in one group"],
     ),
-    "third group": (
-        put("category_groups", "leisure", value=["Games"]),
-        "category_groups.leisure",
-        ["'leisure' (with value ['Games']) is no known key; known: travel, necessities"],
+    "group that names no column": (
+        put("category_groups", "Leisure & Fun", value=["Games"]),
+        "category_groups.Leisure & Fun",
+        ["cannot name a column; use lower snake case, such as 'leisure_fun'"],
     ),
     "minimum share": (
         put("audits", "minimum_segment_share_pct", value=101),
@@ -661,6 +679,31 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         put("segments", 1, "expected_share_pct", value=[1, 4.9]),
         "audits.minimum_segment_share_pct",
         ["5 would block 'New', expected in [1, 4.9]; lower it, or raise the band"],
+    ),
+    "minimum share of one segment above its band": (
+        put("segments", 1, "minimum_share_pct", value=60),
+        "segments[1].minimum_share_pct",
+        ["60 would block 'New', expected in "],
+    ),
+    "minimum share of one segment": (
+        put("segments", 1, "minimum_share_pct", value="5 %"),
+        "segments[1].minimum_share_pct",
+        ["'5 %' is not a number"],
+    ),
+    "minimum shares beyond all": (
+        minimum_shares(40, 40, 60),
+        "segments",
+        ["what each has to hold (minimum_share_pct, or 5) adds up to 140, above 100; lower some"],
+    ),
+    "insights out of order": (
+        put("insights", value={"recency_days": {"active": 90, "recent": 60, "at_risk": 90}}),
+        "insights.recency_days",
+        ["does not ascend from active over recent to at_risk"],
+    ),
+    "insights that nobody knows": (
+        put("insights", value={"recency_days": {"active": 1, "recent": 2, "at_risk": 3}, "colour": 1}),
+        "insights.colour",
+        ["'colour' (with value 1) is no known key; known: recency_days, focus_at_least_pct"],
     ),
     "baseline months": (
         put("audits", "drift_baseline_months", value=25),
@@ -724,7 +767,9 @@ def test_all_problems_are_told_at_once_and_each_names_its_own_file(project: Path
     rules["campaigns"][0] |= {"cap": 0, "holdout_pct": 99, "segment": "Nobody"}
     rules["campaigns"][1]["segment"] = "Nobody"
     write_project(project, rules)
-    path = override(project, "audits: {}\nother: 1\ncategory_groups: {travel: [A], necessities: [a]}\n")
+    path = override(
+        project, "audits: {drift_max_psi: 11}\nother: 1\ncategory_groups: {travel: [A], necessities: [a]}\n"
+    )
     told = refusal(project, path)
     for key in (
         "segments[0].criteria[0].metric",

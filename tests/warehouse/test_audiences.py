@@ -2,15 +2,11 @@
 
 Locks out: a list other than the plain query gives, a step that loses or keeps the wrong customer, a holdout that moves
 with the month or with the company it is in, a backfill that differs from month after month, and a campaign that takes
-more than a rule and a model to add.
+more than an entry in the rules to add, to rename or to remove.
 """
 
 import copy
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -18,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 import yaml
 from scipy import stats
 
+from segmentation_assets.cli import belongings
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.definitions import build_defs
+from segmentation_assets.publication import reader_copy
 from segmentation_assets.rules.load import Campaign
 from tests.support.contact_oracle import Contacts, Listed, Version, bucket, list_of
 from tests.support.published_months import NO_TESTS, NOVEMBER, OCTOBER, SEPTEMBER, pipeline_at
@@ -329,56 +329,74 @@ NEW_CAMPAIGN = {
     "objective": "Let them try the lounge.",
     "actions": ["One free visit"],
 }
-IN_THE_COPY = """
-import json, sys
-from datetime import date
-import dagster as dg
-from segmentation_assets.dbt import project as dbt_project
-from segmentation_assets.dbt.runner import InProcessDbt
-from segmentation_assets.definitions import build_defs
-from segmentation_assets.automation.jobs import monthly_segmentation
-keys = [dg.AssetKey(key.split("/")) for key in sys.argv[2:]]
-job = build_defs(resources={"dbt": InProcessDbt(column_lineage=False)}).resolve_job_def(monthly_segmentation)
-result = job.execute_in_process(asset_selection=keys, partition_key=sys.argv[1], raise_on_error=False)
-spec = job.asset_layer.asset_graph.get(keys[0])
-told = {"project": str(dbt_project.project_dir()), "success": result.success, "description": spec.description}
-print("TOLD " + json.dumps(told))
-"""
 
 
-def test_a_campaign_is_added_by_a_rule_and_a_model(published: Pipeline, tmp_path: Path) -> None:
-    checkout = Path(__file__).parents[2]
-    for folder in ("segmentation_assets", "dbt_models"):
-        skipped = shutil.ignore_patterns("__pycache__", "target", "logs")
-        shutil.copytree(checkout / folder, tmp_path / "project" / folder, ignore=skipped)
-    project = tmp_path / "project" / "dbt_models"
-    settings = yaml.safe_load((project / "dbt_project.yml").read_text())
-    settings["vars"]["campaigns"].append(NEW_CAMPAIGN)
-    (project / "dbt_project.yml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    (project / "models" / "audiences" / "audience_lounge_trial.sql").write_text("{{ audience('lounge_trial') }}\n")
+def job_under(rules: Path, campaigns: list[dict[str, Any]], pipeline: Pipeline, *select: str) -> Mapping[str, Any]:
+    """The job of November under a rules file that says the campaigns; its asset specs, by key."""
+    rules.write_text(yaml.safe_dump({"campaigns": campaigns}, sort_keys=False), encoding="utf-8")
+    made = ["silver/audience_audits", "silver/audience_candidates", "gold/audience_waterfall", "gold/audience_feed"]
+    result = pipeline.run(NOVEMBER, select=[*made, "gold/customer_360_profile", *select])
+    assert result.success
+    return {spec.key.to_user_string(): spec for spec in build_defs().resolve_all_asset_specs()}
 
-    done = subprocess.run(
-        [
-            sys.executable, "-c", IN_THE_COPY, str(NOVEMBER), "gold/audience_lounge_trial", "silver/audience_audits",
-            "silver/audience_candidates", "gold/audience_waterfall", "activation/export_lounge_trial",
-        ],
-        cwd=tmp_path / "project", text=True, capture_output=True, timeout=200, check=False,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "project"), "SEGMENTATION_EXPORT_URI": str(tmp_path / "out")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.rpartition("TOLD ")[2])
-    assert told["project"] == str(project)
-    assert told["success"], done.stderr[-2000:]
-    assert "Let them try the lounge." in told["description"]
-    assert "- One free visit" in told["description"]
+
+def test_a_campaign_is_added_renamed_and_removed_in_the_rules_alone(
+    published: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, out = tmp_path / "rules.yml", tmp_path / "out"
+    monkeypatch.setenv("SEGMENTATION_RULES", str(rules))
+    monkeypatch.setenv("SEGMENTATION_EXPORT_URI", str(out))
+    shipped = copy.deepcopy(RULES.raw["campaigns"])
+    lists_of = [f"gold/audience_{name}" for name in CAMPAIGNS]
+    added = ("gold/audience_lounge_trial", "activation/export_lounge_trial")
+    specs = job_under(rules, [*shipped, NEW_CAMPAIGN], published, *lists_of, *added)
+    told = specs[added[0]].description or ""
+    assert "Let them try the lounge." in told and "- One free visit" in told
+    (reference,) = specs[added[0]].metadata["dagster/code_references"].code_references
+    assert reference.file_path == str(rules), "what there is to change"
     rows = published.rows("select audience_rank, travel_spend_pct from gold.audience_lounge_trial order by 1")
     assert [row[0] for row in rows] == list(range(1, 8))
     assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
     sent = published.rows(
         "select customers from gold.audience_waterfall where campaign = 'lounge_trial' and step = 'sent'"
     )
-    manifest = json.loads((tmp_path / "out" / "lounge_trial" / str(NOVEMBER) / "manifest.json").read_text())
+    manifest = json.loads((out / "lounge_trial" / str(NOVEMBER) / "manifest.json").read_text())
     assert manifest["files"]["full.csv"]["rows"] == sent[0][0] > 0
+
+    # Renamed, and another one removed, by one file. What they had been sent stays.
+    kept = [one for one in shipped if one["name"] != "core_retention"]
+    renamed = ("gold/audience_lounge_pass", "activation/export_lounge_pass")
+    lists_of.remove("gold/audience_core_retention")
+    specs = job_under(rules, [*kept, {**NEW_CAMPAIGN, "name": "lounge_pass"}], published, *lists_of, *renamed)
+    assert set(renamed) <= set(specs)
+    gone = {*added, "gold/audience_core_retention", "activation/export_core_retention"}
+    assert not gone & set(specs)
+    pass_holders = "select audience_rank, customer_id, travel_spend_pct from gold.audience_{} order by 1"
+    assert published.rows(pass_holders.format("lounge_pass")) == published.rows(pass_holders.format("lounge_trial"))
+    assert len(published.rows("from gold.audience_core_retention")) > 0
+    profile = {name for (name, *_) in published.rows("describe gold.customer_360_profile")}
+    assert "eligible_for_lounge_pass" in profile
+    assert not {"eligible_for_lounge_trial", "eligible_for_core_retention"} & profile
+    (listed,) = published.rows("select count(*) from gold.customer_360_profile where audiences like '%lounge_pass%'")
+    assert listed == (7,)
+
+    # They are ours still: named by what removes everything, and in the readers' copy without addresses.
+    published.execute("create schema if not exists test_failures")
+    published.execute("create table test_failures.audience_is_not_empty_audience_lounge_trial_ (snapshot_month date)")
+    published.execute("create table gold.audience_of_a_play (seat varchar)")
+    named = list(belongings.lines(Project.load(), published.warehouse()))
+    for name in ("lounge_trial", "lounge_pass", "core_retention"):
+        assert f"drop table if exists gold.audience_{name};" in named
+    assert "drop table if exists test_failures.audience_is_not_empty_audience_lounge_trial_;" in named
+    assert not any("of_a_play" in line for line in named)
+    assert any(str(out / "lounge_trial" / str(NOVEMBER)) in line for line in named)
+    reader_copy.take(published.warehouse(), tmp_path / "readers.duckdb")
+    with duckdb.connect(str(tmp_path / "readers.duckdb"), read_only=True) as connection:
+        columns = {name for (name, *_) in connection.execute("describe gold.audience_lounge_trial").fetchall()}
+    assert columns == {
+        "snapshot_month", "campaign", "audience_rank", "customer_id", "travel_spend_pct", "treatment_group",
+        "holdout_unit", "content_hash",
+    }  # fmt: skip
 
 
 def test_a_list_of_nobody_is_warned_of_and_exported_empty(

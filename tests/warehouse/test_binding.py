@@ -41,7 +41,7 @@ def with_audits(**bounds: float) -> Rules:
 
 def build(pipeline: Pipeline, select: str, rules: Rules | None = None, arguments: tuple[str, ...] = NO_TESTS) -> bool:
     """Plain dbt for November; `rules` are those its run reads."""
-    run_vars: Mapping[str, object] = {"audits": rules.raw["audits"]} if rules else {}
+    run_vars: Mapping[str, object] = {key: rules.raw[key] for key in ("audits", "segments")} if rules else {}
     return pipeline.dbt(NOVEMBER, select=select, arguments=arguments, run_vars=run_vars)[0]
 
 
@@ -211,6 +211,41 @@ def test_a_looser_bound_needs_a_person_once(published: Pipeline) -> None:
         f" and snapshot_month = '{NOVEMBER}'"
     )
     assert published.rows(found) == [(0,)]
+
+
+def with_minimum(**shares: float) -> Rules:
+    """The shipped rules with a minimum share of its own for some segments."""
+    segments = [
+        {**one, **({"minimum_share_pct": shares[one["name"]]} if one["name"] in shares else {})}
+        for one in SHIPPED.raw["segments"]
+    ]
+    return parse_rules({**SHIPPED.raw, "segments": segments}, "test")
+
+
+def test_a_segment_may_hold_less_by_a_bound_of_its_own_which_a_person_looks_at_once(published: Pipeline) -> None:
+    def measured(rules: Rules) -> tuple[dict[str, float], float]:
+        assert build(published, CANDIDATE, rules)
+        audits = f"from silver.segment_audits where snapshot_month = '{NOVEMBER}' and audit ="
+        floors = published.rows(
+            f"select customer_segment, lower_bound {audits} 'every_segment_holds_the_minimum_share'"
+        )
+        ((looser,),) = published.rows(f"select measured {audits} 'no_blocking_bound_was_loosened'")
+        return dict(floors), looser
+
+    of_all = dict.fromkeys(SHIPPED.segment_names, 5.0)
+    lower = with_minimum(Declining=2)
+    assert measured(lower) == ({**of_all, "Declining": 2.0}, 1)
+    assert lower.decision_hash != SHIPPED.decision_hash
+    with DuckDBWarehouse(path=str(published.path)).session() as session:
+        acceptances.accept(session, NOVEMBER, "no_blocking_bound_was_loosened", None, "Ann", "Few are leaving")
+    assert build(published, PUBLICATION, lower, NAMED_TESTS_ONLY)
+    entry = "select entry_value from gold.segment_decisions where entry = 'segments.Declining.minimum_share_pct'"
+    assert published.rows(f"{entry} and decision_hash = '{lower.decision_hash}'") == [("2",)]
+    # From here on that one is the measure: lower still, the same, of one more segment, and back to that of all.
+    assert measured(with_minimum(Declining=1)) == ({**of_all, "Declining": 1.0}, 1)
+    assert measured(lower)[1] == 0
+    assert measured(with_minimum(**{"Declining": 2, "New & Growing": 4}))[1] == 1
+    assert measured(SHIPPED) == (of_all, 0)
 
 
 def test_what_was_accepted_does_not_cover_a_larger_loss_of_the_same_count(published: Pipeline) -> None:

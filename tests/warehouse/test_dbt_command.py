@@ -30,9 +30,12 @@ NAME = "rules_are_those_of_the_last_publication"
 
 
 class Plain:
-    """dbt as somebody types it in dbt_models, parsed once."""
+    """dbt as somebody types it in the project of the rules, parsed once."""
 
     def __init__(self, folder: Path) -> None:
+        self.project_dir = folder / "project"
+        code, _, err = in_process(folder, "dbt-project", str(self.project_dir))
+        assert code == 0, err
         self._folder, self._manifest = folder, None
         self._manifest = self("parse")[2]
 
@@ -51,8 +54,8 @@ class Plain:
             close_connections()
             result = dbtRunner(manifest=self._manifest, callbacks=[listen]).invoke(
                 [
-                    "--log-level", "none", "--no-write-json", *arguments, "--project-dir", str(project_dir()),
-                    "--profiles-dir", str(project_dir()), "--target-path", str(self._folder),
+                    "--log-level", "none", "--no-write-json", *arguments, "--project-dir", str(self.project_dir),
+                    "--profiles-dir", str(self.project_dir), "--target-path", str(self._folder),
                     "--log-path", str(self._folder), "--vars", yaml.safe_dump(dict(variables or {})),
                 ]
             )  # fmt: skip
@@ -70,6 +73,28 @@ def results(result: Any) -> dict[str, str]:
     return {
         one.node.name: str(one.status) for one in result.results if one.node.resource_type.value in ("model", "test")
     }
+
+
+@pytest.mark.parametrize(
+    "campaigns", [None, [{**one, "shows": []} for one in SHIPPED["campaigns"]]], ids=["dbt_models", "others"]
+)
+def test_plain_dbt_without_the_models_of_its_campaigns_says_what_to_do(
+    campaigns: list[Any] | None, plain: Plain, tmp_path: Path
+) -> None:
+    from dbt.cli.main import dbtRunner
+
+    folder, variables = (project_dir(), {}) if campaigns is None else (plain.project_dir, {"campaigns": campaigns})
+    result = dbtRunner().invoke(
+        [
+            "--log-level", "none", "parse", "--project-dir", str(folder), "--profiles-dir", str(folder),
+            "--target-path", str(tmp_path), "--log-path", str(tmp_path), "--vars", yaml.safe_dump(variables),
+        ]
+    )  # fmt: skip
+    assert not result.success
+    said = str(result.exception)
+    assert "segmentation dbt-project FOLDER" in said
+    wanted = "Run `segmentation dbt ...` in place" if campaigns is None else "made for the campaigns premium_rewards, "
+    assert wanted in said
 
 
 def test_plain_dbt_under_other_rules_is_refused_in_words(published: Pipeline, plain: Plain) -> None:

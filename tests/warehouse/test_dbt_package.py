@@ -17,6 +17,7 @@ import yaml
 
 from segmentation_assets.dbt.project import project_dir
 from segmentation_assets.dbt.runner import close_connections
+from tests.support.command_line import in_process
 from tests.support.portfolio import CONTRACT
 from tests.support.published_months import NOVEMBER, OCTOBER
 
@@ -49,9 +50,11 @@ def shop(folder: Path) -> Path:
             "flags": {"send_anonymous_usage_stats": False, OWN_MODELS_FIRST: True},
             "dispatch": [{"macro_namespace": "dbt", "search_order": ["shop", "segmentation", "dbt"]}],
         },
-        "packages.yml": {"packages": [{"local": str(project_dir())}]},
+        "packages.yml": {"packages": [{"local": str(folder / "segmentation")}]},
         "profiles.yml": {"shop": {"target": "dev", "outputs": {"dev": output}}},
     }
+    code, _, err = in_process(folder, "dbt-project", "segmentation")
+    assert code == 0, err
     for name, content in files.items():
         (folder / name).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     for name, text in (

@@ -67,9 +67,11 @@ def test_the_setup_can_be_run_again() -> None:
 
 
 def test_the_setup_masks_every_campaigns_addresses() -> None:
+    """Whatever the rules call them: the names of a company's own campaigns stand in no file of ours."""
+    assert "table_name like 'AUDIENCE!_%' escape '!' and column_name = 'EMAIL'" in SETUP
+    assert "modify column email set tag segmentation.governance.personal_data = ''email''" in SETUP
     campaigns = yaml.safe_load((ROOT / "dbt_models" / "dbt_project.yml").read_text())["vars"]["campaigns"]
-    for campaign in campaigns:
-        assert f"segmentation.gold.audience_{campaign['name']}\n    modify column email set tag" in SETUP
+    assert not [campaign["name"] for campaign in campaigns if campaign["name"] in SETUP]
 
 
 def test_every_variable_has_a_line_in_the_example() -> None:

@@ -1,6 +1,6 @@
 {#- The campaigns of dbt_project.yml as SQL: who may be in a list, in which order, and the list itself. -#}
 
-{#- An audience is this call and nothing else: {{ audience('premium_rewards') }} in audience_premium_rewards.sql.
+{#- An audience is this call and nothing else; segmentation_assets/dbt/campaign_models.py makes its file.
     A metric added to `shows` is NULL in the months before. -#}
 {% macro audience(campaign_name) %}
     {{- config(
@@ -68,7 +68,7 @@ left join contacts on candidates.customer_id = contacts.customer_id
     {% for campaign in var('campaigns') if campaign.name == name %}{{ return(campaign) }}{% endfor %}
     {% do exceptions.raise_compiler_error(
         "No campaign is named " ~ name ~ "; the rules have " ~ var('campaigns') | map(attribute='name') | join(', ')
-        ~ ". Add it to campaigns, or remove the model audience_" ~ name ~ "."
+        ~ ". Write it into the file of SEGMENTATION_RULES and make the project again: `segmentation dbt-project FOLDER`."
     ) %}
 {% endmacro %}
 

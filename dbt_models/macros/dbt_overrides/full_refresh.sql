@@ -13,5 +13,7 @@
     {% set existing = adapter.get_relation(this.database, this.schema, this.table) %}
     {% if not existing %}{{ return(false) }}{% endif %}
     {% set found = adapter.get_columns_in_relation(existing) | map(attribute='name') | map('lower') | sort | list %}
-    {{ return(found != (model.columns | map('lower') | sort | list)) }}
+    {#- The rollup has the columns of whatever groups and measures the rules have; its yml tells those of any rules. -#}
+    {% set wanted = model.columns | map('lower') | list + group_spends() + further_measures() %}
+    {{ return(found != (wanted | unique | sort | list)) }}
 {% endmacro %}

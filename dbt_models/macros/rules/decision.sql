@@ -5,12 +5,13 @@
 {% macro decision() %}
     {% set decided = {} %}
     {% for key in [
-        'approved_statuses', 'audits', 'category_groups', 'metrics', 'other_statuses', 'segments', 'star_schema',
-        'unknown_customers', 'windows',
+        'approved_statuses', 'audits', 'category_groups', 'other_statuses', 'segments', 'star_schema',
+        'unknown_customers',
     ] %}
         {% set value = var(key, none) %}
         {% if value is not none %}{% do decided.update({key: value}) %}{% endif %}
     {% endfor %}
+    {% do decided.update(further_definitions()) %}
     {{ return(decided) }}
 {% endmacro %}
 
@@ -27,8 +28,9 @@
 {#- In one word: what binds a candidate, its audits and what is logged of it. -#}
 {% macro decision_hash() %}{{ return(local_md5(tojson(decision(), sort_keys=true))) }}{% endmacro %}
 
-{#- The decision as entries, [name, value]: one per bound of the audits, `audits.<bound>`, which can then be compared
-    with that of another decision; of every other key its whole value as JSON. -#}
+{#- The decision as entries, [name, value]: one per bound of the audits, `audits.<bound>`, and per bound that a segment
+    has of its own, which can then be compared with that of another decision; of every other key its whole value as
+    JSON. -#}
 {% macro decision_entries() %}
     {% set entries = [] %}
     {% for key, value in decision() | dictsort %}
@@ -37,6 +39,9 @@
         {% else %}
             {% do entries.append([key, tojson(value, sort_keys=true)]) %}
         {% endif %}
+    {% endfor %}
+    {% for name, bound in own_bounds('minimum_share_pct') %}
+        {% do entries.append([own_bound_entry(name), bound]) %}
     {% endfor %}
     {{ return(entries) }}
 {% endmacro %}

@@ -21,13 +21,23 @@
     end
 {%- endmacro %}
 
+{#- The category groups that a customer can be focused on: those of insights that there are, in the order of it. -#}
+{% macro focus_groups() %}
+    {% set groups = [] %}
+    {% for group in var('insights').get('focus_at_least_pct') or {} if group in var('category_groups') %}
+        {% do groups.append(group) %}
+    {% endfor %}
+    {{ return(groups) }}
+{% endmacro %}
+
 {#- NULL without spend in the last 90 days: there is nothing to be focused on, nor anything to balance. -#}
-{% macro spending_profile(travel_spend_pct, necessities_spend_pct) %}
+{% macro spending_profile(relation) %}
     case
-        when {{ travel_spend_pct }} >= {{ insight_bound('focus_at_least_pct', 'travel') }} then 'travel-focused'
-        when {{ necessities_spend_pct }} >= {{ insight_bound('focus_at_least_pct', 'necessities') }}
-            then 'necessities-focused'
-        when {{ travel_spend_pct }} is not null then 'balanced'
+        {%- for group in focus_groups() %}
+        when {{ relation }}.{{ group }}_spend_pct >= {{ insight_bound('focus_at_least_pct', group) }}
+            then '{{ group }}-focused'
+        {%- endfor %}
+        when {{ relation }}.spend_last_90_days > 0 then 'balanced'
     end
 {%- endmacro %}
 

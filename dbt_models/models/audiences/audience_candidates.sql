@@ -6,6 +6,7 @@
     post_hook="{{ log_audiences_sql() }}",
 ) }}
 
+{{- refuse_other_campaigns() }}
 -- depends_on: {{ ref('audience_log') }}
 -- depends_on: {{ ref('audience_audits') }}
 -- depends_on: {{ ref('universal_holdout') }}

@@ -179,13 +179,16 @@ select
     customers.lifetime_necessities_spend_pct,
     customers.is_active,
     {{ recency_status('customers.last_transaction_date', 'customers.segment_assigned_date') }} as recency_status,
-    {{ spending_profile('customers.travel_spend_pct', 'customers.necessities_spend_pct') }} as spending_profile,
+    {{ spending_profile('customers') }} as spending_profile,
     {%- for campaign in var('campaigns') %}
     customers.customer_segment = {{ string_literal(campaign.segment) }}
     and coalesce({{ criteria_sql(campaign.criteria) }}, false) as eligible_for_{{ campaign.name }},
     {%- endfor %}
     audience_lists.audiences,
     published_versions.content_hash
+    {%- for name in further_metrics() %},
+    customers.{{ name }}
+    {%- endfor %}
 from customers
 cross join newest
 left join published_versions on newest.snapshot_month = published_versions.snapshot_month

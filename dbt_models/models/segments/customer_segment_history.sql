@@ -44,6 +44,9 @@ select
     assignments.lifetime_travel_spend_pct,
     assignments.lifetime_necessities_spend_pct,
     assignments.is_active
+    {%- for name in further_metrics() %},
+    assignments.{{ name }}
+    {%- endfor %}
 from assignments
 inner join gate on assignments.snapshot_month = gate.snapshot_month
 where {{ may_be_published('gate') }}

@@ -29,4 +29,7 @@ select
     lifetime_travel_spend_pct,
     lifetime_necessities_spend_pct,
     is_active
+    {%- for name in further_metrics() %},
+    {{ name }}
+    {%- endfor %}
 from newest

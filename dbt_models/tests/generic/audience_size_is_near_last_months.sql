@@ -3,8 +3,8 @@
     severity='warn',
     meta={'description':
         "Catches a list half or one and a half times as long as the month before: half is where a campaign's "
-        "budget and its reading stop being comparable. Not asked of a month whose predecessor was not published; a "
-        "warning."
+        "budget and its reading stop being comparable. Asked of a list against its own of the month before: not where "
+        "that month was not published, or where the campaign had nobody then, as in its first month; a warning."
     },
 ) }}
 with published as (
@@ -34,5 +34,6 @@ inner join sizes as month_before
     on this_month.snapshot_month = cast({{ dbt.dateadd('month', 1, 'month_before.snapshot_month') }} as date)
 where
     {{ is_asked_month('this_month.snapshot_month') }}
+    and month_before.customers > 0
     and abs(this_month.customers - month_before.customers) * 2 > month_before.customers
 {% endtest %}

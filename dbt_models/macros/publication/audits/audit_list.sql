@@ -1,12 +1,13 @@
 {#- The audits: name, severity, what each is about (the month, or every segment) and what it may measure, both ends
-    included; `bound` is the key of the var `audits` that says so. The band of a segment's share is its own. -#}
+    included; `bound` is the key of the var `audits` that says so, `own` that of a segment which has one of its own. The
+    band of a segment's share is always its own. -#}
 {% macro audit_list() %}
     {% set limits = var('audits') %}
     {{ return([
         {'audit': 'every_customer_is_assigned_once', 'severity': 'error', 'at_most': 0},
         {'audit': 'members_meet_their_criteria', 'severity': 'error', 'about': 'segments', 'at_most': 0},
         {'audit': 'every_segment_holds_the_minimum_share', 'severity': 'error', 'about': 'segments',
-         'at_least': limits.minimum_segment_share_pct, 'bound': 'minimum_segment_share_pct'},
+         'at_least': limits.minimum_segment_share_pct, 'bound': 'minimum_segment_share_pct', 'own': 'minimum_share_pct'},
         {'audit': 'rollup_equals_the_facts', 'severity': 'error', 'at_most': 0},
         {'audit': 'every_fact_belongs_to_a_customer', 'severity': 'error', 'at_most': 0},
         {'audit': 'facts_reach_the_end_of_the_month', 'severity': 'error',
@@ -52,8 +53,31 @@
     {%- endfor %}
 {% endmacro %}
 
+{#- The segments that have a bound of their own in place of that of all, [name, bound]. -#}
+{% macro own_bounds(key) %}
+    {% set bounds = [] %}
+    {% for segment in var('segments') if segment.get(key) is not none %}
+        {% do bounds.append([segment.name, segment[key]]) %}
+    {% endfor %}
+    {{ return(bounds) }}
+{% endmacro %}
+
+{#- Every segment with the share that it has to hold, [name, percent]. -#}
+{% macro segment_floors() %}
+    {% set floors = [] %}
+    {% for segment in var('segments') %}
+        {% set own = segment.get('minimum_share_pct') %}
+        {% do floors.append([segment.name, var('audits').minimum_segment_share_pct if own is none else own]) %}
+    {% endfor %}
+    {{ return(floors) }}
+{% endmacro %}
+
+{#- What segment_decisions calls it. -#}
+{% macro own_bound_entry(name) %}{{ return('segments.' ~ name ~ '.minimum_share_pct') }}{% endmacro %}
+
 {#- How many bounds of blocking audits are looser than at the last publication; NULL where nobody knows, as before
-    the first one. A bound that only warns may be moved: it stops nothing. Bounds of one side only are compared. -#}
+    the first one. A bound that only warns may be moved: it stops nothing. Bounds of one side only are compared. Where
+    a segment had no bound of its own, it was held to that of all. -#}
 {% macro loosened_bounds() %}
     {%- set log = existing_relation_of('segment_publications') %}
     {%- set decisions = existing_relation_of('segment_decisions') %}
@@ -72,9 +96,27 @@
                     {{ bound.at_least if is_floor else bound.at_most }}
                     then 1
                 {%- endfor %}
+                {%- for name, floor in segment_floors() %}
+                when
+                    decisions.entry = {{ string_literal(own_bound_entry(name)) }}
+                    and try_cast(decisions.entry_value as double) > {{ floor }}
+                    then 1
+                {%- endfor %}
                 else 0
             end
-        ) as bounds
+        )
+        {%- for name, floor in own_bounds('minimum_share_pct') %}
+        + max(
+            case
+                when
+                    decisions.entry = 'audits.minimum_segment_share_pct'
+                    and try_cast(decisions.entry_value as double) > {{ floor }}
+                    then 1
+                else 0
+            end
+        )
+        * min(case when decisions.entry = {{ string_literal(own_bound_entry(name)) }} then 0 else 1 end)
+        {%- endfor %} as bounds
     from {{ decisions }} as decisions
     where decisions.decision_hash = (
         select log.decision_hash

@@ -11,14 +11,22 @@
     {{ return(var('audits').get(name, added.get(name))) }}
 {% endmacro %}
 
-{#- The bounds as rows, from the list in segment_audits.sql. Without `at_least` or `at_most` that side is open. -#}
+{#- The bounds as rows, from the list in segment_audits.sql. Without `at_least` or `at_most` that side is open. Where a
+    segment may have a bound of its own, there is one for each segment. -#}
 {% macro bounds_as_rows(bounds) %}
-    {%- for bound in bounds %}
+    {%- set rows = [] %}
+    {%- for bound in bounds if 'own' not in bound %}
+        {%- do rows.append([bound, 'null', bound.get('at_least', 'null')]) %}
+    {%- endfor %}
+    {%- for bound in bounds if 'own' in bound %}
+        {%- for name, floor in segment_floors() %}{% do rows.append([bound, string_literal(name), floor]) %}{% endfor %}
+    {%- endfor %}
+    {%- for bound, segment, floor in rows %}
     select
         '{{ bound.audit }}' as audit,
         '{{ bound.severity }}' as severity,
-        cast(null as varchar) as customer_segment,
-        cast({{ bound.get('at_least', 'null') }} as double) as lower_bound,
+        cast({{ segment }} as varchar) as customer_segment,
+        cast({{ floor }} as double) as lower_bound,
         cast({{ bound.get('at_most', 'null') }} as double) as upper_bound
     {%- if not loop.last %}
     union all

@@ -1,1 +1,0 @@
-{{ audience('churn_prevention') }}

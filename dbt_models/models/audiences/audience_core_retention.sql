@@ -1,1 +1,0 @@
-{{ audience('core_retention') }}

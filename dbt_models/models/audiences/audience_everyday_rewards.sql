@@ -1,1 +1,0 @@
-{{ audience('everyday_rewards') }}

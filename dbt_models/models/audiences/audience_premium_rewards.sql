@@ -1,1 +1,0 @@
-{{ audience('premium_rewards') }}
