@@ -36,8 +36,8 @@
         count(case when {{ members }}.spend_after > 0 then 1 end) as entered_active_customers
         {%- for prefix, column in [('', 'spend'), ('winsorised_', 'winsorised')] %}
         {%- set before, after = members ~ '.' ~ column ~ '_before', members ~ '.' ~ column ~ '_after' %},
-        coalesce(sum({{ before }}), 0) as {{ prefix }}spend_before,
-        coalesce(sum({{ after }}), 0) as {{ prefix }}spend_after,
+        coalesce(sum(cast({{ before }} as decimal(18, 2))), 0) as {{ prefix }}spend_before,
+        coalesce(sum(cast({{ after }} as decimal(18, 2))), 0) as {{ prefix }}spend_after,
         coalesce(sum({{ multiplied(before, before) }}), 0) as {{ prefix }}spend_before_squared,
         coalesce(sum({{ multiplied(before, after) }}), 0) as {{ prefix }}spend_before_by_after,
         coalesce(sum({{ multiplied(after, after) }}), 0) as {{ prefix }}spend_after_squared

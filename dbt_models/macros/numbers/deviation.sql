@@ -4,9 +4,10 @@
 {#- A square that no amount overflows: DuckDB keeps the product of two decimals of 18 digits at 18. -#}
 {% macro squared(amount) %}cast({{ amount }} as decimal(38, 4)) * {{ amount }}{% endmacro %}
 
-{#- The product of two amounts of money, exact on both engines: 19 and 19 digits are the 38 that a decimal has. -#}
+{#- The product of two amounts of money, exact on both engines: 19 and 19 digits are the 38 that a decimal has. Cast
+    once more, as the emulator adds up as doubles what is not a cast itself. -#}
 {% macro multiplied(amount, other) -%}
-    cast({{ amount }} as decimal(19, 2)) * cast({{ other }} as decimal(19, 2))
+    cast(cast({{ amount }} as decimal(19, 2)) * cast({{ other }} as decimal(19, 2)) as decimal(38, 4))
 {%- endmacro %}
 
 {#- Sample standard deviation of `number` amounts of money, NULL below two; `squares` is their sum of squared(). Whole

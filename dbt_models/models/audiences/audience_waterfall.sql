@@ -6,7 +6,7 @@ with candidates as (
         candidates.treatment_group,
         {{ steps_passed('candidates.reason') }} as steps_passed,
         count(*) as customers,
-        coalesce(sum(history.spend_last_90_days), 0) as spend,
+        coalesce(sum(cast(history.spend_last_90_days as decimal(18, 2))), 0) as spend,
         coalesce(sum({{ multiplied('history.spend_last_90_days', 'history.spend_last_90_days') }}), 0) as squared_spend
     from {{ ref('audience_candidates') }} as candidates
     left join {{ ref('customer_segment_history') }} as history
