@@ -1,14 +1,16 @@
 """Metrics of one's own against Python that reads the facts one by one, and what becomes of them in everything else."""
 
+import math
 import os
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import hypothesis
 import pytest
 import yaml
 
-from tests.support import metric_oracle
+from segmentation_assets.dbt.project import project_dir
+from tests.support import metric_oracle, portfolios
 from tests.support.metric_oracle import is_same
 from tests.support.warehouse_fixture import CANDIDATE, Pipeline
 
@@ -61,3 +63,43 @@ def test_drawn_definitions_equal_the_facts_read_one_by_one(
     assert not wrong, f"{len(wrong)} values differ:\n" + "\n".join(
         f"{line} of {drawn['metrics'].get(line.split()[2].rstrip(':'))}" for line in wrong[:8]
     )
+
+
+# What cardholders spend in a month against the mean of the year: December is the top, February the bottom.
+SEASON = (0.93, 0.90, 1.0, 0.98, 1.0, 1.0, 1.0, 1.02, 0.97, 1.0, 1.05, 1.25)
+YEAR = [date(2025, month, 1) for month in range(1, 13)]
+
+
+def in_a_steady_year(number: int, of: int) -> portfolios.Customer:
+    """A purchase every fifth day; each customer goes up and down over eight months, at a time of their own, so that in
+    every month there are as many on the way down as in any other."""
+    facts: list[portfolios.Fact] = []
+    day = date(2023, 7, 1)
+    while day < date(2026, 1, 1):
+        months = day.year * 12 + day.month + day.day / 30
+        swing = 1 + 0.35 * math.cos(2 * math.pi * (months / 8 + number / of))
+        facts.append(portfolios.Fact(day, round(300_00 * SEASON[day.month - 1] * swing)))
+        day += timedelta(days=5)
+    return portfolios.Customer(f"steady-{number}", tuple(facts), (portfolios.Version(date(2023, 1, 1)),))
+
+
+def test_a_season_moves_nobody_into_declining_where_the_rule_knows_of_it(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule that ships, which compares a customer with nobody, is shown to move: January is no decline."""
+    monkeypatch.setenv("SEGMENTATION_RULES", str(project_dir() / "rules" / "examples" / "season.yml"))
+    number = 240
+    pipeline.load(portfolios.build([in_a_steady_year(one, number) for one in range(number)], date(2026, 1, 1)))
+    succeeded, said = pipeline.dbt(YEAR[0], YEAR[-1], select=CANDIDATE, arguments=NO_TESTS)
+    assert succeeded, said
+    shares = pipeline.rows(
+        "select 100.0 * avg(case when customer_segment = 'Declining' then 1 else 0 end),"
+        " 100.0 * avg(case when spend_change_pct <= -30 and spend_prior_90_days >= 2000 then 1 else 0 end), count(*)"
+        " from silver.segment_assignments group by snapshot_month order by snapshot_month"
+    )
+    aware, plain = ([share[at] for share in shares] for at in (0, 1))
+    assert [customers for _, _, customers in shares] == [number] * 12
+    assert min(aware) > 3
+    middle = sorted(aware)[len(aware) // 2]
+    assert max(abs(share - middle) for share in aware) <= 1, aware
+    assert max(plain) - min(plain) > 10, plain
