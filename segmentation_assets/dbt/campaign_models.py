@@ -57,6 +57,7 @@ SIDE = {
 AFTER = (
     {"name": "holdout_unit", "data_type": "varchar", "description": "{{ doc('holdout_unit') }}"},
     {"name": "content_hash", "data_type": "varchar", "description": "{{ doc('content_hash') }}"},
+    {"name": "holdout_epoch", "data_type": "varchar", "description": "{{ doc('holdout_epoch') }}"},
 )
 # The columns of every list, of whatever campaign and version.
 OF_EVERY_LIST = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "treatment_group")

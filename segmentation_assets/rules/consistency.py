@@ -16,7 +16,7 @@ from segmentation_assets.rules.reachability import (
     region,
     takers,
 )
-from segmentation_assets.rules.schema import Audits, Campaign, Exports, Segment, Source
+from segmentation_assets.rules.schema import Audits, Campaign, Exports, Program, Segment, Source
 from segmentation_assets.rules.star_schema import StarSchema
 from segmentation_assets.rules.validators import METRICS, Metric, Number, did_you_mean, neutral_code, spelling
 from segmentation_assets.spelling import code
@@ -39,6 +39,7 @@ class ParsedRules:
     audits: Audits | None = None
     exports: Exports | None = None
     source: Source | None = None
+    program: Program | None = None
     star_schema: StarSchema | None = None
 
 

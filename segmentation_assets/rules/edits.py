@@ -165,6 +165,9 @@ _SETTINGS: dict[str, dict[str, Callable[[str, str], Any]]] = {
     "campaigns": {
         "cap": _number,
         "holdout_pct": _number,
+        "holdout_epoch": _text,
+        "margin_pct": _number,
+        "cost_per_contact": _number,
         "cooldown_months": _number,
         "channel": _text,
         "segment": _text,

@@ -21,6 +21,7 @@ from segmentation_assets.rules.schema import (
     Criterion,
     Exports,
     Insights,
+    Program,
     Rule,
     Segment,
     Source,
@@ -28,7 +29,7 @@ from segmentation_assets.rules.schema import (
 from segmentation_assets.rules.star_schema import StarSchema
 from segmentation_assets.rules.validators import METRICS
 
-# Key at the top of the file -> its model, and what it says. The keys of Source stand at the top too.
+# Key at the top of the file -> its model, and what it says. The keys of Source and Program stand at the top too.
 TOP: Mapping[str, tuple[Any, str]] = {
     "segments": (list[Segment], "In priority order: the first whose criteria all hold wins, the last has none."),
     "category_groups": (
@@ -111,7 +112,7 @@ def _of(validator: Callable[..., object]) -> Mapping[str, Any]:
 
 def rules_schema() -> dict[str, Any]:
     fields: dict[str, Any] = {key: (model, Field(default=None, description=said)) for key, (model, said) in TOP.items()}
-    fields |= {key: (field.annotation, field) for key, field in Source.model_fields.items()}
+    fields |= {key: (field.annotation, field) for one in (Source, Program) for key, field in one.model_fields.items()}
     model = create_model("CustomerSegmentationRules", __base__=Rule, **fields)
     made = model.model_json_schema(by_alias=True, schema_generator=_Generator)
     for key in TOP:

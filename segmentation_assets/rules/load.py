@@ -43,6 +43,7 @@ from segmentation_assets.rules.schema import (
     Exports,
     Freshness,
     Insights,
+    Program,
     RankBy,
     RecencyDays,
     Rule,
@@ -68,7 +69,8 @@ __all__ = [
 ]
 
 SOURCE_KEYS = tuple(Source.model_fields)
-OPTIONAL_KEYS = ("windows", "metrics", *SOURCE_KEYS, "insights", "star_schema")
+PROGRAM_KEYS = tuple(Program.model_fields)
+OPTIONAL_KEYS = ("windows", "metrics", *SOURCE_KEYS, "insights", "star_schema", *PROGRAM_KEYS)
 KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
@@ -106,6 +108,7 @@ class Rules(Rule):
     audits: Audits
     exports: Exports
     source: Source
+    program: Program = Program()
     star_schema: StarSchema | None = None
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
@@ -273,6 +276,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, language: "_Language", repl
         audits=parsed.audits,
         exports=parsed.exports,
         source=parsed.source,
+        program=parsed.program,
         star_schema=parsed.star_schema,
         replaced=frozenset(replaced),
         raw=raw,
@@ -389,6 +393,7 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, _Language, list[Problem]]:
     if "insights" in raw:
         one(Insights, raw["insights"], "insights")  # read by dbt alone
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
+    parsed.program = one(Program, {key: raw[key] for key in PROGRAM_KEYS if key in raw})
     if raw.get("star_schema") is not None:
         said = raw["star_schema"]
         before = len(problems)

@@ -21,6 +21,7 @@ from pydantic import (
 
 from segmentation_assets.rules.validators import (
     CHANNELS,
+    EPOCHS,
     METRICS,
     OPERATORS,
     ORDERS,
@@ -173,6 +174,11 @@ class Campaign(Rule):
     cap: Annotated[int, PlainValidator(whole(1))]
     # Above one half the control group would be the larger one.
     holdout_pct: Annotated[Number, PlainValidator(between(0, 50))] = 10
+    # The calendar year or quarter after which other people are held back, or never.
+    holdout_epoch: Annotated[str, PlainValidator(one_of(EPOCHS, "epoch"))] = "year"
+    # What of a unit of spend is earned, and what one contact costs: they turn more spend into profit and return.
+    margin_pct: Annotated[Number | None, PlainValidator(between(0, 100))] = None
+    cost_per_contact: Annotated[Number, PlainValidator(between(0, 1_000_000))] = 0
     cooldown_months: Annotated[int, PlainValidator(whole(0))] = 0
     shows: Annotated[tuple[Shown, ...], BeforeValidator(a_list), AfterValidator(distinct)] = ()
     objective: Text = ""
@@ -190,6 +196,13 @@ class Campaign(Rule):
         if not self.audience_code:
             object.__setattr__(self, "audience_code", neutral_code(self.name))  # frozen for everybody else
         return self
+
+
+class Program(Rule):
+    """What holds over all campaigns. Each is a key of the rules by itself, and none has to be there."""
+
+    # Above one half the control group would be the larger one.
+    universal_holdout_pct: Annotated[Number, PlainValidator(between(0, 50))] = 0
 
 
 class Audits(Rule):

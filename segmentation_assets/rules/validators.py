@@ -45,6 +45,8 @@ NUMERIC_METRICS = tuple(name for name, metric in METRICS.items() if metric.kind 
 SHOWN_ONLY = "projected_annual_value"
 OPERATORS = ("at_least", "at_most", "above", "below", "is")
 ORDERS = ("highest_first", "lowest_first")
+# How long a campaign's holdout stands before it is drawn anew. The macro `epoch_of` says the same.
+EPOCHS = ("year", "quarter", "never")
 # How a campaign reaches people, and whether that takes an e-mail address. The macro `channels` says the same.
 CHANNELS = {"email": True, "ads": True, "mail": False, "phone": False, "app": False}
 # Three of them and some words make the name of a working column, which may have 255.

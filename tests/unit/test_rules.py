@@ -530,6 +530,26 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         "campaigns[0].holdout_pct",
         ["51 is out of range; write a number from 0 to 50"],
     ),
+    "an epoch that is none": (
+        put("campaigns", 0, "holdout_epoch", value="month"),
+        "campaigns[0].holdout_epoch",
+        ["'month' is no known epoch; known: year, quarter, never"],
+    ),
+    "margin": (
+        put("campaigns", 0, "margin_pct", value=101),
+        "campaigns[0].margin_pct",
+        ["101 is out of range; write a number from 0 to 100"],
+    ),
+    "cost of a contact": (
+        put("campaigns", 0, "cost_per_contact", value=-1),
+        "campaigns[0].cost_per_contact",
+        ["-1 is out of range; write a number from 0 to 1000000"],
+    ),
+    "universal holdout": (
+        put("universal_holdout_pct", value=60),
+        "universal_holdout_pct",
+        ["60 is out of range; write a number from 0 to 50"],
+    ),
     "cooldown": (
         put("campaigns", 0, "cooldown_months", value=-1),
         "campaigns[0].cooldown_months",

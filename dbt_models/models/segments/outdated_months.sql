@@ -63,7 +63,8 @@ measures_of_versions as (
         rolled_up.customer_key,
         {%- for one in sums %}
         {%- set inside = is_in_window(one.window, 'rolled_up.period_start', 'months.as_of_date') if one.window %}
-        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}
+        {{- "," if not loop.last }}
         {%- endfor %}
     from months
     inner join {{ ref('customer_period_spend') }} as rolled_up on months.as_of_date > rolled_up.period_start
@@ -77,7 +78,8 @@ measures as (
         measured.snapshot_month,
         versions.customer_id,
         {%- for one in sums %}
-        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }}
+        {{- "," if not loop.last }}
         {%- endfor %}
     from measures_of_versions as measured
     inner join versions on measured.customer_key = versions.customer_key
