@@ -20,11 +20,15 @@ MONTH = "snapshot_month"
 # In the order of the macro audience_steps; tests/warehouse/test_metadata.py holds the two together.
 WATERFALL: tuple[str, ...] = (
     "in_segment",
+    "entered_segment",
     "meets_criteria",
+    "meets_eligibility",
+    "is_eligible",
     "is_customer",
     "deliverable_email",
     "not_suppressed",
     "not_in_cooldown",
+    "within_contact_policy",
     "one_per_email",
     "within_cap",
     "holdout",

@@ -22,6 +22,7 @@ from segmentation_assets.rules.schema import (
     Audits,
     Campaign,
     CategoryGroups,
+    ContactPolicy,
     Criterion,
     Exports,
     Freshness,
@@ -50,7 +51,7 @@ __all__ = [
 ]
 
 SOURCE_KEYS = tuple(Source.model_fields)
-OPTIONAL_KEYS = (*SOURCE_KEYS, "star_schema")
+OPTIONAL_KEYS = (*SOURCE_KEYS, "star_schema", "contact_policy")
 KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
@@ -62,6 +63,7 @@ _MODELS: dict[str, type[Rule]] = {
     "freshness": Freshness,
     "unknown_customers": UnknownCustomers,
     "star_schema": StarSchema,
+    "contact_policy": ContactPolicy,
 }
 MOST_RULES = {"segments": 100, "campaigns": 200}
 _WHY_BOUNDED = {
@@ -84,6 +86,7 @@ class Rules(Rule):
     exports: Exports
     source: Source
     star_schema: StarSchema | None = None
+    contact_policy: ContactPolicy | None = None
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
@@ -170,6 +173,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, replaced: Iterable[str]) ->
         exports=parsed.exports,
         source=parsed.source,
         star_schema=parsed.star_schema,
+        contact_policy=parsed.contact_policy,
         replaced=frozenset(replaced),
         raw=raw,
     )
@@ -223,6 +227,8 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, list[Problem]]:
         parsed.audits = one(Audits, raw["audits"], "audits")
     if "exports" in raw:
         parsed.exports = one(Exports, raw["exports"], "exports")
+    if raw.get("contact_policy") is not None:
+        parsed.contact_policy = one(ContactPolicy, raw["contact_policy"], "contact_policy")
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
     if raw.get("star_schema") is not None:
         said = raw["star_schema"]
@@ -258,7 +264,7 @@ def _problem(detail: ErrorDetails, inside: tuple[str | int, ...]) -> Problem:
             return Problem(where, f"is missing; add {where[-1]!r}")
         case "extra_forbidden" | "invalid_key":
             parent = next(part for part in reversed(where[:-1]) if isinstance(part, str))
-            operator = parent == "criteria"
+            operator = parent in ("criteria", "eligibility")
             noun, known = ("operator", OPERATORS) if operator else ("key", _keys(_MODELS.get(parent, MappedTable)))
             fix = did_you_mean(where[-1], known)
             return Problem(where, f"{str(where[-1])!r} (with value {value}) is no known {noun}; {fix}")

@@ -44,6 +44,8 @@ OPERATORS = ("at_least", "at_most", "above", "below", "is")
 ORDERS = ("highest_first", "lowest_first")
 # How a campaign reaches people, and whether that takes an e-mail address. The macro `channels` says the same.
 CHANNELS = {"email": True, "ads": True, "mail": False, "phone": False, "app": False}
+# What has to happen in the month for a customer to be on a campaign's list.
+TRIGGERS = ("entered",)
 # Snowflake and DuckDB take 255 and more; 50 keeps audience_<name> readable as a file name and an asset key.
 LONGEST_CAMPAIGN_NAME = 50
 

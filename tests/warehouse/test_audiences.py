@@ -34,11 +34,15 @@ AUDIENCES = "path:models/audiences"
 CAMPAIGNS = {campaign.name: campaign for campaign in RULES.campaigns}
 STEPS = {
     "in_segment": None,
+    "entered_segment": "stayed_in_segment",
     "meets_criteria": "misses_criteria",
+    "meets_eligibility": "misses_eligibility",
+    "is_eligible": "not_eligible",
     "is_customer": "no_customer_now",
     "deliverable_email": "no_deliverable_email",
     "not_suppressed": "suppressed",
     "not_in_cooldown": "in_cooldown",
+    "within_contact_policy": "over_contact_policy",
     "one_per_email": "shares_email",
     "within_cap": "beyond_cap",
 }

@@ -12,15 +12,6 @@
     {{ return(campaigns) }}
 {% endmacro %}
 
-{#- The asked months in the batches they can be computed in: all at once, or one after the other when a month has to
-    know whom the one before it contacted. -#}
-{% macro audience_batches() %}
-    {% if not campaigns_with_cooldown() %}{{ return([asked_month_list()]) }}{% endif %}
-    {% set batches = [] %}
-    {% for month in asked_month_list() %}{% do batches.append([month]) %}{% endfor %}
-    {{ return(batches) }}
-{% endmacro %}
-
 {#- Of all contacts so far (`listed`, from before the asked months, and the run's earlier `batches`), those whose
     cooldown reaches into `month`. -#}
 {% macro resting_in(month, batches, listed) %}
@@ -44,7 +35,7 @@
             campaign,
             customer_id,
             contact_unit
-        from grouped_{{ batch }}
+        from grouped_{{ batch.index }}
         where treatment_group is not null
         {%- endfor %}
     ) as contacts

@@ -25,8 +25,17 @@ blocked as (
 
 history as (
 
-    select history.*
+    select
+        history.*,
+        {{ 'moves.customer_id is not null' if campaigns_with_trigger() else 'true' }} as has_entered
     from {{ ref('customer_segment_history') }} as history
+    {%- if campaigns_with_trigger() %}
+    left join {{ ref('segment_moves') }} as moves
+        on
+            history.snapshot_month = moves.snapshot_month
+            and history.customer_id = moves.customer_id
+            and history.customer_segment = moves.to_segment
+    {%- endif %}
     left join blocked on history.snapshot_month = blocked.snapshot_month
     where {{ is_asked_month('history.snapshot_month') }} and blocked.snapshot_month is null
 
@@ -74,7 +83,7 @@ contacts as (
 
 suppressed as (
 
-    {{ suppressed_customers() }}
+    {{ suppressed_customers('months') }}
 
 ),
 
@@ -103,9 +112,18 @@ known_mailboxes as (
 -- that they had before.
 suppressed_mailboxes as (
 
-    select distinct known_mailboxes.mailbox
+    select distinct
+        suppressed.snapshot_month,
+        suppressed.campaign,
+        known_mailboxes.mailbox
     from suppressed
     inner join known_mailboxes on suppressed.customer_id = known_mailboxes.customer_id
+
+),
+
+ineligible as (
+
+    {{ ineligible_customers() }}
 
 ),
 
@@ -116,7 +134,9 @@ members as (
         snapshot_month,
         {{ string_literal(campaign.name) }} as campaign,
         customer_id,
+        {{ 'has_entered' if campaign.get('trigger') == 'entered' else 'true' }} as meets_trigger,
         coalesce({{ criteria_sql(campaign.criteria) }}, false) as meets_criteria,
+        {{ criterion_missed(campaign.get('eligibility')) }} as eligibility_missed,
         row_number() over (partition by snapshot_month order by {{ rank_order(campaign) }}) as rank_in_segment
     from history
     where customer_segment = {{ string_literal(campaign.segment) }}
@@ -134,21 +154,35 @@ reachable as (
         members.rank_in_segment,
         {{ contact_unit('members.campaign', 'contacts.mailbox', 'members.customer_id') }} as contact_unit,
         case
+            when not members.meets_trigger then 'stayed_in_segment'
             when not members.meets_criteria then 'misses_criteria'
+            when members.eligibility_missed is not null then 'misses_eligibility'
+            when ineligible.customer_id is not null then 'not_eligible'
             when customers_now.customer_id is null then 'no_customer_now'
             when contacts.mailbox is null and {{ is_by_address('members.campaign') }} then 'no_deliverable_email'
             when suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null then 'suppressed'
-        end as reason
+        end as reason,
+        coalesce(members.eligibility_missed, ineligible.reason) as detail
     from members
+    left join ineligible
+        on
+            members.campaign = ineligible.campaign
+            and members.customer_id = ineligible.customer_id
     left join customers_now
         on
             members.snapshot_month = customers_now.snapshot_month
             and members.customer_id = customers_now.customer_id
     left join contacts on members.customer_id = contacts.customer_id
-    left join suppressed on members.customer_id = suppressed.customer_id
+    left join suppressed
+        on
+            members.snapshot_month = suppressed.snapshot_month
+            and members.campaign = suppressed.campaign
+            and members.customer_id = suppressed.customer_id
     left join suppressed_mailboxes
         on
-            contacts.mailbox = suppressed_mailboxes.mailbox
+            members.snapshot_month = suppressed_mailboxes.snapshot_month
+            and members.campaign = suppressed_mailboxes.campaign
+            and contacts.mailbox = suppressed_mailboxes.mailbox
             and {{ is_by_address('members.campaign') }}
 
 ),
@@ -177,14 +211,18 @@ units as (
 
 ),
 
--- One batch holds all asked months, unless a cooldown makes each month wait for the one before it.
+contacts_of_others as (
+
+    {{ contacts_of_others('contacts', 'known_mailboxes') }}
+
+),
+
 {% set batches = audience_batches() %}
-{% set longest_cooldown = campaigns_with_cooldown() | map(attribute='cooldown_months') | max | default(0, true) %}
-{% for months in batches %}
-{% set batch = loop.index0 %}
+{% for one in batches %}
+{% set batch = one.index %}
 resting_{{ batch }} as (
 
-    {{ resting_in(months[0], range([batch - longest_cooldown, 0] | max, batch), 'listed') }}
+    {{ resting_in(one.months[0], batches_in_cooldown(one, batches), 'listed') }}
 
 ),
 
@@ -202,7 +240,8 @@ rested_{{ batch }} as (
                 and (resting_customers.customer_id is not null or resting_units.contact_unit is not null)
                 then 'in_cooldown'
             else reachable.reason
-        end as reason
+        end as reason,
+        reachable.detail
     from reachable
     left join (
         select distinct
@@ -223,11 +262,46 @@ rested_{{ batch }} as (
             reachable.campaign = resting_units.campaign
             and reachable.contact_unit = resting_units.contact_unit
     where
-        reachable.snapshot_month >= {{ date_literal(months[0]) }}
-        and reachable.snapshot_month <= {{ date_literal(months[-1]) }}
+        reachable.snapshot_month >= {{ date_literal(one.months[0]) }}
+        and reachable.snapshot_month <= {{ date_literal(one.months[-1]) }}
+        {%- if contact_policy() %}
+        and reachable.campaign in ({{ quoted_list(one.campaigns) }})
+        {%- endif %}
 
 ),
 
+{% if contact_policy() %}
+turns_{{ batch }} as (
+
+    {{ turns_before(one, batches, 'listed', 'blocked', 'contacts_of_others') }}
+
+),
+
+without_a_turn_{{ batch }} as (
+
+    {{ without_a_turn('rested_' ~ batch, 'turns_' ~ batch) }}
+
+),
+
+allowed_{{ batch }} as (
+
+    select
+        rested.snapshot_month,
+        rested.campaign,
+        rested.customer_id,
+        rested.rank_in_segment,
+        rested.contact_unit,
+        case
+            when rested.reason is null and without_a_turn.customer_id is not null then 'over_contact_policy'
+            else rested.reason
+        end as reason,
+        coalesce(case when rested.reason is null then without_a_turn.taken_by end, rested.detail) as detail
+    from rested_{{ batch }} as rested
+    left join without_a_turn_{{ batch }} as without_a_turn on rested.customer_id = without_a_turn.customer_id
+
+),
+
+{% endif %}
 deduplicated_{{ batch }} as (
 
     select
@@ -245,8 +319,9 @@ deduplicated_{{ batch }} as (
                 ) > 1
                 then 'shares_email'
             else rested.reason
-        end as reason
-    from rested_{{ batch }} as rested
+        end as reason,
+        rested.detail
+    from {{ 'allowed' if contact_policy() else 'rested' }}_{{ batch }} as rested
 
 ),
 
@@ -258,6 +333,7 @@ ranked_{{ batch }} as (
         deduplicated.customer_id,
         deduplicated.contact_unit,
         deduplicated.reason,
+        deduplicated.detail,
         row_number() over (
             partition by deduplicated.snapshot_month, deduplicated.campaign, deduplicated.reason
             order by deduplicated.rank_in_segment
@@ -278,7 +354,8 @@ capped_{{ batch }} as (
             when ranked.reason is null and ranked.audience_rank > {{ number_of_campaign('cap', 'ranked.campaign') }}
                 then 'beyond_cap'
             else ranked.reason
-        end as reason
+        end as reason,
+        ranked.detail
     from ranked_{{ batch }} as ranked
 
 ),
@@ -291,6 +368,7 @@ grouped_{{ batch }} as (
         capped.customer_id,
         capped.contact_unit,
         capped.reason,
+        capped.detail,
         case when capped.reason is null then capped.audience_rank end as audience_rank,
         case
             when capped.reason is null then {{ treatment_group('capped.campaign', 'units.holdout_unit') }}
@@ -307,8 +385,8 @@ grouped_{{ batch }} as (
 {% endfor %}
 grouped as (
 
-    {%- for _ in batches %}
-    select * from grouped_{{ loop.index0 }}
+    {%- for one in batches %}
+    select * from grouped_{{ one.index }}
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}
 
@@ -337,6 +415,10 @@ select
     cast(grouped.treatment_group as varchar) as treatment_group,
     versions.content_hash,
     cast(grouped.holdout_unit as varchar) as holdout_unit,
-    cast({{ publishing_run() }} as varchar) as run_id
+    cast({{ publishing_run() }} as varchar) as run_id,
+    cast(
+        case when grouped.reason in ('misses_eligibility', 'not_eligible', 'over_contact_policy') then grouped.detail end
+        as varchar
+    ) as detail
 from grouped
 left join versions on grouped.snapshot_month = versions.snapshot_month

@@ -5,10 +5,31 @@ with candidates as (
         campaign,
         steps_passed,
         treatment_group,
+        case when reason = 'over_contact_policy' then detail end as taken_by,
         count(*) as customers
     from {{ ref('audience_candidates') }}
     where {{ is_asked_month('snapshot_month') }}
-    group by snapshot_month, campaign, steps_passed, treatment_group
+    group by
+        snapshot_month,
+        campaign,
+        steps_passed,
+        treatment_group,
+        case when reason = 'over_contact_policy' then detail end
+
+),
+
+-- Of the one step that somebody else's gain is the loss of.
+takers as (
+
+    select
+        snapshot_month,
+        campaign,
+        {{ dbt.listagg(
+            "taken_by || ' ' || cast(customers as varchar)", "', '", "order by customers desc, taken_by"
+        ) }} as left_out_by
+    from candidates
+    where taken_by is not null
+    group by snapshot_month, campaign
 
 ),
 
@@ -69,7 +90,10 @@ select
     cast(steps.step_number as bigint) as step_number,
     cast(steps.step as varchar) as step,
     cast(coalesce(sum(candidates.customers), 0) as bigint) as customers,
-    months.content_hash
+    months.content_hash,
+    cast(
+        case when steps.step = 'within_contact_policy' then max(takers.left_out_by) end as varchar
+    ) as left_out_by
 from months
 cross join campaigns
 cross join steps
@@ -81,4 +105,8 @@ left join candidates
             steps.treatment_group = candidates.treatment_group
             or (steps.treatment_group is null and steps.step_number <= candidates.steps_passed)
         )
+left join takers
+    on
+        months.snapshot_month = takers.snapshot_month
+        and campaigns.campaign = takers.campaign
 group by months.snapshot_month, months.content_hash, campaigns.campaign, steps.step_number, steps.step
