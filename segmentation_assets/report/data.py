@@ -24,11 +24,15 @@ OUTCOME_MONTHS_BACK = 4
 DERIVED = ("hero_metrics", "segment_summary", "segment_transitions", "audience_waterfall")
 STEPS = {
     "in_segment": "in the segment",
+    "entered_segment": "came into it this month",
     "meets_criteria": "meet the criteria",
+    "meets_eligibility": "may be made the offer by its rules",
+    "is_eligible": "are not ruled out by the list of who may not get it",
     "is_customer": "are customers now",
     "deliverable_email": "have a deliverable address",
     "not_suppressed": "have not objected",
     "not_in_cooldown": "were not contacted too recently",
+    "within_contact_policy": "have a turn left under the contact policy",
     "one_per_email": "are the only one at their address",
     "within_cap": "are within the cap",
     "holdout": "of these, held back to compare",
@@ -36,6 +40,8 @@ STEPS = {
 }
 # Of a campaign whose channel needs no address.
 WITHOUT_ADDRESS = {"deliverable_email": "need no address", "one_per_email": "are on the list once"}
+# Steps that only some campaigns have: shown where they leave somebody out.
+AT_TIMES = ("entered_segment", "meets_eligibility", "is_eligible", "within_contact_policy")
 OPERATORS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
 
 
@@ -83,6 +89,7 @@ class Step:
     words: str
     customers: int
     share_pct: float  # of the segment, for the bar
+    left_out_by: str = ""  # of the contact policy: which campaigns took how many turns
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     publication = newest_publication(session, month)
     refuse_another_version(session, month)
     metrics = hero_metrics(session, month)
-    waterfalls = waterfall_rows(session, month)
+    waterfalls, taken = waterfall_rows(session, month), turns_taken(session, month)
     shares = month_shares(session, month)
     definitions = segment_definitions(session, rules, publication["rules_hash"])
     months = tuple(month_after(month, back) for back in range(1 - MONTHS_SHOWN, 1))
@@ -194,7 +201,9 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
         months=months,
         bands={row.segment: row.band for row in definitions if row.band},
         flows=transitions(session, month),
-        audiences=tuple(audience(campaign, waterfalls[campaign.name]) for campaign in rules.campaigns),
+        audiences=tuple(
+            audience(campaign, waterfalls[campaign.name], taken.get(campaign.name, "")) for campaign in rules.campaigns
+        ),
         outcomes=outcomes(session, month),
         audits=audit_results(rows),
         notes=(*notes(session, month, rows, missing, publication, rules),),
@@ -270,16 +279,27 @@ def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:
     return found
 
 
-def audience(campaign: Campaign, steps: Mapping[str, int]) -> Audience:
-    members = steps["in_segment"]
-    words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
-    return Audience(
-        campaign,
-        tuple(
-            Step(words.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
-            for step, customers in steps.items()
-        ),
+def turns_taken(session: Session, month: date) -> dict[str, str]:
+    """Campaign -> who took the turns of those that the contact policy keeps from it."""
+    rows = session.rows(
+        f"select campaign, left_out_by from {session.gold}.audience_waterfall"
+        " where snapshot_month = ? and left_out_by is not null",
+        (month,),
     )
+    return {row["campaign"]: row["left_out_by"] for row in rows}
+
+
+def audience(campaign: Campaign, steps: Mapping[str, int], left_out_by: str = "") -> Audience:
+    members, before = steps["in_segment"], steps["in_segment"]
+    words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
+    shown: list[Step] = []
+    for step, customers in steps.items():
+        if step not in AT_TIMES or customers < before:
+            taken = left_out_by if step == "within_contact_policy" else ""
+            share = 100 * customers / members if members else 0.0
+            shown.append(Step(words.get(step, step.replace("_", " ")), customers, share, taken))
+        before = customers
+    return Audience(campaign, tuple(shown))
 
 
 def outcomes(session: Session, month: date) -> tuple[Outcome, ...]:

@@ -73,7 +73,9 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "expires_at": Column(DAY, "day", NO_DAY, "every objection holds for ever", True),
     },
     "contact_history": {
-        "customer_id": Column(TEXT, "text", NO_TEXT, "email says who was contacted; one of the two has to be there", True),
+        "customer_id": Column(
+            TEXT, "text", NO_TEXT, "email says who was contacted; one of the two has to be there", True
+        ),
         "email": Column(TEXT, "text", NO_TEXT, "a contact was made at the address that the customer has now", True),
         "contacted_at": Column(DAY, "day"),
         "channel": Column(TEXT, "text", NO_TEXT, "a contact reached everybody at the address", True),

@@ -23,9 +23,7 @@ FACTS = ("fct_transactions", "receipt_lines")
 NAMES = (*DEMO_TABLES, "receipt_lines", "products", "households")
 
 
-def put(
-    connection: "duckdb.DuckDBPyConnection", schema: str, recipe: str, tables: Iterable[str] = DEMO_TABLES
-) -> None:
+def put(connection: "duckdb.DuckDBPyConnection", schema: str, recipe: str, tables: Iterable[str] = DEMO_TABLES) -> None:
     """On every table of a demo, in the transaction that makes them; `schema` is SQL."""
     for table in tables:
         connection.execute(f"comment on table {schema}.{table} is '{MARK}{recipe}'")

@@ -246,7 +246,9 @@ def test_everybody_is_in_the_list_or_left_out_for_the_reason_worked_out_by_hand(
 def test_the_portfolio_has_every_reason(hard: Pipeline) -> None:
     """What the comparison by hand would not miss if it never happened."""
     per_campaign = Counter(hard.rows("select campaign, reason from gold.audience_exclusions"))
-    assert {reason for _, reason in per_campaign} == {reason for reason in STEPS.values() if reason}
+    # The others are those of rules that are off as shipped: tests/warehouse/test_contact_policy.py.
+    off = {"stayed_in_segment", "misses_eligibility", "not_eligible", "over_contact_policy"}
+    assert {reason for _, reason in per_campaign} == {reason for reason in STEPS.values() if reason} - off
     for name in ("churn_prevention", "everyday_rewards", "core_retention"):
         assert per_campaign[name, "in_cooldown"], name
     assert per_campaign["premium_rewards", "in_cooldown"] == 0

@@ -95,120 +95,15 @@
     {%- endif %}
 {% endmacro %}
 
-{#- The turns that are used up when `batch` chooses: of all contacts in the policy's months up to its own, those of the
-    lists that stand (`listed`, of months before the asked ones, and of asked ones that are refused new lists), of the
-    run's earlier `batches` and of other systems. -#}
-{% macro turns_before(batch, batches, listed, blocked, others) %}
-    {%- set month = batch.months[0] %}
-    {%- set first = months_before(month, contact_policy().per_months - 1) %}
-    select
-        contact_key,
-        snapshot_month,
-        campaign,
-        customer_id,
-        mailbox
-    from (
-        select
-            {{ own_contact_key() }} as contact_key,
-            snapshot_month,
-            campaign,
-            customer_id,
-            mailbox
-        from {{ listed }}
-        where
-            snapshot_month < {{ date_literal(asked_month_list()[0]) }}
-            or snapshot_month in (select snapshot_month from {{ blocked }})
-        {%- for earlier in batches if earlier.months[0] >= first and earlier.index < batch.index %}
-        union all
-        select
-            {{ own_contact_key() }} as contact_key,
-            snapshot_month,
-            campaign,
-            customer_id,
-            case when {{ is_by_address('campaign') }} then contact_unit end as mailbox
-        from grouped_{{ earlier.index }}
-        where treatment_group is not null
-        {%- endfor %}
-        union all
-        select
-            contact_key,
-            snapshot_month,
-            campaign,
-            customer_id,
-            mailbox
-        from {{ others }}
-    ) as contacts
-    where
-        snapshot_month >= {{ date_literal(first) }}
-        and snapshot_month <= {{ date_literal(month) }}
-        and not (
-            snapshot_month = {{ date_literal(month) }}
-            and campaign in ({{ quoted_list(not_before(batch)) }})
-        )
-{% endmacro %}
-
-{#- Campaigns that have not chosen when `batch` does: a list of theirs that stands in its month is to be made again. -#}
-{% macro not_before(batch) %}
-    {% set names = campaigns_in_turn() %}
-    {{ return(names[names.index(batch.campaigns[0]):]) }}
-{% endmacro %}
-
-{% macro own_contact_key() -%}
-    'own|' || campaign || '|' || cast(snapshot_month as varchar) || '|' || customer_id
-{%- endmacro %}
-
-{#- Of the candidates (`rested`: customer_id, and contact_unit of the batch's campaign), those who have no turn left, and
-    who took the last: a contact counts for the customer that it went to and, where it went to an address, for everybody
-    at that mailbox. -#}
-{% macro without_a_turn(rested, turns) %}
-    select
-        candidates.customer_id,
-        substr(greatest(coalesce(of_customer.last_turn, ''), coalesce(of_mailbox.last_turn, '')), 10) as taken_by
-    from {{ rested }} as candidates
-    left join (
-        select
-            customer_id,
-            count(distinct contact_key) as turns,
-            max({{ turn_taken() }}) as last_turn
-        from {{ turns }}
-        where customer_id is not null
-        group by customer_id
-    ) as of_customer on candidates.customer_id = of_customer.customer_id
-    left join (
-        select
-            mailbox,
-            count(distinct contact_key) as turns,
-            max({{ turn_taken() }}) as last_turn
-        from {{ turns }}
-        where mailbox is not null
-        group by mailbox
-    ) as of_mailbox on candidates.contact_unit = of_mailbox.mailbox
-    left join (
-        select
-            customer_id,
-            mailbox,
-            count(distinct contact_key) as turns
-        from {{ turns }}
-        where customer_id is not null and mailbox is not null
-        group by customer_id, mailbox
-    ) as of_both
-        on
-            candidates.customer_id = of_both.customer_id
-            and candidates.contact_unit = of_both.mailbox
-    where
-        coalesce(of_customer.turns, 0) + coalesce(of_mailbox.turns, 0) - coalesce(of_both.turns, 0)
-        >= {{ contact_policy().at_most }}
-{% endmacro %}
-
 {#- The later the larger: six digits of the month, three of the campaign's place in it, the campaign. Other systems' are
     before ours, as they come before the list is made. -#}
-{% macro turn_taken() -%}
-    cast(extract(year from snapshot_month) * 100 + extract(month from snapshot_month) as varchar)
-    || case campaign
+{% macro turn_taken(month, campaign) -%}
+    cast(extract(year from {{ month }}) * 100 + extract(month from {{ month }}) as varchar)
+    || case {{ campaign }}
         {%- for name in campaigns_in_turn() %}
         when {{ string_literal(name) }} then '{{ '%03d' | format(loop.index) }}'
         {%- endfor %}
         else '000'
     end
-    || campaign
+    || {{ campaign }}
 {%- endmacro %}

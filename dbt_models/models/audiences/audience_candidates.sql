@@ -217,16 +217,8 @@ contacts_of_others as (
 
 ),
 
-{% set batches = audience_batches() %}
-{% for one in batches %}
-{% set batch = one.index %}
-resting_{{ batch }} as (
-
-    {{ resting_in(one.months[0], batches_in_cooldown(one, batches), 'listed') }}
-
-),
-
-rested_{{ batch }} as (
+-- Everybody who passes each step up to the cooldown, and the side of the holdout that is theirs.
+placed as (
 
     select
         reachable.snapshot_month,
@@ -234,159 +226,38 @@ rested_{{ batch }} as (
         reachable.customer_id,
         reachable.rank_in_segment,
         reachable.contact_unit,
-        case
-            when
-                reachable.reason is null
-                and (resting_customers.customer_id is not null or resting_units.contact_unit is not null)
-                then 'in_cooldown'
-            else reachable.reason
-        end as reason,
-        reachable.detail
+        case when {{ is_by_address('reachable.campaign') }} then reachable.contact_unit end as mailbox,
+        reachable.reason,
+        reachable.detail,
+        units.holdout_unit
     from reachable
-    left join (
-        select distinct
-            campaign,
-            customer_id
-        from resting_{{ batch }}
-    ) as resting_customers
+    left join units
         on
-            reachable.campaign = resting_customers.campaign
-            and reachable.customer_id = resting_customers.customer_id
-    left join (
-        select distinct
-            campaign,
-            contact_unit
-        from resting_{{ batch }}
-    ) as resting_units
-        on
-            reachable.campaign = resting_units.campaign
-            and reachable.contact_unit = resting_units.contact_unit
-    where
-        reachable.snapshot_month >= {{ date_literal(one.months[0]) }}
-        and reachable.snapshot_month <= {{ date_literal(one.months[-1]) }}
-        {%- if contact_policy() %}
-        and reachable.campaign in ({{ quoted_list(one.campaigns) }})
-        {%- endif %}
+            reachable.campaign = units.campaign
+            and reachable.contact_unit = units.contact_unit
 
 ),
 
-{% if contact_policy() %}
-turns_{{ batch }} as (
+{% set batches = audience_batches() %}
+{% for batch in batches %}
+{% if looks_back() %}
+contacts_{{ batch.index }} as (
 
-    {{ turns_before(one, batches, 'listed', 'blocked', 'contacts_of_others') }}
-
-),
-
-without_a_turn_{{ batch }} as (
-
-    {{ without_a_turn('rested_' ~ batch, 'turns_' ~ batch) }}
-
-),
-
-allowed_{{ batch }} as (
-
-    select
-        rested.snapshot_month,
-        rested.campaign,
-        rested.customer_id,
-        rested.rank_in_segment,
-        rested.contact_unit,
-        case
-            when rested.reason is null and without_a_turn.customer_id is not null then 'over_contact_policy'
-            else rested.reason
-        end as reason,
-        coalesce(case when rested.reason is null then without_a_turn.taken_by end, rested.detail) as detail
-    from rested_{{ batch }} as rested
-    left join without_a_turn_{{ batch }} as without_a_turn on rested.customer_id = without_a_turn.customer_id
+    {{ contacts_before(batch, batches, 'listed', 'blocked', 'contacts_of_others') }}
 
 ),
 
 {% endif %}
-deduplicated_{{ batch }} as (
+grouped_{{ batch.index }} as (
 
-    select
-        rested.snapshot_month,
-        rested.campaign,
-        rested.customer_id,
-        rested.rank_in_segment,
-        rested.contact_unit,
-        case
-            when
-                rested.reason is null
-                and row_number() over (
-                    partition by rested.snapshot_month, rested.campaign, rested.reason, rested.contact_unit
-                    order by rested.rank_in_segment
-                ) > 1
-                then 'shares_email'
-            else rested.reason
-        end as reason,
-        rested.detail
-    from {{ 'allowed' if contact_policy() else 'rested' }}_{{ batch }} as rested
+    {{ chosen_in(batch, 'placed') }}
 
 ),
 
-ranked_{{ batch }} as (
+{% endfor %}grouped as (
 
-    select
-        deduplicated.snapshot_month,
-        deduplicated.campaign,
-        deduplicated.customer_id,
-        deduplicated.contact_unit,
-        deduplicated.reason,
-        deduplicated.detail,
-        row_number() over (
-            partition by deduplicated.snapshot_month, deduplicated.campaign, deduplicated.reason
-            order by deduplicated.rank_in_segment
-        ) as audience_rank
-    from deduplicated_{{ batch }} as deduplicated
-
-),
-
-capped_{{ batch }} as (
-
-    select
-        ranked.snapshot_month,
-        ranked.campaign,
-        ranked.customer_id,
-        ranked.contact_unit,
-        ranked.audience_rank,
-        case
-            when ranked.reason is null and ranked.audience_rank > {{ number_of_campaign('cap', 'ranked.campaign') }}
-                then 'beyond_cap'
-            else ranked.reason
-        end as reason,
-        ranked.detail
-    from ranked_{{ batch }} as ranked
-
-),
-
-grouped_{{ batch }} as (
-
-    select
-        capped.snapshot_month,
-        capped.campaign,
-        capped.customer_id,
-        capped.contact_unit,
-        capped.reason,
-        capped.detail,
-        case when capped.reason is null then capped.audience_rank end as audience_rank,
-        case
-            when capped.reason is null then {{ treatment_group('capped.campaign', 'units.holdout_unit') }}
-        end as treatment_group,
-        case when capped.reason is null then units.holdout_unit end as holdout_unit
-    from capped_{{ batch }} as capped
-    left join units
-        on
-            capped.campaign = units.campaign
-            and capped.contact_unit = units.contact_unit
-
-),
-
-{% endfor %}
-grouped as (
-
-    {%- for one in batches %}
-    select * from grouped_{{ one.index }}
+    {%- for batch in batches %}
+    select * from grouped_{{ batch.index }}
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}
 
