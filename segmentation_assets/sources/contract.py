@@ -129,7 +129,8 @@ def table_problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
             elif not _is_one_of(columns[column].data_type, kinds):
                 yield f"- {table}.{column}: expected {WORDS[kinds]}, found {columns[column].data_type}."
         if table in ONE_OF and not any(column in columns for column in ONE_OF[table]):
-            yield f"- {table}: expected {' or '.join(ONE_OF[table])}, found neither (there are: {', '.join(sorted(columns))})."
+            there = ", ".join(sorted(columns))
+            yield f"- {table}: expected {' or '.join(ONE_OF[table])}, found neither (there are: {there})."
     else:
         yield from _mapping_problems(star, table, columns)
 

@@ -13,17 +13,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from segmentation_assets.assets.exports import export_month
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.files import JOINED, LEFT
 from segmentation_assets.exports.store import ExportStore
+from segmentation_assets.publication.explanations import explain, render
 from segmentation_assets.rules.load import parse_rules
 from segmentation_assets.sources.star_schema import StarSchema
 from tests.support.any_order_model import make_start
@@ -213,7 +216,7 @@ def assert_nobody_is_above_the_cap(world: World, policy: Mapping[str, Any]) -> N
 
 RULES = Project.load().rules
 EVERYTHING: dict[str, dict[str, Any]] = {
-    "premium_rewards": {"eligibility": [{"metric": "total_transactions", "at_least": 40}]},
+    "premium_rewards": {"eligibility": [{"metric": "spend_change_pct", "at_least": 0}]},
     "churn_prevention": {"trigger": "entered", "criteria": []},
     "onboarding_acceleration": {"segment": "Stable Mid-Spenders", "criteria": [], "cap": 50},
     "core_retention": {"cap": 200},
@@ -244,7 +247,8 @@ def limited_file(published_file: Path, tmp_path_factory: pytest.TempPathFactory)
         everybody = "from gold.dim_customer where is_current and hash(customer_id) % 50"
         pipeline.execute(
             f"{number}, 'CORE_retention ' as campaign {everybody} = 1; {number}, 'phone' as channel {everybody} = 2;"
-            f"{number}, date '2025-11-01' as expires_at {everybody} = 3; {number}, 'no_such' as campaign {everybody} = 4"
+            f"{number}, date '2025-11-01' as expires_at {everybody} = 3;"
+            f"{number}, 'no_such' as campaign {everybody} = 4"
         )
         for month in (SEPTEMBER, OCTOBER, NOVEMBER):
             succeeded, said = pipeline.dbt(
@@ -290,7 +294,7 @@ def test_every_loss_is_a_step_with_who_took_the_turn(limited: Pipeline) -> None:
     details: dict[str, set[str | None]] = {}
     for reason, detail in limited.rows("select distinct reason, detail from gold.audience_exclusions"):
         details.setdefault(reason, set()).add(detail)
-    assert details.pop("misses_eligibility") == {"total_transactions at_least 40"}
+    assert details.pop("misses_eligibility") == {"spend_change_pct at_least 0"}
     assert details.pop("not_eligible") == {"no credit"}
     takers = details.pop("over_contact_policy")
     assert {"Letters", "onboarding_acceleration", "core_retention"} <= takers and None not in takers
@@ -303,6 +307,21 @@ def test_every_loss_is_a_step_with_who_took_the_turn(limited: Pipeline) -> None:
             f" 'over_contact_policy' and campaign = '{campaign_name}' group by 1 order by n desc, 1"
         )
         assert told == ", ".join(f"{detail} {number}" for detail, number in counted)
+
+
+def test_make_why_says_which_campaigns_leave_the_customer_out_and_who_took_the_turn(limited: Pipeline) -> None:
+    ((customer, campaign_name),) = limited.rows(
+        f"select min(customer_id), min(campaign) from gold.audience_exclusions where snapshot_month = '{NOVEMBER}'"
+        " and reason = 'over_contact_policy' and detail = 'onboarding_acceleration' and campaign = 'core_retention'"
+    )
+    with limited.warehouse().session(read_only=True) as session:
+        explanation = explain(session, customer, NOVEMBER)
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(render(explanation))
+    said = console.export_text()
+    assert (
+        f"Not on the list of {campaign_name}: no turn left under the contact policy (onboarding_acceleration)." in said
+    )
 
 
 def test_a_month_made_again_or_all_at_once_is_the_same(limited: Pipeline) -> None:
