@@ -222,8 +222,8 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
     Audit(
         "earlier_lists_are_there",
         is_blocking=True,
-        meaning="The earlier lists that a cooldown, the contact policy or a holdout has to know, by gold.audience_log, are"
-        " there.",
+        meaning="The earlier lists that a cooldown, the contact policy or a holdout has to know, by gold.audience_log,"
+        " are there.",
         unit="earlier lists lost",
         one="earlier list lost",
         advice="Restore the tables gold.audience_<campaign>, or make their months again, oldest first: without them who"

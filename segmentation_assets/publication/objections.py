@@ -28,8 +28,8 @@ class ObjectionsError(UserError):
 
 
 def suppressed_ids(star: StarSchema, campaign: Campaign, day: date) -> str | None:
-    """A query of the ids, one column customer_id, of those whom the campaign must not contact on a day; None where there
-    is no such table. Which objections reach how far is said in macros/audiences/limits.sql."""
+    """A query of the ids, one column customer_id, of those whom the campaign must not contact on a day; None where
+    there is no such table. Which objections reach how far is said in macros/audiences/limits.sql."""
     if not star.exists(TABLE):
         return None
     customer_id, expires_at = trimmed_sql("customer_id"), star.column(TABLE, "expires_at")

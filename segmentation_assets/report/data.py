@@ -14,11 +14,13 @@ from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
 from segmentation_assets.publication import audits, published
 from segmentation_assets.publication.findings import Finding
 from segmentation_assets.rules.load import Campaign, Rules, Segment
-from segmentation_assets.warehouse.catalog import GOLD, table_exists
+from segmentation_assets.warehouse.catalog import GOLD, table_exists, tables_of
 from segmentation_assets.warehouse.session import Session
 
 TOTAL = "All customers"
 MONTHS_SHOWN = 12
+# Where no contact policy says how long: a quarter, as the windows of spend are.
+CONTACT_MONTHS = 3
 # A campaign's window of 90 days closes three or four months after its audience month.
 OUTCOME_MONTHS_BACK = 4
 DERIVED = ("hero_metrics", "segment_summary", "segment_transitions", "audience_waterfall")
@@ -99,6 +101,27 @@ class Audience:
 
 
 @dataclass(frozen=True)
+class Contacts:
+    """How often people were on a list that went out, in the months up to the report's: a person is a mailbox, or the
+    customer where a campaign needs no address."""
+
+    months: int
+    people: Mapping[int, int]  # times -> people
+    at_most: int | None = None  # what the contact policy allows in these months; it counts who is held out too
+
+    @property
+    def sentence(self) -> str:
+        if not self.people:
+            return "Nobody was contacted."
+        span = "this month" if self.months == 1 else f"the {self.months} months up to this one"
+        said = f"In {span}, {sum(self.people.values()):,} people were contacted, {self.people.get(1, 0):,} of them once"
+        often = sum(people for times, people in self.people.items() if times > 1)
+        return said + (
+            f" and {often:,} more often, {max(self.people)} times at most." if often else " and nobody twice."
+        )
+
+
+@dataclass(frozen=True)
 class Outcome:
     month: date
     campaign: str
@@ -160,6 +183,16 @@ class Report:
     notes: tuple[str, ...]
     definitions: tuple[Definition, ...]
     missing_months: tuple[date, ...] = field(default=())
+    contacts: Contacts = field(default=Contacts(CONTACT_MONTHS, {}))
+
+    @property
+    def leavers(self) -> Mapping[str, tuple[Flow, ...]]:
+        """Segment of last month -> where those who left it are now, most first."""
+        found: dict[str, list[Flow]] = {}
+        for flow in sorted(self.flows, key=lambda flow: -flow.customers):
+            if flow.from_segment in self.segments and flow.from_segment != flow.to_segment:
+                found.setdefault(flow.from_segment, []).append(flow)
+        return {segment: tuple(found[segment]) for segment in self.segments if segment in found}
 
     @property
     def share_of(self) -> Mapping[str, float]:
@@ -204,6 +237,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
         audiences=tuple(
             audience(campaign, waterfalls[campaign.name], taken.get(campaign.name, "")) for campaign in rules.campaigns
         ),
+        contacts=contacts(session, rules, month),
         outcomes=outcomes(session, month),
         audits=audit_results(rows),
         notes=(*notes(session, month, rows, missing, publication, rules),),
@@ -300,6 +334,25 @@ def audience(campaign: Campaign, steps: Mapping[str, int], left_out_by: str = ""
             shown.append(Step(words.get(step, step.replace("_", " ")), customers, share, taken))
         before = customers
     return Audience(campaign, tuple(shown))
+
+
+def contacts(session: Session, rules: Rules, month: date) -> Contacts:
+    policy = rules.contact_policy
+    months = policy.per_months if policy else CONTACT_MONTHS
+    there = {name for _, name in tables_of(session, [session.gold])}
+    first = month_after(month, 1 - months)
+    lists = " union all ".join(
+        f"select coalesce(lower(email), customer_id) as person from {session.gold}.audience_{campaign.name}"
+        f" where snapshot_month >= date '{first}' and snapshot_month <= date '{month}' and treatment_group = 'target'"
+        for campaign in rules.campaigns
+        if f"audience_{campaign.name}" in there
+    )
+    rows = session.rows(
+        f"select times, count(*) as people from (select person, count(*) as times from ({lists}) as listed"
+        " group by person) as counted group by times order by times"
+    ) if lists else []  # fmt: skip
+    people = {int(row["times"]): int(row["people"]) for row in rows}
+    return Contacts(months, people, policy.at_most if policy else None)
 
 
 def outcomes(session: Session, month: date) -> tuple[Outcome, ...]:

@@ -56,6 +56,10 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
             for name, chart in share_charts.items()
         },
         value_pictures={name: report_charts.svg(chart, f"{name}, per segment") for name, chart in values.items()},
+        contacts_picture=picture(report_charts.contacts_chart(report), "People by how often they were contacted"),
+        leavers_picture=picture(
+            report_charts.leavers_chart(report), "Customers who left each segment, by where they went"
+        ),
         flow_picture=report_charts.flow_picture(report.flows, report.segments),
         moves=[
             flow
@@ -64,6 +68,10 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         ][:8],
     )
     return (page.strip() + "\n").encode()
+
+
+def picture(chart: Mapping[str, Any], words: str) -> str:
+    return report_charts.svg(chart, words) if chart else ""
 
 
 def headlines(now: Metrics, before: Metrics | None) -> list[tuple[str, str, str]]:

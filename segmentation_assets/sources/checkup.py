@@ -498,8 +498,8 @@ def _contacts(star: StarSchema, found: contract.Found) -> Iterator[Finding]:
     customer_id = f"coalesce({trimmed_sql(star.column(table, 'customer_id'))}, '')"
     email = f"coalesce({trimmed_sql(star.column(table, 'email'))}, '')"
     (row,) = star.session.rows(
-        f"select count(*) as n, count(contacted_at) as dated, count(case when {customer_id} = '' and {email} = '' then 1"
-        f" end) as of_nobody from {star.sql(table)}"
+        f"select count(*) as n, count(contacted_at) as dated,"
+        f" count(case when {customer_id} = '' and {email} = '' then 1 end) as of_nobody from {star.sql(table)}"
     )
     if missing := row["n"] - row["dated"]:
         words = f"NULL in {missing:,} of {row['n']:,} rows, which no contact policy counts; fill them at the source"
