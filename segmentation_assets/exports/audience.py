@@ -150,7 +150,9 @@ def read_audience(
     )
 
 
-def segment_moves(session: Session, campaign: Campaign, month: date, today: Today) -> tuple[Sequence[Row], Sequence[Row]]:
+def segment_moves(
+    session: Session, campaign: Campaign, month: date, today: Today
+) -> tuple[Sequence[Row], Sequence[Row]]:
     """Who came into the campaign's segment in the month, and who left it, by id. Of those who came, nobody who must not
     be contacted: who has objected, is no customer today or is held out."""
     may_be_named = (

@@ -142,7 +142,8 @@ left join contacts on candidates.customer_id = contacts.customer_id
     case
         {%- for criterion in criteria %}
         when not coalesce({{ criterion_sql(criterion) }}, false)
-            then '{{ criterion.metric }} {{ operator_of(criterion) }} {{ criterion[operator_of(criterion)] | string | lower }}'
+            {%- set operator = operator_of(criterion) %}
+            then '{{ criterion.metric }} {{ operator }} {{ criterion[operator] | string | lower }}'
         {%- endfor %}
     end
     {%- else -%}

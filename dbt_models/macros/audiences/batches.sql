@@ -1,9 +1,11 @@
 {#- The order in which the lists of a run are made, and what is chosen in one go. A batch is the lists that can be made
-    at once: all of them, unless a list has to know whom another one has. With a cooldown each month knows the ones before
-    it; with a contact policy each campaign of a month knows those that choose before it, too. Two CTEs a batch: a year of
-    five campaigns is sixty of them in one query. -#}
+    at once: all of them, unless a list has to know whom another one has. With a cooldown each month knows the ones
+    before it; with a contact policy each campaign of a month knows those that choose before it, too. Two CTEs a batch:
+    a year of five campaigns is sixty batches in one query, which an engine plans longer than it takes to run it. -#}
 
-{% macro looks_back() %}{{ return(contact_policy() is not none or campaigns_with_cooldown() | length > 0) }}{% endmacro %}
+{% macro looks_back() %}
+    {{ return(contact_policy() is not none or campaigns_with_cooldown() | length > 0) }}
+{% endmacro %}
 
 {#- Each with its place, its months and its campaigns' names, in order. -#}
 {% macro audience_batches() %}
@@ -32,8 +34,8 @@
     {{ return(months_before(month, reach | max)) }}
 {% endmacro %}
 
-{#- The contacts that `batch` may have to know: of the lists that stand (`listed`, of months before the asked ones, and of
-    asked ones that are refused new lists), of other systems, and of the run's earlier batches. -#}
+{#- The contacts that `batch` may have to know: of the lists that stand (`listed`, of months before the asked ones, and
+    of asked ones that are refused new lists), of other systems, and of the run's earlier batches. -#}
 {% macro contacts_before(batch, batches, listed, blocked, others) %}
     {%- set first = date_literal(first_month_known_in(batch.months[0])) %}
     {%- if batch.index == 0 %}
@@ -154,7 +156,8 @@
         case
             when candidates.reason is null and reached.is_resting = 1 then 'in_cooldown'
             {%- if contact_policy() %}
-            when candidates.reason is null and reached.turns >= {{ contact_policy().at_most }} then 'over_contact_policy'
+            when candidates.reason is null and reached.turns >= {{ contact_policy().at_most }}
+                then 'over_contact_policy'
             {%- endif %}
             else candidates.reason
         end as reason,

@@ -288,8 +288,9 @@ select
     cast(grouped.holdout_unit as varchar) as holdout_unit,
     cast({{ publishing_run() }} as varchar) as run_id,
     cast(
-        case when grouped.reason in ('misses_eligibility', 'not_eligible', 'over_contact_policy') then grouped.detail end
-        as varchar
+        case
+            when grouped.reason in ('misses_eligibility', 'not_eligible', 'over_contact_policy') then grouped.detail
+        end as varchar
     ) as detail
 from grouped
 left join versions on grouped.snapshot_month = versions.snapshot_month
