@@ -47,7 +47,10 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
         group_name=GROUP,
         partitions_def=monthly_partitions(project.settings),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        deps=[portfolio.key(*path) for path in READS],
+        deps=[
+            *(portfolio.key(*path) for path in READS),
+            *(portfolio.key(GOLD, f"audience_{campaign.name}") for campaign in project.rules.campaigns),
+        ],
         kinds={"python", "html"},
         owners=["team:customer-analytics"],
         tags=asset_tags.tags(GROUP, ()),
@@ -91,5 +94,16 @@ def write(store: ExportStore, report: Report) -> dict[str, Any]:
         metadata["shares"] = dg.MetadataValue.md(
             f"![shares](data:image/png;base64,{base64.b64encode(picture).decode()})"
         )
+    metadata["contacts"] = report.contacts.sentence
+    others = {
+        "Contacts per person": report_charts.contacts_chart(report),
+        "Who left where": report_charts.leavers_chart(report),
+    }
+    for title, chart in others.items():
+        drawn = report_charts.png({title: chart}) if chart else b""
+        if 0 < len(drawn) < LARGEST_PICTURE_BYTES:
+            metadata[title] = dg.MetadataValue.md(
+                f"![{title}](data:image/png;base64,{base64.b64encode(drawn).decode()})"
+            )
     metadata["Execution Duration"] = round(time.monotonic() - started, 3)
     return metadata

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -37,34 +37,40 @@ TABLES = {
     "dim_date": "One row per calendar day.",
     "marketing_suppressions": "One row per customer who must not be contacted, and why. May be absent.",
 }
+# Of what a company may have and no demo makes.
+FURTHER = {
+    "contact_history": "One row per contact that another system made. May be absent.",
+    "campaign_eligibility": "One row per customer who may not get an offer, and why. May be absent.",
+}
 DEMO_SOURCES = {
     "synthetic": "a synthetic card portfolio",
     "completejourney": "the Complete Journey transactions (dunnhumby)",
 }
 
 
-def specs(project: Project) -> list[dg.AssetSpec]:
+def specs(project: Project, tables: Mapping[str, str] = TABLES) -> list[dg.AssetSpec]:
     """Keys as dagster-dbt gives its sources, so that lineage joins up."""
     settings = project.settings
-    kinds = {"table" if settings.source == "warehouse" else "python", settings.target}
+    is_made = settings.source in DEMO_SOURCES and tables is TABLES
+    kinds = {"python" if is_made else "table", settings.target}
     return [
         dg.AssetSpec(
             project.portfolio.key("star_schema", name),
-            description=f"{grain} Filled from {DEMO_SOURCES.get(settings.source, 'outside this pipeline')}.",
+            description=f"{grain} Filled from {DEMO_SOURCES[settings.source] if is_made else 'outside this pipeline'}.",
             group_name=GROUP,
             kinds=kinds,
             owners=["team:customer-analytics"],
             tags=asset_tags.tags("star_schema", CONTRACT[name]),
             metadata=asset_columns.of_source(project, name),
         )
-        for name, grain in TABLES.items()
+        for name, grain in tables.items()
     ]
 
 
 def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     settings = project.settings
     if settings.source == "warehouse":
-        return list(specs(project))
+        return [*specs(project), *specs(project, FURTHER)]
 
     portfolio = project.portfolio
 
@@ -98,7 +104,7 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
                     },
                 )
 
-    return [star_schema]
+    return [star_schema, *specs(project, FURTHER)]
 
 
 def columns_of(star: StarSchema) -> dict[str, dg.TableSchema]:
@@ -188,7 +194,7 @@ def _tables_of(settings: Settings) -> tuple[str, ...]:
     """What the demo of the settings makes."""
     from segmentation_assets.sources import completejourney
 
-    return completejourney.TABLES if settings.source == "completejourney" else tuple(CONTRACT)
+    return completejourney.TABLES if settings.source == "completejourney" else tuple(TABLES)
 
 
 def check_source(warehouse: Warehouse, project: Project, ranges: Sequence[contract.Range] = ()) -> None:

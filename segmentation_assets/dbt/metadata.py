@@ -20,12 +20,16 @@ MONTH = "snapshot_month"
 # In the order of the macro audience_steps; tests/warehouse/test_metadata.py holds the two together.
 WATERFALL: tuple[str, ...] = (
     "in_segment",
+    "entered_segment",
     "meets_criteria",
+    "meets_eligibility",
+    "is_eligible",
     "is_customer",
     "deliverable_email",
     "not_suppressed",
     "not_in_universal_holdout",
     "not_in_cooldown",
+    "within_contact_policy",
     "one_per_email",
     "within_cap",
     "holdout",
@@ -34,12 +38,16 @@ WATERFALL: tuple[str, ...] = (
 REACHED = len(WATERFALL) - 2  # the steps that leave customers out; the last two divide who is left
 # Reason in audience_candidates -> the step that leaves out for it.
 LEFT_OUT_AT = {
+    "stayed_in_segment": "entered_segment",
     "misses_criteria": "meets_criteria",
+    "misses_eligibility": "meets_eligibility",
+    "not_eligible": "is_eligible",
     "no_customer_now": "is_customer",
     "no_deliverable_email": "deliverable_email",
     "suppressed": "not_suppressed",
     "universal_holdout": "not_in_universal_holdout",
     "in_cooldown": "not_in_cooldown",
+    "over_contact_policy": "within_contact_policy",
     "shares_email": "one_per_email",
     "beyond_cap": "within_cap",
 }

@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from segmentation_assets.exports.addresses import GOOGLES_OWN
-from segmentation_assets.exports.files import ADDRESS, Audience
+from segmentation_assets.exports.files import ADDRESS, Audience, Row
 from segmentation_assets.exports.store import ExportError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, objections, published
@@ -63,7 +63,8 @@ class Today:
 def ask_today(session: Session, campaign: Campaign, star: StarSchema) -> Today:
     """Raises ExportError where there are no lists yet."""
     audience_schema(session, campaign)
-    day, ids = date.today(), objections.suppressed_ids(star)
+    day = date.today()
+    ids = objections.suppressed_ids(star, campaign, day)
     nobody = (
         "select customer_id from (select cast(null as varchar) as customer_id) as nobody where customer_id is not null"
     )
@@ -126,6 +127,7 @@ def read_audience(
     )
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
+    joined, left = segment_moves(session, campaign, month, today) if campaign.trigger else ((), ())
     return Audience(
         campaign=campaign.name,
         audience_code=campaign.audience_code,
@@ -142,7 +144,32 @@ def read_audience(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
         ),
         closed=[*held_out_at_google(session, campaign, month), *today.closed_at_google],
+        joined=joined,
+        left=left,
+        has_moves=bool(campaign.trigger),
     )
+
+
+def segment_moves(
+    session: Session, campaign: Campaign, month: date, today: Today
+) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Who came into the campaign's segment in the month, and who left it, by id. Of those who came, nobody who must not
+    be contacted: who has objected, is no customer today or is held out."""
+    may_be_named = (
+        f"moves.customer_id in (select customer_id from {today.customers} as customers)"
+        f" and moves.customer_id not in (select customer_id from {today.suppressed} as suppressed)"
+        f" and moves.customer_id not in (select customer_id from {session.gold}.audience_{campaign.name}"
+        " where snapshot_month = moves.snapshot_month and treatment_group <> 'target')"
+    )
+    moves = f"from {session.gold}.segment_moves as moves where snapshot_month = ?"
+    joined = session.rows(
+        f"select customer_id, from_segment {moves} and to_segment = ? and {may_be_named} order by customer_id",
+        (month, campaign.segment),
+    )
+    left = session.rows(
+        f"select customer_id, to_segment {moves} and from_segment = ? order by customer_id", (month, campaign.segment)
+    )
+    return joined, left
 
 
 def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":

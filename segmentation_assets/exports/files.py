@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FULL, FULL_PARQUET, ADDED, REMOVED, ADS = "full.csv", "full.parquet", "added.csv", "removed.csv", "ads.csv"
 ADDRESS = "email"
+JOINED, LEFT = "joined.csv", "left.csv"  # of the segment; added and removed are of the list
 ADS_COLUMN, CODE_COLUMN = "email_sha256", "audience_code"
 REMOVED_KINDS = {"snapshot_month": "date", "campaign": "text", "customer_id": "key"}
 MARK = "'"
@@ -65,6 +66,10 @@ class Audience:
     # and a.b@gmail.com are one contact there, and two here.
     closed: Sequence[str] = ()
     channel: str = "email"
+    # Who came into the segment in the month and who left it: customer_id, and the segment before or after.
+    joined: Sequence[Row] = ()
+    left: Sequence[Row] = ()
+    has_moves: bool = False  # whether the campaign asks for them
 
     @property
     def customers(self) -> frozenset[str]:
@@ -110,8 +115,19 @@ def files_of(audience: Audience, baseline: Baseline | None) -> dict[str, ExportF
         FULL_PARQUET: ExportFile(parquet_bytes(audience.schema, audience.rows), len(audience.rows), types),
         ADDED: ExportFile(csv_bytes(columns, added), len(added), kinds),
         REMOVED: ExportFile(csv_bytes(list(REMOVED_KINDS), removed), len(removed), REMOVED_KINDS),
+        **(moves_files(audience) if audience.has_moves else {}),
         **(ads_files(audience) if ADDRESS in columns else {}),
     }
+
+
+def moves_files(audience: Audience) -> dict[str, ExportFile]:
+    """Who came into the segment, and who left it, for a journey that begins with the one and ends with the other."""
+    files: dict[str, ExportFile] = {}
+    for name, rows, segment in ((JOINED, audience.joined, "from_segment"), (LEFT, audience.left, "to_segment")):
+        kinds = {**REMOVED_KINDS, segment: "text"}
+        about = {"snapshot_month": audience.month, "campaign": audience.campaign}
+        files[name] = ExportFile(csv_bytes(list(kinds), [{**about, **row} for row in rows]), len(rows), kinds)
+    return files
 
 
 def ads_files(audience: Audience) -> dict[str, ExportFile]:

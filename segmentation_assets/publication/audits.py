@@ -222,11 +222,22 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
     Audit(
         "earlier_lists_are_there",
         is_blocking=True,
-        meaning="The earlier lists that a cooldown or a holdout has to know, by gold.audience_log, are there.",
+        meaning="The earlier lists that a cooldown, the contact policy or a holdout has to know, by gold.audience_log,"
+        " are there.",
         unit="earlier lists lost",
         one="earlier list lost",
         advice="Restore the tables gold.audience_<campaign>, or make their months again, oldest first: without them who"
         " was written to lately is written to again.",
+    ),
+    Audit(
+        "limits_name_known_campaigns",
+        is_blocking=False,
+        meaning="Every campaign and channel that marketing_suppressions or campaign_eligibility names is one of the"
+        " rules'.",
+        unit="rows limited to a campaign or a channel that there is none of",
+        one="row limited to a campaign or a channel that there is none of",
+        advice="The lists are made; such a row counts for every campaign and channel, so that nobody is written to who"
+        " must not be. Correct the name at the source; campaigns of other systems belong in neither table.",
     ),
 )
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in (*AUDITS, *AUDIENCE_AUDITS)}

@@ -1,7 +1,7 @@
 """Explains a customer's segment in a month, from segment_explanations and the history."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -15,9 +15,24 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.months import month_after
 from segmentation_assets.publication import published
 from segmentation_assets.text import printable
+from segmentation_assets.warehouse.catalog import columns_of
 from segmentation_assets.warehouse.session import Session
 
 WORDS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below", "is": "is"}
+# Why a campaign leaves somebody out; what is more to say stands behind it.
+LEFT_OUT = {
+    "stayed_in_segment": "was in the segment the month before, and the campaign is for who enters it",
+    "misses_criteria": "misses a criterion of the campaign",
+    "misses_eligibility": "may not be made the offer by its eligibility",
+    "not_eligible": "may not be made the offer by campaign_eligibility",
+    "no_customer_now": "no customer any more when the list was made",
+    "no_deliverable_email": "no address that a message can be sent to",
+    "suppressed": "has objected, or somebody at their address has",
+    "in_cooldown": "contacted by the same campaign too lately",
+    "over_contact_policy": "no turn left under the contact policy",
+    "shares_email": "a better-ranked customer has the same address",
+    "beyond_cap": "ranked below the cap",
+}
 CHANGES = (
     "customer_segment", "spend_last_90_days", "spend_prior_90_days", "spend_change_pct", "avg_monthly_spend",
     "travel_spend_pct", "necessities_spend_pct", "tenure_months", "lifetime_value",
@@ -36,6 +51,7 @@ class Explanation:
     criteria: list[dict[str, Any]]  # rows of segment_explanations, in priority order
     now: dict[str, Any]  # the month's row of the history
     before: dict[str, Any] | None  # last month's, if it was published with this customer
+    left_out: list[dict[str, Any]] = field(default_factory=list)  # rows of audience_exclusions, by campaign
 
 
 def explain(session: Session, customer_id: str, month: date | None) -> Explanation:
@@ -61,7 +77,8 @@ def explain(session: Session, customer_id: str, month: date | None) -> Explanati
         (month, customer_id),
     )
     before = _history(session, customer_id, month_after(month, -1))
-    return Explanation(customer_id, month, now["customer_segment"], criteria, now, before)
+    left_out = _left_out(session, customer_id, month)
+    return Explanation(customer_id, month, now["customer_segment"], criteria, now, before, left_out)
 
 
 def _history(session: Session, customer_id: str, month: date) -> dict[str, Any] | None:
@@ -70,6 +87,18 @@ def _history(session: Session, customer_id: str, month: date) -> dict[str, Any] 
         (month, customer_id),
     )
     return rows[0] if rows else None
+
+
+def _left_out(session: Session, customer_id: str, month: date) -> list[dict[str, Any]]:
+    """Of the campaigns of their segment; none before there were lists, or where an earlier version made them."""
+    columns = columns_of(session, session.gold, "audience_exclusions")
+    if "detail" not in columns:
+        return []
+    return session.rows(
+        f"select campaign, reason, detail from {session.gold}.audience_exclusions"
+        " where snapshot_month = ? and customer_id = ? order by campaign",
+        (month, customer_id),
+    )
 
 
 def _meant(session: Session, customer_id: str, month: date) -> list[str]:
@@ -143,6 +172,10 @@ def render(explanation: Explanation) -> Group:
                 f" has to be {WORDS[missed['operator']]} {_bound(missed)})."
             )
         )
+    for row in explanation.left_out:
+        because = f" ({row['detail']})" if row["detail"] else ""
+        words = LEFT_OUT.get(row["reason"], row["reason"].replace("_", " "))
+        lines.append(Text(printable(f"Not on the list of {row['campaign']}: {words}{because}.")))
     lines.append(Text(printable(_changes(explanation))))
     return Group(*lines)
 

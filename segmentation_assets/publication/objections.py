@@ -12,6 +12,8 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding, audience_refusal
+from segmentation_assets.rules.load import Campaign
+from segmentation_assets.rules.validators import CHANNELS
 from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.spelling import trimmed_sql
 from segmentation_assets.text import counted
@@ -25,12 +27,33 @@ class ObjectionsError(UserError):
     """The objections cannot be believed, and so nobody may be written to; which audit says so and what to do."""
 
 
-def suppressed_ids(star: StarSchema) -> str | None:
-    """A query of the suppressed customers' ids, one column customer_id; None where there is no such table."""
+def suppressed_ids(star: StarSchema, campaign: Campaign, day: date) -> str | None:
+    """A query of the ids, one column customer_id, of those whom the campaign must not contact on a day; None where
+    there is no such table. Which objections reach how far is said in macros/audiences/limits.sql."""
     if not star.exists(TABLE):
         return None
-    customer_id = trimmed_sql("customer_id")
-    return f"select {customer_id} as customer_id from {star.sql(TABLE)} where {customer_id} <> ''"
+    customer_id, expires_at = trimmed_sql("customer_id"), star.column(TABLE, "expires_at")
+    return (
+        f"select {customer_id} as customer_id from {star.sql(TABLE)} where {customer_id} <> ''"
+        f" and ({expires_at} is null or {expires_at} > date '{day}') and not ({_is_anothers(star, campaign)})"
+    )
+
+
+def _is_anothers(star: StarSchema, campaign: Campaign) -> str:
+    """True of an objection to another campaign or channel. One that names what is neither is to every one."""
+    known = {"campaign": (campaign.name, [one.name for one in star.rules.campaigns]),
+             "channel": (campaign.channel, list(CHANNELS))}  # fmt: skip
+    is_known, is_about = [], []
+    for column, (own, names) in known.items():
+        value = f"coalesce(lower({trimmed_sql(star.column(TABLE, column))}), '')"
+        is_known.append(f"{value} in ({', '.join(_quoted('', *names))})")
+        is_about.append(f"{value} in ({', '.join(_quoted('', own))})")
+    return f"{' and '.join(is_known)} and not ({' and '.join(is_about)})"
+
+
+def _quoted(*names: str) -> list[str]:
+    """Of campaigns and channels, which hold letters, digits and _ only."""
+    return [f"'{name}'" for name in names]
 
 
 def require(session: Session, month: date, now: Mapping[str, tuple[float, int]]) -> None:

@@ -149,6 +149,48 @@ def overlap_chart(report: Report) -> dict[str, Any] | None:
     return specification((squares + numbers).properties(width=altair.Step(24), height=altair.Step(22)))
 
 
+def contacts_chart(report: Report) -> dict[str, Any]:
+    """A bar of people for each number of contacts; none without any."""
+    import altair
+
+    people = report.contacts.people
+    if not people:
+        return {}
+    values = [{"times": str(times), "people": people.get(times, 0)} for times in range(1, max(people) + 1)]
+    base = altair.Chart(altair.Data(values=values)).encode(
+        x=altair.X("times:O", title="times contacted", sort=None, axis=altair.Axis(labelAngle=0)),
+        y=altair.Y("people:Q", title="people", scale=altair.Scale(zero=True)),
+    )
+    chart = base.mark_bar(color=PALETTE[0]) + base.mark_text(dy=-8, fontSize=12, color="currentColor").encode(
+        text=altair.Text("people:Q", format=",")
+    )
+    return specification(chart.properties(width=WIDTH - 60, height=140))
+
+
+def leavers_chart(report: Report) -> dict[str, Any]:
+    """A bar for each segment of last month, of those who left it, in the colours of where they are now; none where
+    nobody left."""
+    import altair
+
+    palette = {**colours(report.segments), OUTSIDERS[1]: OUTSIDE}
+    values = [
+        {"from": segment, "to": flow.to_segment, "customers": flow.customers}
+        for segment, flows in report.leavers.items()
+        for flow in flows
+    ]
+    if not values:
+        return {}
+    reached = [name for name in palette if any(value["to"] == name for value in values)]
+    chart = altair.Chart(altair.Data(values=values)).mark_bar().encode(
+        y=altair.Y("from:N", title=None, sort=list(report.leavers), axis=altair.Axis(labelLimit=110)),
+        x=altair.X("customers:Q", title="customers who left", scale=altair.Scale(zero=True)),
+        color=altair.Color(
+            "to:N", legend=None, scale=altair.Scale(domain=reached, range=[palette[name] for name in reached])
+        ),
+    )  # fmt: skip
+    return specification(chart.properties(width=WIDTH - 120, height=altair.Step(24)))
+
+
 def short_number(value: float | None) -> str:
     if value is None:
         return "none"

@@ -16,22 +16,28 @@ from segmentation_assets.outcomes.words import name_of
 from segmentation_assets.publication import audits, published
 from segmentation_assets.publication.findings import Finding
 from segmentation_assets.rules.load import Campaign, Rules, Segment
-from segmentation_assets.warehouse.catalog import GOLD, table_exists
+from segmentation_assets.warehouse.catalog import GOLD, table_exists, tables_of
 from segmentation_assets.warehouse.session import Session
 
 TOTAL = "All customers"
 MONTHS_SHOWN = 12
+# Where no contact policy says how long: a quarter, as the windows of spend are.
+CONTACT_MONTHS = 3
 # A campaign's window of 90 days closes three or four months after its audience month.
 OUTCOME_MONTHS_BACK = 4
 DERIVED = ("hero_metrics", "segment_summary", "segment_transitions", "audience_waterfall")
 STEPS = {
     "in_segment": "in the segment",
+    "entered_segment": "came into it this month",
     "meets_criteria": "meet the criteria",
+    "meets_eligibility": "may be made the offer by its rules",
+    "is_eligible": "are not ruled out by the list of who may not get it",
     "is_customer": "are customers now",
     "deliverable_email": "have a deliverable address",
     "not_suppressed": "have not objected",
     "not_in_universal_holdout": "are not kept out of every campaign",
     "not_in_cooldown": "were not contacted too recently",
+    "within_contact_policy": "have a turn left under the contact policy",
     "one_per_email": "are the only one at their address",
     "within_cap": "are within the cap",
     "holdout": "of these, held back to compare",
@@ -39,6 +45,8 @@ STEPS = {
 }
 # Of a campaign whose channel needs no address.
 WITHOUT_ADDRESS = {"deliverable_email": "need no address", "one_per_email": "are on the list once"}
+# Steps that only some campaigns have: shown where they leave somebody out.
+AT_TIMES = ("entered_segment", "meets_eligibility", "is_eligible", "within_contact_policy")
 OPERATORS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
 
 
@@ -99,6 +107,7 @@ class Step:
     words: str
     customers: int
     share_pct: float  # of the segment, for the bar
+    left_out_by: str = ""  # of the contact policy: which campaigns took how many turns
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,27 @@ class Audience:
     campaign: Campaign
     steps: tuple[Step, ...]
     can_find: str = ""  # how small an effect its holdout can show; empty where an earlier version made the month
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """How often people were on a list that went out, in the months up to the report's: a person is a mailbox, or the
+    customer where a campaign needs no address."""
+
+    months: int
+    people: Mapping[int, int]  # times -> people
+    at_most: int | None = None  # what the contact policy allows in these months; it counts who is held out too
+
+    @property
+    def sentence(self) -> str:
+        if not self.people:
+            return "Nobody was contacted."
+        span = "this month" if self.months == 1 else f"the {self.months} months up to this one"
+        said = f"In {span}, {sum(self.people.values()):,} people were contacted, {self.people.get(1, 0):,} of them once"
+        often = sum(people for times, people in self.people.items() if times > 1)
+        return said + (
+            f" and {often:,} more often, {max(self.people)} times at most." if often else " and nobody twice."
+        )
 
 
 @dataclass(frozen=True)
@@ -184,6 +214,16 @@ class Report:
     definitions: tuple[Definition, ...]
     missing_months: tuple[date, ...] = field(default=())
     overlaps: tuple[Overlap, ...] = ()
+    contacts: Contacts = field(default=Contacts(CONTACT_MONTHS, {}))
+
+    @property
+    def leavers(self) -> Mapping[str, tuple[Flow, ...]]:
+        """Segment of last month -> where those who left it are now, most first."""
+        found: dict[str, list[Flow]] = {}
+        for flow in sorted(self.flows, key=lambda flow: -flow.customers):
+            if flow.from_segment in self.segments and flow.from_segment != flow.to_segment:
+                found.setdefault(flow.from_segment, []).append(flow)
+        return {segment: tuple(found[segment]) for segment in self.segments if segment in found}
 
     @property
     def share_of(self) -> Mapping[str, float]:
@@ -201,6 +241,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     refuse_another_version(session, month)
     metrics = hero_metrics(session, month)
     waterfalls, spreads = waterfall_rows(session, month), list_spreads(session, month)
+    taken = turns_taken(session, month)
     shares = month_shares(session, month)
     definitions = segment_definitions(session, rules, publication["rules_hash"])
     months = tuple(month_after(month, back) for back in range(1 - MONTHS_SHOWN, 1))
@@ -226,8 +267,10 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
         bands={row.segment: row.band for row in definitions if row.band},
         flows=transitions(session, month),
         audiences=tuple(
-            audience(campaign, waterfalls[campaign.name], spreads.get(campaign.name)) for campaign in rules.campaigns
+            audience(campaign, waterfalls[campaign.name], taken.get(campaign.name, ""), spreads.get(campaign.name))
+            for campaign in rules.campaigns
         ),
+        contacts=contacts(session, rules, month),
         outcomes=outcomes(session, month),
         effects=(*campaign_effects(session, month), *program_effects(session, month)),
         audits=audit_results(rows),
@@ -337,17 +380,52 @@ def list_spreads(session: Session, month: date) -> dict[str, tuple[float, float]
     return {row["campaign"]: (float(row["mean_spend"]), float(row["stddev_spend"])) for row in rows}
 
 
-def audience(campaign: Campaign, steps: Mapping[str, int], spread: tuple[float, float] | None = None) -> Audience:
-    members = steps["in_segment"]
-    step_words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
-    return Audience(
-        campaign,
-        tuple(
-            Step(step_words.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
-            for step, customers in steps.items()
-        ),
-        words.can_find(steps["sent"], steps["holdout"], *spread) if spread else "",
+def turns_taken(session: Session, month: date) -> dict[str, str]:
+    """Campaign -> who took the turns of those that the contact policy keeps from it."""
+    rows = session.rows(
+        f"select campaign, left_out_by from {session.gold}.audience_waterfall"
+        " where snapshot_month = ? and left_out_by is not null",
+        (month,),
     )
+    return {row["campaign"]: row["left_out_by"] for row in rows}
+
+
+def audience(
+    campaign: Campaign,
+    steps: Mapping[str, int],
+    left_out_by: str = "",
+    spread: tuple[float, float] | None = None,
+) -> Audience:
+    members, before = steps["in_segment"], steps["in_segment"]
+    step_words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
+    shown: list[Step] = []
+    for step, customers in steps.items():
+        if step not in AT_TIMES or customers < before:
+            taken = left_out_by if step == "within_contact_policy" else ""
+            share = 100 * customers / members if members else 0.0
+            shown.append(Step(step_words.get(step, step.replace("_", " ")), customers, share, taken))
+        before = customers
+    can_find = words.can_find(steps["sent"], steps["holdout"], *spread) if spread else ""
+    return Audience(campaign, tuple(shown), can_find)
+
+
+def contacts(session: Session, rules: Rules, month: date) -> Contacts:
+    policy = rules.contact_policy
+    months = policy.per_months if policy else CONTACT_MONTHS
+    there = {name for _, name in tables_of(session, [session.gold])}
+    first = month_after(month, 1 - months)
+    lists = " union all ".join(
+        f"select coalesce(lower(email), customer_id) as person from {session.gold}.audience_{campaign.name}"
+        f" where snapshot_month >= date '{first}' and snapshot_month <= date '{month}' and treatment_group = 'target'"
+        for campaign in rules.campaigns
+        if f"audience_{campaign.name}" in there
+    )
+    rows = session.rows(
+        f"select times, count(*) as people from (select person, count(*) as times from ({lists}) as listed"
+        " group by person) as counted group by times order by times"
+    ) if lists else []  # fmt: skip
+    people = {int(row["times"]): int(row["people"]) for row in rows}
+    return Contacts(months, people, policy.at_most if policy else None)
 
 
 def campaign_effects(session: Session, month: date) -> Iterator[Effect]:

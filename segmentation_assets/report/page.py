@@ -69,6 +69,10 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         and report_charts.svg(overlap, "Who meets the criteria of two segments or campaigns, in percent"),
         overlap_sentences=overlap_sentences(report),
         effect_picture=effect_picture(report),
+        contacts_picture=picture(report_charts.contacts_chart(report), "People by how often they were contacted"),
+        leavers_picture=picture(
+            report_charts.leavers_chart(report), "Customers who left each segment, by where they went"
+        ),
         flow_picture=report_charts.flow_picture(report.flows, report.segments),
         moves=[
             flow
@@ -115,6 +119,10 @@ def _segment(report: Report, campaign: str) -> str:
 def effect_picture(report: Report) -> Markup:
     chart = outcome_chart.effects([effect.row for effect in report.effects])
     return report_charts.svg(chart, "Effect of each campaign with its interval") if chart else Markup("")
+
+
+def picture(chart: Mapping[str, Any], words: str) -> str:
+    return report_charts.svg(chart, words) if chart else ""
 
 
 def headlines(now: Metrics, before: Metrics | None) -> list[tuple[str, str, str]]:

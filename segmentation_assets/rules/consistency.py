@@ -16,7 +16,7 @@ from segmentation_assets.rules.reachability import (
     region,
     takers,
 )
-from segmentation_assets.rules.schema import Audits, Campaign, Exports, Program, Segment, Source
+from segmentation_assets.rules.schema import Audits, Campaign, ContactPolicy, Exports, Program, Segment, Source
 from segmentation_assets.rules.star_schema import StarSchema
 from segmentation_assets.rules.validators import METRICS, Metric, Number, did_you_mean, neutral_code, spelling
 from segmentation_assets.spelling import code
@@ -41,11 +41,14 @@ class ParsedRules:
     source: Source | None = None
     program: Program | None = None
     star_schema: StarSchema | None = None
+    contact_policy: ContactPolicy | None = None
 
 
 def check(rules: ParsedRules) -> list[Problem]:
     """Every problem between the rules that could be read."""
-    checks = (_names, _priority, _shares, _audience_codes, _category_groups, _minimum_share, _who_is_left)
+    checks = (
+        _names, _priority, _shares, _audience_codes, _contact_policy, _category_groups, _minimum_share, _who_is_left,
+    )  # fmt: skip
     return list(chain.from_iterable(one(rules) for one in checks))
 
 
@@ -130,8 +133,8 @@ def _campaign_segments(rules: ParsedRules, work: Work) -> Iterator[Problem]:
         if campaign.segment in by_name:
             position = by_name[campaign.segment]
             segment, earlier = rules.segments[position], _regions(rules.segments[:position], rules.metrics)
-            if segment and campaign.criteria:
-                where = ("campaigns", i, "criteria")
+            if segment and (campaign.criteria or campaign.eligibility):
+                where = ("campaigns", i, "eligibility" if campaign.eligibility else "criteria")
                 yield from _empty_audience(where, campaign, segment, earlier, rules.metrics, work)
 
 
@@ -151,6 +154,13 @@ def _audience_codes(rules: ParsedRules) -> Iterator[Problem]:
             yield Problem(where, f"{words} called; use words that say nothing of a customer, or leave it out")
 
 
+def _contact_policy(rules: ParsedRules) -> Iterator[Problem]:
+    known = names(rules.raw.get("campaigns")).values()
+    for i, name in enumerate(rules.contact_policy.order if rules.contact_policy else ()):
+        if name not in known:
+            yield Problem(("contact_policy", "order", i), f"{name!r} is no campaign; {did_you_mean(name, known)}")
+
+
 def _words(name: str) -> set[str]:
     return {word for word in re.split(r"[^a-z0-9]+", name.lower()) if len(word) > 2}
 
@@ -165,7 +175,7 @@ def _empty_audience(
 ) -> Iterator[Problem]:
     if contradictions(segment.criteria, metrics) or takers(region(segment.criteria, metrics), earlier, work):
         return
-    together = (*segment.criteria, *campaign.criteria)
+    together = (*segment.criteria, *campaign.criteria, *campaign.eligibility)
     for words in contradictions(together, metrics):
         yield Problem(
             where,

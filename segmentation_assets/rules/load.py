@@ -39,6 +39,7 @@ from segmentation_assets.rules.schema import (
     Audits,
     Campaign,
     Categories,
+    ContactPolicy,
     Criterion,
     Exports,
     Freshness,
@@ -70,7 +71,7 @@ __all__ = [
 
 SOURCE_KEYS = tuple(Source.model_fields)
 PROGRAM_KEYS = tuple(Program.model_fields)
-OPTIONAL_KEYS = ("windows", "metrics", *SOURCE_KEYS, "insights", "star_schema", *PROGRAM_KEYS)
+OPTIONAL_KEYS = ("windows", "metrics", *SOURCE_KEYS, "insights", "star_schema", *PROGRAM_KEYS, "contact_policy")
 KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
@@ -84,6 +85,7 @@ _MODELS: dict[str, type[Rule]] = {
     "recency_days": RecencyDays,
     "unknown_customers": UnknownCustomers,
     "star_schema": StarSchema,
+    "contact_policy": ContactPolicy,
 }
 MOST_RULES = {"segments": 100, "campaigns": 200}
 _WHY_BOUNDED = {
@@ -110,6 +112,7 @@ class Rules(Rule):
     source: Source
     program: Program = Program()
     star_schema: StarSchema | None = None
+    contact_policy: ContactPolicy | None = None
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
@@ -278,6 +281,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, language: "_Language", repl
         source=parsed.source,
         program=parsed.program,
         star_schema=parsed.star_schema,
+        contact_policy=parsed.contact_policy,
         replaced=frozenset(replaced),
         raw=raw,
     )
@@ -392,6 +396,8 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, _Language, list[Problem]]:
         parsed.exports = one(Exports, raw["exports"], "exports")
     if "insights" in raw:
         one(Insights, raw["insights"], "insights")  # read by dbt alone
+    if raw.get("contact_policy") is not None:
+        parsed.contact_policy = one(ContactPolicy, raw["contact_policy"], "contact_policy")
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
     parsed.program = one(Program, {key: raw[key] for key in PROGRAM_KEYS if key in raw})
     if raw.get("star_schema") is not None:
@@ -464,7 +470,7 @@ def _problem(detail: ErrorDetails, inside: tuple[str | int, ...], model: type[Ba
             return Problem(where, f"is missing; add {where[-1]!r}")
         case "extra_forbidden" | "invalid_key":
             parent = next(part for part in reversed(where[:-1]) if isinstance(part, str))
-            operator = parent == "criteria"
+            operator = parent in ("criteria", "eligibility")
             shape = model if model and inside[:1] in (("metrics",), ("windows",)) else _MODELS.get(parent, MappedTable)
             noun, known = ("operator", OPERATORS) if operator else ("key", _keys(shape))
             fix = did_you_mean(where[-1], known)

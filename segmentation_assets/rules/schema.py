@@ -4,7 +4,7 @@ What a single value may be is in rule_values.py, what must hold between rules (r
 rule_checks.py, reading the files in rules.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
@@ -26,6 +26,7 @@ from segmentation_assets.rules.validators import (
     OPERATORS,
     ORDERS,
     SHOWN_ONLY,
+    TRIGGERS,
     Metric,
     Number,
     a_list,
@@ -170,6 +171,10 @@ class Campaign(Rule):
     channel: Annotated[str, PlainValidator(one_of(tuple(CHANNELS), "channel"))] = "email"
     segment: Text
     criteria: Criteria = ()
+    # entered: only who came into the segment in the month, by segment_moves. Left out: everybody in it.
+    trigger: Annotated[Literal["entered"] | None, PlainValidator(one_of(TRIGGERS, "trigger"))] = None
+    # Who may be made the offer at all: criteria too, and a step of their own on the way to the list.
+    eligibility: Criteria = ()
     rank_by: RankBy
     cap: Annotated[int, PlainValidator(whole(1))]
     # Above one half the control group would be the larger one.
@@ -203,6 +208,22 @@ class Program(Rule):
 
     # Above one half the control group would be the larger one.
     universal_holdout_pct: Annotated[Number, PlainValidator(between(0, 50))] = 0
+
+
+class ContactPolicy(Rule):
+    """How often anybody may be contacted, over all campaigns: `at_most` times in `per_months` months, the list's own
+    the last of them. Within a month the campaigns choose in the `order`; those that it leaves out after it, by name."""
+
+    at_most: Annotated[int, PlainValidator(whole(1, 100))]
+    # Two years are as far back as anybody says "lately" of.
+    per_months: Annotated[int, PlainValidator(whole(1, 24))]
+    order: Annotated[tuple[Text, ...], BeforeValidator(a_list), AfterValidator(distinct)] = ()
+
+    def in_turn(self, campaigns: Iterable[str]) -> tuple[str, ...]:
+        """The campaigns' names as they choose: what the macro campaigns_in_turn gives."""
+        if not self.order:
+            return tuple(campaigns)
+        return (*self.order, *sorted(set(campaigns) - set(self.order)))
 
 
 class Audits(Rule):

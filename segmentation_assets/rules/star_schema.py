@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import Field, PlainValidator
 
 from segmentation_assets.rules.schema import Rule
-from segmentation_assets.rules.source_contract import COLUMNS, IN_FACTS, WORDS_FOR_TABLES
+from segmentation_assets.rules.source_contract import COLUMNS, IN_FACTS, ONE_OF, WORDS_FOR_TABLES
 from segmentation_assets.rules.validators import did_you_mean, text
 
 # A name as it is, or in double quotes; up to three of them with dots between.
@@ -198,3 +198,5 @@ def _column_problems(table: str, said: Mapping[Any, Any]) -> Iterator[tuple[tupl
     for column, said_of_it in known.items():
         if said_of_it.left_out is None and column not in columns:
             yield ("columns", column), "is missing; name the column of yours, or SQL over them, that gives it"
+    if table in ONE_OF and not any(column in columns for column in ONE_OF[table]):
+        yield ("columns",), f"says not who was contacted; add {' or '.join(ONE_OF[table])}"

@@ -245,6 +245,8 @@ RESERVED_WORDS = frozenset(
         "with",
     ]
 )
+# What has to happen in the month for a customer to be on a campaign's list.
+TRIGGERS = ("entered",)
 # Snowflake and DuckDB take 255 and more; 50 keeps audience_<name> readable as a file name and an asset key.
 LONGEST_CAMPAIGN_NAME = 50
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from segmentation_assets.months import as_of_date, month_after
 from segmentation_assets.rules.source_contract import CONTRACT, GENERATED, IN_FACTS, NONE, SAID_IN_A_WORD
+from segmentation_assets.rules.validators import CHANNELS
 from segmentation_assets.sources import contract
 from segmentation_assets.sources.star_schema import CUSTOMERS, FACTS, StarSchema
 from segmentation_assets.spelling import code, trimmed_sql
@@ -101,6 +102,9 @@ def check(star: StarSchema, before: date, allow_formula_ids: bool = False) -> Ch
         (ask(CUSTOMERS), _customers(star, result)),
         (ask(FACTS, CUSTOMERS), _partners(star)),
         (ask(CUSTOMERS, "marketing_suppressions"), _objections(star, found)),
+        (ask("marketing_suppressions", "campaign_eligibility"), _limits(star, found)),
+        (ask(CUSTOMERS, "contact_history"), _contacts(star, found)),
+        (ask(CUSTOMERS, "campaign_eligibility"), _strangers(star, found, "campaign_eligibility")),
         (
             not broken,
             map(_of_line, contract.range_problems(star, found, before, allow_formula_ids)),
@@ -465,3 +469,59 @@ def _objections(star: StarSchema, found: contract.Found) -> Iterator[Finding]:
         if share > star.rules.audits.suppressions_max_unmatched_pct:
             words += "; so many stop every list (suppressions_max_unmatched_pct): write the ids as dim_customer does"
         yield Finding("warning", table, "customer_id", words, row["unmatched"])
+
+
+def _limits(star: StarSchema, found: contract.Found) -> Iterator[Finding]:
+    """Campaigns and channels that are named and that there are none of: such a row counts for every one."""
+    known = {"campaign": [campaign.name for campaign in star.rules.campaigns], "channel": list(CHANNELS)}
+    for table in ("marketing_suppressions", "campaign_eligibility"):
+        for column in (one for one in known if one in CONTRACT[table] and found[table]):
+            rows = star.session.rows(
+                f"select {star.column(table, column)} as value, count(*) as n from {star.sql(table)} group by 1"
+            )
+            unknown = {
+                _shown(row["value"]): row["n"] for row in rows if code(row["value"] or "") not in ("", *known[column])
+            }
+            if unknown:
+                names = ", ".join(sorted(unknown)[:5])
+                words = (
+                    f"{sum(unknown.values()):,} rows name a {column} that there is none of ({names}): each counts for"
+                    f" every campaign and channel; the rules have {', '.join(known[column])}"
+                )
+                yield Finding("warning", table, column, words, sum(unknown.values()))
+
+
+def _contacts(star: StarSchema, found: contract.Found) -> Iterator[Finding]:
+    table = "contact_history"
+    if not found[table]:
+        return
+    customer_id = f"coalesce({trimmed_sql(star.column(table, 'customer_id'))}, '')"
+    email = f"coalesce({trimmed_sql(star.column(table, 'email'))}, '')"
+    (row,) = star.session.rows(
+        f"select count(*) as n, count(contacted_at) as dated,"
+        f" count(case when {customer_id} = '' and {email} = '' then 1 end) as of_nobody from {star.sql(table)}"
+    )
+    if missing := row["n"] - row["dated"]:
+        words = f"NULL in {missing:,} of {row['n']:,} rows, which no contact policy counts; fill them at the source"
+        yield Finding("warning", table, "contacted_at", words, missing)
+    if row["of_nobody"]:
+        words = f"{row['of_nobody']:,} rows name neither customer nor address, and no contact policy counts them"
+        yield Finding("warning", table, "customer_id", words, row["of_nobody"])
+    yield from _strangers(star, found, table)
+
+
+def _strangers(star: StarSchema, found: contract.Found, table: str) -> Iterator[Finding]:
+    """Ids that are no customer's, and so say something of nobody."""
+    if not found[table]:
+        return
+    customer_id = trimmed_sql(star.column(table, "customer_id"))
+    (row,) = star.session.rows(
+        f"select count(*) as n from (select distinct {customer_id} as customer_id from {star.sql(table)}) as named"
+        f" where customer_id <> '' and customer_id not in (select {trimmed_sql('customer_id')} from"
+        f" {star.sql(CUSTOMERS)} where customer_id is not null)"
+    )
+    if row["n"]:
+        words = (
+            f"{row['n']:,} ids are no customer's: another system's, a prefix, lost leading zeros; they hold for nobody"
+        )
+        yield Finding("warning", table, "customer_id", words, row["n"])

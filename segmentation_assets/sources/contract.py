@@ -14,6 +14,7 @@ from segmentation_assets.rules.source_contract import (
     COLUMNS,
     CONTRACT,
     DAY,
+    ONE_OF,
     OPTIONAL,
     SAID_IN_A_WORD,
     WORDS,
@@ -118,6 +119,8 @@ def table_problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
             yield _missing_table(star, table)
     elif star.mapping(table) is None:
         for column, kinds in CONTRACT[table].items():
+            if column not in columns and COLUMNS[table][column].may_be_absent:
+                continue
             if column not in columns:
                 yield (
                     f"- {table}.{column}: expected {WORDS[kinds]}, found no such column"
@@ -125,6 +128,9 @@ def table_problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
                 )
             elif not _is_one_of(columns[column].data_type, kinds):
                 yield f"- {table}.{column}: expected {WORDS[kinds]}, found {columns[column].data_type}."
+        if table in ONE_OF and not any(column in columns for column in ONE_OF[table]):
+            there = ", ".join(sorted(columns))
+            yield f"- {table}: expected {' or '.join(ONE_OF[table])}, found neither (there are: {there})."
     else:
         yield from _mapping_problems(star, table, columns)
 

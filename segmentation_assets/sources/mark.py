@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from segmentation_assets.rules.source_contract import CONTRACT
+from segmentation_assets.rules.source_contract import DEMO_TABLES
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import SourceError
 from segmentation_assets.warehouse.catalog import quoted, table_exists
@@ -20,12 +20,10 @@ _EARLIER = re.compile(r"synthetic, [0-9]+ customers, [0-9]{4}-[0-9]{2}-01 to [0-
 # The first of the tables of each demo, which says for all of them what they were made of.
 FACTS = ("fct_transactions", "receipt_lines")
 # Every name that a demo gives a table: those of the source contract, and the Complete Journey's own.
-NAMES = (*CONTRACT, "receipt_lines", "products", "households")
+NAMES = (*DEMO_TABLES, "receipt_lines", "products", "households")
 
 
-def put(
-    connection: "duckdb.DuckDBPyConnection", schema: str, recipe: str, tables: Iterable[str] = tuple(CONTRACT)
-) -> None:
+def put(connection: "duckdb.DuckDBPyConnection", schema: str, recipe: str, tables: Iterable[str] = DEMO_TABLES) -> None:
     """On every table of a demo, in the transaction that makes them; `schema` is SQL."""
     for table in tables:
         connection.execute(f"comment on table {schema}.{table} is '{MARK}{recipe}'")
@@ -45,7 +43,7 @@ def drop_earlier(connection: "duckdb.DuckDBPyConnection", schema: str) -> None:
         [schema],
     ).fetchall()
     for table, comment in rows:
-        if table in CONTRACT and _is_ours(comment):
+        if table in DEMO_TABLES and _is_ours(comment):
             connection.execute(f'drop table "{schema}".{table}')
 
 

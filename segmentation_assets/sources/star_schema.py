@@ -141,7 +141,18 @@ class StarSchema:
         mapped = self.mapping(table)
         if not isinstance(mapped, MappedTable):
             return {}
-        return mapped.columns or {column: column for column in COLUMNS[table]}
+        return mapped.columns or {column: column for column in COLUMNS[table] if column not in self.absent(table)}
+
+    def absent(self, table: str) -> list[str]:
+        """Columns that it may be without, and is."""
+        optional = [column for column, said in COLUMNS[table].items() if said.may_be_absent]
+        found = self.session.types(f"select * from {self.place(table)} where 1 = 0") if optional else {}
+        return [column for column in optional if column not in found]
+
+    def column(self, table: str, column: str) -> str:
+        """One of `sql(table)`, as SQL; what stands for it where a table that is not mapped is without it."""
+        is_absent = self.mapping(table) is None and column in self.absent(table)
+        return str(COLUMNS[table][column].left_out) if is_absent else column
 
     def types_query(self, table: str) -> str:
         selected = ", ".join(f"({given}) as {column}" for column, given in self.expressions(table).items())

@@ -48,6 +48,19 @@ WHAT_IF = (
     "everyday_rewards.channel=mail"
 )
 OTHER_RULES = {"approved_statuses": ["approved", "held"], "first_month": str(SECOND_MONTH)}
+# Lists that look back, at what other systems sent too; as the shipped rules leave it all off.
+CONTACT_RULES = """
+contact_policy: {at_most: 1, per_months: 2, order: [core_retention]}
+"""
+CONTACT_TABLES = (
+    "create table gold.contact_history as select customer_id, email, timestamp '2025-09-20 10:00:00' as contacted_at,"
+    " 'Letter ' as channel, 'autumn' as campaign from gold.dim_customer where is_current and customer_key % 5 = 0;"
+    "create table gold.campaign_eligibility as select customer_id, ' Core_Retention ' as campaign, 'old' as reason"
+    " from gold.dim_customer where is_current and customer_key % 7 = 0;"
+    "alter table gold.marketing_suppressions add column campaign varchar;"
+    "alter table gold.marketing_suppressions add column expires_at date;"
+    "update gold.marketing_suppressions set campaign = 'core_retention', expires_at = date '2025-10-15'"
+)
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # When, by which run, and the engine's own hash of the content.
 DIFFERS = re.compile(r"published_at|made_at|updated_at|run_id|(\w+_)?content_hash|rollup_hash|facts_hash")
@@ -108,6 +121,7 @@ def process(account: dict[str, str], duckdb_file: Path) -> Iterator[subprocess.P
     manifests = Project.load().target_dir / "manifests"
     manifests.mkdir(parents=True, exist_ok=True)
     (target_path / "manifests").symlink_to(manifests)
+    duckdb_file.with_name("rules.yml").write_text(CONTACT_RULES, encoding="utf-8")
     with duckdb_file.with_name("said.log").open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.run_steps"],
@@ -116,6 +130,7 @@ def process(account: dict[str, str], duckdb_file: Path) -> Iterator[subprocess.P
                 **environment(account),
                 "DBT_TARGET_PATH": str(target_path),
                 "SEGMENTATION_EXPORT_URI": str(duckdb_file.with_name("exports")),
+                "SEGMENTATION_RULES": str(duckdb_file.with_name("rules.yml")),
             },
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -149,6 +164,7 @@ def run(
     """The steps on Snowflake through the Dagster job, and at the same time on DuckDB through plain dbt."""
     pipeline = Pipeline(duckdb_file)
     pipeline.load(thresholds_among_customers())
+    pipeline.execute(CONTACT_TABLES)
     with pipeline.connection() as connection, session_on(account) as session:
         copy_tables(session, connection, "gold", is_emulator=Settings.from_environment().snowflake.is_emulator)
     with ExitStack() as stack:
@@ -161,6 +177,7 @@ def run(
         process.stdin.flush()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SEGMENTATION_DUCKDB_PATH", str(duckdb_file))
+            patch.setenv("SEGMENTATION_RULES", str(duckdb_file.with_name("rules.yml")))
             what_if_on_duckdb = same_steps_on_duckdb(pipeline)
         out, _ = process.communicate(timeout=RUN_SECONDS)
         said = duckdb_file.with_name("said.log").read_text() + out
@@ -338,6 +355,10 @@ def test_every_table_is_the_same_on_both_engines(account: dict[str, str], run: R
             "select count(*) from gold.audience_core_retention where treatment_group = 'holdout'"
         ).fetchone() or (0,)
         assert held_out > 0
+        reasons = {
+            one for (one,) in connection.execute("select distinct reason from gold.audience_exclusions").fetchall()
+        }
+        assert {"over_contact_policy", "not_eligible", "suppressed"} <= reasons
 
 
 def test_a_what_if_shows_the_same_on_both_engines_and_leaves_nothing(account: dict[str, str], run: Run) -> None:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from segmentation_assets.rules.load import RulesError, load_rules, parse_rules
 from segmentation_assets.rules.reachability import Work, contradictions, is_reachable, region, takers
-from segmentation_assets.rules.schema import Criterion, Exports, Freshness
+from segmentation_assets.rules.schema import ContactPolicy, Criterion, Exports, Freshness
 from segmentation_assets.rules.validators import NUMERIC_METRICS, neutral_code
 
 SHIPPED = Path(__file__).parents[2] / "dbt_models"
@@ -243,6 +243,14 @@ def test_rules_that_are_no_file_are_judged_as_those_of_one_and_named_by_their_or
     assert first.startswith("The changed rules: campaigns[0].holdout_pct: 80 is out of range")
     assert second.startswith("The changed rules: vars.audits: is missing")
     assert third.startswith("The changed rules: campaigns[1].segment: 'Travelerz' is no segment")
+
+
+def test_campaigns_choose_as_the_order_says_and_then_by_name() -> None:
+    """So that with an order that of the entries in the file decides nothing."""
+    policy = ContactPolicy.model_validate({"at_most": 1, "per_months": 2, "order": ["c", "a"]})
+    assert {policy.in_turn(names) for names in itertools.permutations("abcd")} == {("c", "a", "b", "d")}
+    without = ContactPolicy.model_validate({"at_most": 1, "per_months": 2})
+    assert without.in_turn(["d", "a", "c"]) == ("d", "a", "c")
 
 
 def test_an_unknown_key_of_an_override_is_refused(project: Path) -> None:
@@ -554,6 +562,56 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         put("campaigns", 0, "cooldown_months", value=-1),
         "campaigns[0].cooldown_months",
         ["-1 is out of range; write a whole number from 0 up"],
+    ),
+    "a trigger that there is none of": (
+        put("campaigns", 0, "trigger", value="enters"),
+        "campaigns[0].trigger",
+        ["'enters' is no known trigger; did you mean 'entered'?"],
+    ),
+    "eligibility that nobody in the segment meets": (
+        put("campaigns", 0, "eligibility", value=[{"metric": "avg_monthly_spend", "below": 4000}]),
+        "campaigns[0].eligibility",
+        ["avg_monthly_spend below 4000", "in 'Travelers': the list is always empty"],
+    ),
+    "an operator of the eligibility": (
+        put("campaigns", 0, "eligibility", value=[{"metric": "avg_monthly_spend", "at_lest": 4000}]),
+        "campaigns[0].eligibility[0].at_lest",
+        ["'at_lest' (with value 4000) is no known operator; did you mean 'at_least'?"],
+    ),
+    "a policy that is no set of keys": (
+        put("contact_policy", value=2),
+        "contact_policy",
+        ["2 is not a set of keys; write key: value pairs"],
+    ),
+    "a policy of no contact": (
+        put("contact_policy", value={"at_most": 0, "per_months": 2}),
+        "contact_policy.at_most",
+        ["0 is out of range; write a whole number from 1 to 100"],
+    ),
+    "a policy without months": (
+        put("contact_policy", value={"at_most": 1}),
+        "contact_policy.per_months",
+        ["is missing; add 'per_months'"],
+    ),
+    "a policy of too many months": (
+        put("contact_policy", value={"at_most": 1, "per_months": 25}),
+        "contact_policy.per_months",
+        ["25 is out of range; write a whole number from 1 to 24"],
+    ),
+    "a key of the policy": (
+        put("contact_policy", value={"at_most": 1, "per_month": 2}),
+        "contact_policy.per_month",
+        ["'per_month' (with value 2) is no known key; did you mean 'per_months'?"],
+    ),
+    "a campaign of the order": (
+        put("contact_policy", value={"at_most": 1, "per_months": 2, "order": ["premium_reward"]}),
+        "contact_policy.order[0]",
+        ["'premium_reward' is no campaign; did you mean 'premium_rewards'? known: premium_rewards, core"],
+    ),
+    "a campaign twice in the order": (
+        put("contact_policy", value={"at_most": 1, "per_months": 2, "order": ["core", "core"]}),
+        "contact_policy.order",
+        ["names 'core' twice; remove one"],
     ),
     "a code with blanks": (
         put("campaigns", 0, "audience_code", value="Spring list"),

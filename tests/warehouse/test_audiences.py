@@ -34,12 +34,16 @@ AUDIENCES = "path:models/audiences"
 CAMPAIGNS = {campaign.name: campaign for campaign in RULES.campaigns}
 STEPS = {
     "in_segment": None,
+    "entered_segment": "stayed_in_segment",
     "meets_criteria": "misses_criteria",
+    "meets_eligibility": "misses_eligibility",
+    "is_eligible": "not_eligible",
     "is_customer": "no_customer_now",
     "deliverable_email": "no_deliverable_email",
     "not_suppressed": "suppressed",
     "not_in_universal_holdout": "universal_holdout",
     "not_in_cooldown": "in_cooldown",
+    "within_contact_policy": "over_contact_policy",
     "one_per_email": "shares_email",
     "within_cap": "beyond_cap",
 }
@@ -243,8 +247,9 @@ def test_everybody_is_in_the_list_or_left_out_for_the_reason_worked_out_by_hand(
 def test_the_portfolio_has_every_reason(hard: Pipeline) -> None:
     """What the comparison by hand would not miss if it never happened."""
     per_campaign = Counter(hard.rows("select campaign, reason from gold.audience_exclusions"))
-    happens = {reason for reason in STEPS.values() if reason} - {"universal_holdout"}  # which is off
-    assert {reason for _, reason in per_campaign} == happens
+    # The others are those of rules that are off as shipped: tests/warehouse/test_contact_policy.py, test_outcomes.py.
+    off = {"stayed_in_segment", "misses_eligibility", "not_eligible", "over_contact_policy", "universal_holdout"}
+    assert {reason for _, reason in per_campaign} == {reason for reason in STEPS.values() if reason} - off
     for name in ("churn_prevention", "everyday_rewards", "core_retention"):
         assert per_campaign[name, "in_cooldown"], name
     assert per_campaign["premium_rewards", "in_cooldown"] == 0

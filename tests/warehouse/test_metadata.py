@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from segmentation_assets.assets.star_schema import FURTHER
 from segmentation_assets.dbt import metadata as asset_numbers
 from segmentation_assets.dbt.columns import LINEAGE, SCHEMA
 from segmentation_assets.dbt.project import Project
@@ -99,7 +100,8 @@ def test_every_definition_says_what_it_is_whose_and_where(shown: Shown) -> None:
         assert all(Path(reference.file_path).is_file() for reference in references.code_references), name
         if not name.startswith("activation/"):
             *_, schema, table = spec.metadata["dagster/table_name"].split(".")
-            assert (schema, table) in tables, f"{name} is not where it says"
+            # No demo has the tables of other systems; the definitions say where a company's would be.
+            assert (schema, table) in tables or table in FURTHER, f"{name} is not where it says"
 
 
 def test_contact_details_are_tagged_where_they_are(shown: Shown) -> None:
@@ -116,7 +118,7 @@ def test_contact_details_are_tagged_where_they_are(shown: Shown) -> None:
         if spec.tags["personal_data"] == "contact-details"
     }
     assert len(holding) > 5
-    assert tagged == holding | set(EXPORTS)
+    assert tagged == holding | set(EXPORTS) | {"gold/contact_history"}
 
 
 def test_every_column_of_every_table_has_a_type_and_a_meaning(shown: Shown) -> None:

@@ -22,12 +22,12 @@ import pytest
 from jsonschema import ValidationError
 
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.months import MonthRange, as_of_date
+from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.words import can_find
 from segmentation_assets.publication import audits
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
-from segmentation_assets.report.data import Flow, ReportError, read_report
+from segmentation_assets.report.data import AT_TIMES, Flow, ReportError, read_report
 from segmentation_assets.sources import synthetic
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support.published_months import NO_TESTS, pipeline_at, refusal
@@ -259,7 +259,11 @@ def test_audiences_outcomes_audits_and_definitions(page: ET.Element, reported: R
     cards = {words(card.find("h3")): card for card in section(page, "audiences").iter("article")}
     assert set(cards) == {campaign.name for campaign in RULES.campaigns}
     for campaign in RULES.campaigns:
-        counts = [f"{row['customers']:,}" for row in steps if row["campaign"] == campaign.name]
+        # Steps that the shipped rules have nothing for, and that so leave nobody out, are not shown.
+        counts = [
+            f"{row['customers']:,}" for row in steps
+            if row["campaign"] == campaign.name and row["step"] not in AT_TIMES
+        ]  # fmt: skip
         assert [cells[1] for cells in table_rows(cards[campaign.name])] == counts
         assert campaign.objective in words(cards[campaign.name])
         (listed,) = (row for row in steps if (row["campaign"], row["step"]) == (campaign.name, "within_cap"))
@@ -313,6 +317,42 @@ def _with_interval(row: dict[str, Any], effect: str, bounds: str) -> str:
     return shown if low is None else f"{shown}{low:+,.0f} to {high:+,.0f}"
 
 
+def test_contacts_per_person_and_who_left_where_are_those_of_the_lists_and_moves(
+    page: ET.Element, reported: Reported
+) -> None:
+    lists = " union all ".join(
+        f"select snapshot_month, lower(email) as person from gold.audience_{campaign.name} where treatment_group ="
+        " 'target'" for campaign in RULES.campaigns
+    )  # fmt: skip
+    times = query(
+        reported,
+        f"select count(*) as n from ({lists}) as listed where snapshot_month between '{month_after(NEWEST, -2)}' and"
+        f" '{NEWEST}' group by person",
+    )
+    counts = [row["n"] for row in times]
+    often = sum(count > 1 for count in counts)
+    said = words(section(page, "audiences").find("p"))
+    assert often and said == (
+        f"In the 3 months up to this one, {len(counts):,} people were contacted, {counts.count(1):,} of them once and"
+        f" {often:,} more often, {max(counts)} times at most."
+    )
+    moves = query(
+        reported,
+        "select from_segment, to_segment, count(*) as n from gold.segment_moves"
+        f" where snapshot_month = '{NEWEST}' group by 1, 2",
+    )
+    items = {words(item).partition(":")[0]: words(item) for item in section(page, "migration").findall(".//li")}
+    left = {row["from_segment"] for row in moves if row["from_segment"] in items}
+    assert left == set(items) and left
+    for row in moves:
+        if row["from_segment"] in items:
+            gone = row["to_segment"] == "No longer a customer"
+            to = "are no longer customers" if gone else f"to {row['to_segment']}"
+            assert f"{row['n']:,} {to}" in items[row["from_segment"]]
+    assert len(section(page, "migration").findall(".//figure/svg")) == 1
+    assert len(section(page, "audiences").findall(".//figure/svg")) == 1
+
+
 def test_it_holds_nothing_personal_and_fetches_nothing(reported: Reported) -> None:
     text = reported.path(NEWEST).read_text()
     people = query(reported, "select customer_id, email from gold.dim_customer")
@@ -334,6 +374,8 @@ def test_altair_finds_nothing_wrong_with_the_charts(reported: Reported) -> None:
             altair.LayerChart.from_dict(report_charts.styled(chart, "#000000"))
             with pytest.raises(ValidationError):
                 altair.LayerChart.from_dict({**chart, "layer": [{"mark": "no such mark"}]})
+    altair.LayerChart.from_dict(report_charts.styled(report_charts.contacts_chart(report), "#000000"))
+    altair.Chart.from_dict(report_charts.styled(report_charts.leavers_chart(report), "#000000"))
 
 
 def test_the_materialisations_say_where_how_large_and_show_a_picture(reported: Reported) -> None:

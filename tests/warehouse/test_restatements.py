@@ -19,6 +19,7 @@ import pytest
 
 from segmentation_assets.automation import restate as restate_sensor
 from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import restatements
@@ -38,6 +39,7 @@ from tests.support.published_months import (
     refusal,
 )
 from tests.support.warehouse_fixture import Pipeline
+from tests.warehouse.test_memberships import assert_views_follow
 
 MARCH = date(2025, 3, 1)
 # Forty customers turn to travel in September, one fact of March is worth more, some of October never were.
@@ -172,6 +174,27 @@ def test_the_restatements_are_the_moves_between_the_old_and_the_new_history(rest
         assert f"{month}: published again as version 2; {moved:,} of " in restated.out
     assert any(row[2] == "Not in the version before" for row in expected)
     assert any(row[3] == "Not in this version" for row in expected)
+
+
+def test_memberships_moves_and_the_feed_are_those_of_what_was_restated(restated: Restated) -> None:
+    with pipeline_at(restated.folder / "segmentation.duckdb") as pipeline:
+        with pipeline.connection() as connection:
+            assert_views_follow(connection)
+        entered = pipeline.rows(
+            f"select count(*) from gold.segment_moves where snapshot_month = '{OCTOBER}' and to_segment ="
+            " 'High-Value Travelers'"
+        )
+        assert entered[0][0] > 0
+        for campaign in Project.load().rules.campaigns:
+            said = pipeline.rows(
+                f"select external_id from gold.audience_feed where campaign = '{campaign.name}' qualify is_listed and"
+                " row_number() over (partition by external_id order by updated_at desc) = 1 order by 1"
+            )
+            listed = pipeline.rows(
+                f"select customer_id from gold.audience_{campaign.name} where treatment_group = 'target'"
+                f" and snapshot_month = '{NOVEMBER}' order by 1"
+            )
+            assert said == listed and said
 
 
 def test_the_command_says_what_differed(restated: Restated) -> None:

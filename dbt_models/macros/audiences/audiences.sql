@@ -115,16 +115,21 @@ left join contacts on candidates.customer_id = contacts.customer_id
 {%- endmacro %}
 
 {#- The steps from a segment to a list, in order, and the reason of those whom a step leaves out. The last two divide
-    the list and leave nobody out; nor do deliverable_email and one_per_email where the channel needs no address. -#}
+    the list and leave nobody out; nor do deliverable_email and one_per_email where the channel needs no address, or a
+    step that the rules or the source have nothing for. -#}
 {% macro audience_steps() %}
     {{ return([
         {'step': 'in_segment', 'reason': none, 'treatment_group': none},
+        {'step': 'entered_segment', 'reason': 'stayed_in_segment', 'treatment_group': none},
         {'step': 'meets_criteria', 'reason': 'misses_criteria', 'treatment_group': none},
+        {'step': 'meets_eligibility', 'reason': 'misses_eligibility', 'treatment_group': none},
+        {'step': 'is_eligible', 'reason': 'not_eligible', 'treatment_group': none},
         {'step': 'is_customer', 'reason': 'no_customer_now', 'treatment_group': none},
         {'step': 'deliverable_email', 'reason': 'no_deliverable_email', 'treatment_group': none},
         {'step': 'not_suppressed', 'reason': 'suppressed', 'treatment_group': none},
         {'step': 'not_in_universal_holdout', 'reason': 'universal_holdout', 'treatment_group': none},
         {'step': 'not_in_cooldown', 'reason': 'in_cooldown', 'treatment_group': none},
+        {'step': 'within_contact_policy', 'reason': 'over_contact_policy', 'treatment_group': none},
         {'step': 'one_per_email', 'reason': 'shares_email', 'treatment_group': none},
         {'step': 'within_cap', 'reason': 'beyond_cap', 'treatment_group': none},
         {'step': 'holdout', 'reason': none, 'treatment_group': 'holdout'},
@@ -141,6 +146,26 @@ left join contacts on candidates.customer_id = contacts.customer_id
         else {{ audience_steps() | selectattr('reason') | list | length + 1 }}
     end
 {%- endmacro %}
+
+{#- The campaigns of a month with who enters the segment in it alone. -#}
+{% macro campaigns_with_trigger() %}
+    {{ return(var('campaigns') | selectattr('trigger', 'defined') | selectattr('trigger') | list) }}
+{% endmacro %}
+
+{#- The first of the criteria that a row misses, as the rules write it; NULL where it meets them all. -#}
+{% macro criterion_missed(criteria) %}
+    {%- if criteria -%}
+    case
+        {%- for criterion in criteria %}
+        when not coalesce({{ criterion_sql(criterion) }}, false)
+            {%- set operator = operator_of(criterion) %}
+            then '{{ criterion.metric }} {{ operator }} {{ criterion[operator] | string | lower }}'
+        {%- endfor %}
+    end
+    {%- else -%}
+    cast(null as varchar)
+    {%- endif -%}
+{% endmacro %}
 
 {#- A number that is the higher the better the campaign ranks the customer: each campaign by its own metric. -#}
 {% macro ranked_worth(campaign_column, relation) %}

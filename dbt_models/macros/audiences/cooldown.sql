@@ -12,48 +12,17 @@
     {{ return(campaigns) }}
 {% endmacro %}
 
-{#- The asked months in the batches they can be computed in: all at once, or one after the other when a month has to
-    know whom the one before it contacted. -#}
-{% macro audience_batches() %}
-    {% if not campaigns_with_cooldown() %}{{ return([asked_month_list()]) }}{% endif %}
-    {% set batches = [] %}
-    {% for month in asked_month_list() %}{% do batches.append([month]) %}{% endfor %}
-    {{ return(batches) }}
-{% endmacro %}
-
-{#- Of all contacts so far (`listed`, from before the asked months, and the run's earlier `batches`), those whose
-    cooldown reaches into `month`. -#}
-{% macro resting_in(month, batches, listed) %}
-    {%- set first = asked_month_list()[0] %}
-    select distinct
-        campaign,
-        customer_id,
-        contact_unit
-    from (
-        select
-            snapshot_month,
-            campaign,
-            customer_id,
-            mailbox as contact_unit
-        from {{ listed }}
-        where snapshot_month < {{ date_literal(first) }}
-        {%- for batch in batches %}
-        union all
-        select
-            snapshot_month,
-            campaign,
-            customer_id,
-            contact_unit
-        from grouped_{{ batch }}
-        where treatment_group is not null
-        {%- endfor %}
-    ) as contacts
-    where
-        1 = 0
-        {%- for campaign in campaigns_with_cooldown() %}
-        or (
-            campaign = {{ string_literal(campaign.name) }}
-            and snapshot_month >= {{ date_literal(months_before(month, campaign.cooldown_months)) }}
-        )
-        {%- endfor %}
+{#- True for a contact of the candidate's own campaign in its months before. -#}
+{% macro is_within_cooldown(batch) %}
+    {%- set whens = [] -%}
+    {%- for campaign in campaigns_with_cooldown() if campaign.name in batch.campaigns -%}
+        {%- do whens.append(
+            "(campaign = " ~ string_literal(campaign.name) ~ " and contact_month >= "
+            ~ date_literal(months_before(batch.months[0], campaign.cooldown_months)) ~ ")"
+        ) -%}
+    {%- endfor -%}
+    {{ return(
+        "contact_campaign = campaign and contact_month < " ~ date_literal(batch.months[0])
+        ~ " and (" ~ whens | join(" or ") ~ ")" if whens else "1 = 0"
+    ) }}
 {% endmacro %}

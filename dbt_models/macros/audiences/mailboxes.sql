@@ -5,8 +5,8 @@
     by whose id the side of the holdout was decided, and in which epoch. Lists of an earlier version decided it by the
     member's own, once for all. Straight from the tables, as a ref would close a circle. -#}
 {% macro listed_mailboxes() %}
-    {%- for campaign in var('campaigns') %}
-    {%- set published = existing_relation_of('audience_' ~ campaign.name) %}
+    {%- for name in campaigns_ever() %}
+    {%- set published = existing_relation_of('audience_' ~ name) %}
     {%- if published %}
     {%- set columns = adapter.get_columns_in_relation(published) | map(attribute='name') | map('lower') | list %}
     select

@@ -1,25 +1,37 @@
 {#- Who has objected, and whether that list can be believed. -#}
 
-{#- What to select the objections from; none where there is no such table. -#}
-{% macro suppressions_relation() %}
-    {%- set suppressions = source('star_schema', 'marketing_suppressions') -%}
-    {%- if not execute -%}{{ return(none) }}{%- endif -%}
-    {%- if star_table('marketing_suppressions') is none -%}
-        {{ return(adapter.get_relation(suppressions.database, suppressions.schema, suppressions.identifier)) }}
-    {%- endif -%}
-    {{ return(star_schema('marketing_suppressions') if star_table_exists('marketing_suppressions') else none) }}
-{% endmacro %}
-
-{#- Everybody who must not be contacted now, by any campaign, by the id that the list gives, without blanks around it.
-    Without the table there is nobody; whether that may be so, the audits below say. -#}
-{% macro suppressed_customers() %}
-    {%- set suppressions = suppressions_relation() %}
+{#- Who must not be contacted by a campaign in a month, by the id that the list gives, without blanks around it: one row
+    per month of `months` (snapshot_month, as_of_date), campaign and customer. An objection holds for every campaign
+    unless it names one or a channel, and until the day of expires_at where it has one; that day is compared with the
+    month's as-of date, so that a month made again has the same. Without the table there is nobody; whether that may be
+    so, the audits below say. -#}
+{% macro suppressed_customers(months) %}
+    {%- set suppressions = optional_source('marketing_suppressions') %}
     {%- if suppressions %}
-    select distinct {{ trimmed('customer_id') }} as customer_id
-    from {{ suppressions }}
-    where {{ trimmed('customer_id') }} <> ''
+    select distinct
+        months.snapshot_month,
+        campaigns.campaign,
+        objections.customer_id
+    from (
+        select
+            {{ trimmed('customer_id') }} as customer_id,
+            {{ scope('marketing_suppressions', 'campaign') }} as campaign,
+            {{ scope('marketing_suppressions', 'channel') }} as channel,
+            {{ optional_column('marketing_suppressions', 'expires_at', 'date') }} as expires_at
+        from {{ suppressions }}
+        where {{ trimmed('customer_id') }} <> ''
+    ) as objections
+    inner join {{ months }} as months
+        on objections.expires_at is null or objections.expires_at > months.as_of_date
+    inner join ({{ campaigns_as_rows() }}) as campaigns
+        on
+            (objections.campaign is null or objections.campaign = campaigns.campaign)
+            and (objections.channel is null or objections.channel = campaigns.channel)
     {%- else %}
-    select cast(null as varchar) as customer_id
+    select
+        cast(null as date) as snapshot_month,
+        cast(null as varchar) as campaign,
+        cast(null as varchar) as customer_id
     where 1 = 0
     {%- endif %}
 {% endmacro %}
@@ -27,7 +39,7 @@
 {#- One row: how many objections there are (an empty id is one, of nobody knows whom), how many name no customer, and of
     these how many name one but for the case of their letters. -#}
 {% macro suppression_counts() %}
-    {%- set suppressions = suppressions_relation() %}
+    {%- set suppressions = optional_source('marketing_suppressions') %}
     {%- if suppressions %}
     select
         count(ids.customer_id) + count(case when ids.is_empty = 1 then 1 end) as suppressions,
@@ -71,6 +83,7 @@
          'at_most': audit_bound('suppressions_max_unmatched_pct')},
         {'audit': 'suppressions_are_spelt_as_customers', 'severity': 'error', 'at_most': 0},
         {'audit': 'earlier_lists_are_there', 'severity': 'error', 'at_most': 0},
+        {'audit': 'limits_name_known_campaigns', 'severity': 'warn', 'at_most': 0},
     ] %}
     with months as (
 
@@ -127,13 +140,19 @@
 
     ),
 
+    unknown_limits as (
+
+        {{ unknown_limits() }}
+
+    ),
+
     findings as (
 
         select
             months.snapshot_month,
             'suppressions_are_there' as audit,
             cast(null as varchar) as customer_segment,
-            {{ 0 if suppressions_relation() else 1 }} as measured,
+            {{ 0 if optional_source('marketing_suppressions') else 1 }} as measured,
             1 as affected_rows
         from months
         union all
@@ -172,6 +191,15 @@
             coalesce(lost_lists.lists, 0) as affected_rows
         from months
         left join lost_lists on months.snapshot_month = lost_lists.snapshot_month
+        union all
+        select
+            months.snapshot_month,
+            'limits_name_known_campaigns' as audit,
+            cast(null as varchar) as customer_segment,
+            unknown_limits.n as measured,
+            unknown_limits.n as affected_rows
+        from months
+        cross join unknown_limits
 
     ),
 
@@ -222,7 +250,8 @@
             case made.campaign
                 {%- for campaign in var('campaigns') %}
                 when {{ string_literal(campaign.name) }}
-                    then {{ campaign.get('cooldown_months', campaign_default('cooldown_months')) }}
+                    then {{ [campaign.get('cooldown_months', campaign_default('cooldown_months')),
+                        (contact_policy() or {'per_months': 1}).per_months - 1] | max }}
                 {%- endfor %}
                 else 0
             end as cooldown_months,

@@ -21,7 +21,10 @@
     {% set columns = said.get('columns') %}
     {% if columns is none %}
         {% set columns = {} %}
-        {% for column in star_contract()[table] %}{% do columns.update({column: column}) %}{% endfor %}
+        {% set absent = absent_columns(table, star_place(said.get('from', table))) %}
+        {% for column in star_contract()[table] if column not in absent %}
+            {% do columns.update({column: column}) %}
+        {% endfor %}
     {% endif %}
     {{ return({'place': star_place(said.get('from', table)), 'columns': columns}) }}
 {% endmacro %}
@@ -48,7 +51,8 @@
 
 {#- Whether there is the table or view that the rules map `table` to. -#}
 {% macro star_table_exists(table) %}
-    {% set parts = star_table(table).place.split('.') %}
+    {% set said = ((var('star_schema', none) or {}).get('tables') or {}).get(table) %}
+    {% set parts = star_place(said.get('from', table)).split('.') %}
     {#- Snowflake has one for each database, DuckDB one for all. -#}
     {% set catalog = parts[0] ~ '.' if parts | length > 2 and target.type == 'snowflake' else '' %}
     {% set named = ['table_catalog', 'table_schema', 'table_name'][3 - parts | length:] %}
@@ -102,8 +106,39 @@
             'customer_id': ['text', none],
             'reason': ['text', no_text],
             'suppressed_at': ['day', 'cast(null as date)'],
+            'campaign': ['text', no_text],
+            'channel': ['text', no_text],
+            'expires_at': ['day', 'cast(null as date)'],
+        },
+        'contact_history': {
+            'customer_id': ['text', no_text],
+            'email': ['text', no_text],
+            'contacted_at': ['day', none],
+            'channel': ['text', no_text],
+            'campaign': ['text', no_text],
+        },
+        'campaign_eligibility': {
+            'customer_id': ['text', none],
+            'campaign': ['text', no_text],
+            'reason': ['text', no_text],
         },
     }) }}
+{% endmacro %}
+
+{#- Columns that a table may be without, though it is as the contract has it. -#}
+{% macro optional_star_columns(table) %}
+    {{ return({
+        'marketing_suppressions': ['campaign', 'channel', 'expires_at'],
+        'contact_history': ['customer_id', 'email', 'channel', 'campaign'],
+        'campaign_eligibility': ['campaign', 'reason'],
+    }.get(table, [])) }}
+{% endmacro %}
+
+{#- Those of them that the table at `place` is without. -#}
+{% macro absent_columns(table, place) %}
+    {% if not execute or not optional_star_columns(table) %}{{ return([]) }}{% endif %}
+    {% set found = query_types('select * from ' ~ place ~ ' where 1 = 0') %}
+    {{ return(optional_star_columns(table) | reject('in', found) | list) }}
 {% endmacro %}
 
 {% macro star_query(table) %}

@@ -27,8 +27,17 @@ blocked as (
 
 history as (
 
-    select history.*
+    select
+        history.*,
+        {{ 'moves.customer_id is not null' if campaigns_with_trigger() else 'true' }} as has_entered
     from {{ ref('customer_segment_history') }} as history
+    {%- if campaigns_with_trigger() %}
+    left join {{ ref('segment_moves') }} as moves
+        on
+            history.snapshot_month = moves.snapshot_month
+            and history.customer_id = moves.customer_id
+            and history.customer_segment = moves.to_segment
+    {%- endif %}
     left join blocked on history.snapshot_month = blocked.snapshot_month
     where {{ is_asked_month('history.snapshot_month') }} and blocked.snapshot_month is null
 
@@ -76,7 +85,7 @@ contacts as (
 
 suppressed as (
 
-    {{ suppressed_customers() }}
+    {{ suppressed_customers('months') }}
 
 ),
 
@@ -105,7 +114,10 @@ known_mailboxes as (
 -- that they had before.
 suppressed_mailboxes as (
 
-    select distinct known_mailboxes.mailbox
+    select distinct
+        suppressed.snapshot_month,
+        suppressed.campaign,
+        known_mailboxes.mailbox
     from suppressed
     inner join known_mailboxes on suppressed.customer_id = known_mailboxes.customer_id
 
@@ -117,6 +129,12 @@ universal_holdout as (
 
 ),
 
+ineligible as (
+
+    {{ ineligible_customers() }}
+
+),
+
 members as (
 
     {%- for campaign in var('campaigns') %}
@@ -124,7 +142,9 @@ members as (
         snapshot_month,
         {{ string_literal(campaign.name) }} as campaign,
         customer_id,
+        {{ 'has_entered' if campaign.get('trigger') == 'entered' else 'true' }} as meets_trigger,
         coalesce({{ criteria_sql(campaign.criteria) }}, false) as meets_criteria,
+        {{ criterion_missed(campaign.get('eligibility')) }} as eligibility_missed,
         row_number() over (partition by snapshot_month order by {{ rank_order(campaign) }}) as rank_in_segment
     from history
     where customer_segment = {{ string_literal(campaign.segment) }}
@@ -142,22 +162,36 @@ reachable as (
         members.rank_in_segment,
         {{ contact_unit('members.campaign', 'contacts.mailbox', 'members.customer_id') }} as contact_unit,
         case
+            when not members.meets_trigger then 'stayed_in_segment'
             when not members.meets_criteria then 'misses_criteria'
+            when members.eligibility_missed is not null then 'misses_eligibility'
+            when ineligible.customer_id is not null then 'not_eligible'
             when customers_now.customer_id is null then 'no_customer_now'
             when contacts.mailbox is null and {{ is_by_address('members.campaign') }} then 'no_deliverable_email'
             when suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null then 'suppressed'
             when universal_holdout.customer_id is not null then 'universal_holdout'
-        end as reason
+        end as reason,
+        coalesce(members.eligibility_missed, ineligible.reason) as detail
     from members
+    left join ineligible
+        on
+            members.campaign = ineligible.campaign
+            and members.customer_id = ineligible.customer_id
     left join customers_now
         on
             members.snapshot_month = customers_now.snapshot_month
             and members.customer_id = customers_now.customer_id
     left join contacts on members.customer_id = contacts.customer_id
-    left join suppressed on members.customer_id = suppressed.customer_id
+    left join suppressed
+        on
+            members.snapshot_month = suppressed.snapshot_month
+            and members.campaign = suppressed.campaign
+            and members.customer_id = suppressed.customer_id
     left join suppressed_mailboxes
         on
-            contacts.mailbox = suppressed_mailboxes.mailbox
+            members.snapshot_month = suppressed_mailboxes.snapshot_month
+            and members.campaign = suppressed_mailboxes.campaign
+            and contacts.mailbox = suppressed_mailboxes.mailbox
             and {{ is_by_address('members.campaign') }}
     left join universal_holdout
         on
@@ -196,18 +230,14 @@ epochs as (
 
 ),
 
--- One batch holds all asked months, unless a cooldown makes each month wait for the one before it.
-{% set batches = audience_batches() %}
-{% set longest_cooldown = campaigns_with_cooldown() | map(attribute='cooldown_months') | max | default(0, true) %}
-{% for months in batches %}
-{% set batch = loop.index0 %}
-resting_{{ batch }} as (
+contacts_of_others as (
 
-    {{ resting_in(months[0], range([batch - longest_cooldown, 0] | max, batch), 'listed') }}
+    {{ contacts_of_others('contacts', 'known_mailboxes') }}
 
 ),
 
-rested_{{ batch }} as (
+-- Everybody who passes each step up to the cooldown, and the side of the holdout that is theirs.
+placed as (
 
     select
         reachable.snapshot_month,
@@ -215,125 +245,43 @@ rested_{{ batch }} as (
         reachable.customer_id,
         reachable.rank_in_segment,
         reachable.contact_unit,
-        case
-            when
-                reachable.reason is null
-                and (resting_customers.customer_id is not null or resting_units.contact_unit is not null)
-                then 'in_cooldown'
-            else reachable.reason
-        end as reason
+        case when {{ is_by_address('reachable.campaign') }} then reachable.contact_unit end as mailbox,
+        reachable.reason,
+        reachable.detail,
+        units.holdout_unit,
+        epochs.holdout_epoch
     from reachable
-    left join (
-        select distinct
-            campaign,
-            customer_id
-        from resting_{{ batch }}
-    ) as resting_customers
-        on
-            reachable.campaign = resting_customers.campaign
-            and reachable.customer_id = resting_customers.customer_id
-    left join (
-        select distinct
-            campaign,
-            contact_unit
-        from resting_{{ batch }}
-    ) as resting_units
-        on
-            reachable.campaign = resting_units.campaign
-            and reachable.contact_unit = resting_units.contact_unit
-    where
-        reachable.snapshot_month >= {{ date_literal(months[0]) }}
-        and reachable.snapshot_month <= {{ date_literal(months[-1]) }}
-
-),
-
-deduplicated_{{ batch }} as (
-
-    select
-        rested.snapshot_month,
-        rested.campaign,
-        rested.customer_id,
-        rested.rank_in_segment,
-        rested.contact_unit,
-        case
-            when
-                rested.reason is null
-                and row_number() over (
-                    partition by rested.snapshot_month, rested.campaign, rested.reason, rested.contact_unit
-                    order by rested.rank_in_segment
-                ) > 1
-                then 'shares_email'
-            else rested.reason
-        end as reason
-    from rested_{{ batch }} as rested
-
-),
-
-ranked_{{ batch }} as (
-
-    select
-        deduplicated.snapshot_month,
-        deduplicated.campaign,
-        deduplicated.customer_id,
-        deduplicated.contact_unit,
-        deduplicated.reason,
-        row_number() over (
-            partition by deduplicated.snapshot_month, deduplicated.campaign, deduplicated.reason
-            order by deduplicated.rank_in_segment
-        ) as audience_rank
-    from deduplicated_{{ batch }} as deduplicated
-
-),
-
-capped_{{ batch }} as (
-
-    select
-        ranked.snapshot_month,
-        ranked.campaign,
-        ranked.customer_id,
-        ranked.contact_unit,
-        ranked.audience_rank,
-        case
-            when ranked.reason is null and ranked.audience_rank > {{ number_of_campaign('cap', 'ranked.campaign') }}
-                then 'beyond_cap'
-            else ranked.reason
-        end as reason
-    from ranked_{{ batch }} as ranked
-
-),
-
-grouped_{{ batch }} as (
-
-    select
-        capped.snapshot_month,
-        capped.campaign,
-        capped.customer_id,
-        capped.contact_unit,
-        capped.reason,
-        case when capped.reason is null then capped.audience_rank end as audience_rank,
-        case
-            when capped.reason is null
-                then {{ treatment_group('capped.campaign', 'units.holdout_unit', 'epochs.holdout_epoch') }}
-        end as treatment_group,
-        case when capped.reason is null then units.holdout_unit end as holdout_unit,
-        case when capped.reason is null then epochs.holdout_epoch end as holdout_epoch
-    from capped_{{ batch }} as capped
     left join epochs
         on
-            capped.snapshot_month = epochs.snapshot_month
-            and capped.campaign = epochs.campaign
+            reachable.snapshot_month = epochs.snapshot_month
+            and reachable.campaign = epochs.campaign
     left join units
         on
-            capped.campaign = units.campaign
-            and capped.contact_unit = units.contact_unit
+            reachable.campaign = units.campaign
+            and reachable.contact_unit = units.contact_unit
 
 ),
 
-{% endfor %}
-grouped as (
+{% set batches = audience_batches() %}
+{% for batch in batches %}
+{% if looks_back() %}
+contacts_{{ batch.index }} as (
 
-    {%- for _ in batches %}
-    select * from grouped_{{ loop.index0 }}
+    {{ contacts_before(batch, batches, 'listed', 'blocked', 'contacts_of_others') }}
+
+),
+
+{% endif %}
+grouped_{{ batch.index }} as (
+
+    {{ chosen_in(batch, 'placed') }}
+
+),
+
+{% endfor %}grouped as (
+
+    {%- for batch in batches %}
+    select * from grouped_{{ batch.index }}
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}
 
@@ -356,6 +304,11 @@ select
     versions.content_hash,
     cast(grouped.holdout_unit as varchar) as holdout_unit,
     cast({{ publishing_run() }} as varchar) as run_id,
+    cast(
+        case
+            when grouped.reason in ('misses_eligibility', 'not_eligible', 'over_contact_policy') then grouped.detail
+        end as varchar
+    ) as detail,
     cast(grouped.holdout_epoch as varchar) as holdout_epoch
 from grouped
 left join versions on grouped.snapshot_month = versions.snapshot_month

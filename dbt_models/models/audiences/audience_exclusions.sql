@@ -3,7 +3,8 @@ select
     campaign,
     customer_id,
     reason,
-    content_hash
+    content_hash,
+    detail
 from {{ ref('audience_candidates') }}
 where
     reason is not null

@@ -29,15 +29,26 @@ newest as (
 
 ),
 
+newest_month as (
+
+    select
+        snapshot_month,
+        cast({{ dbt.dateadd('month', 1, 'snapshot_month') }} as date) as as_of_date
+    from newest
+
+),
+
 suppressed as (
 
-    {{ suppressed_customers() }}
+    {{ suppressed_customers('newest_month') }}
 
 ),
 
 suppressed_mailboxes as (
 
-    select known.mailbox
+    select
+        suppressed.campaign,
+        known.mailbox
     from (
         select
             customer_id,
@@ -51,7 +62,7 @@ suppressed_mailboxes as (
         where mailbox is not null
     ) as known
     inner join suppressed on known.customer_id = suppressed.customer_id
-    group by known.mailbox
+    group by suppressed.campaign, known.mailbox
 
 ),
 
@@ -91,10 +102,14 @@ listed as (
         targets.customer_id as external_id,
         targets.payload
     from targets
-    left join suppressed on targets.customer_id = suppressed.customer_id
+    left join suppressed
+        on
+            targets.campaign = suppressed.campaign
+            and targets.customer_id = suppressed.customer_id
     left join suppressed_mailboxes
         on
-            targets.mailbox = suppressed_mailboxes.mailbox
+            targets.campaign = suppressed_mailboxes.campaign
+            and targets.mailbox = suppressed_mailboxes.mailbox
             and {{ is_by_address('targets.campaign') }}
     where
         suppressed.customer_id is null

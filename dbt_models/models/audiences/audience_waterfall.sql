@@ -5,6 +5,7 @@ with candidates as (
         candidates.campaign,
         candidates.treatment_group,
         {{ steps_passed('candidates.reason') }} as steps_passed,
+        case when candidates.reason = 'over_contact_policy' then candidates.detail end as taken_by,
         count(*) as customers,
         coalesce(sum(cast(history.spend_last_90_days as decimal(18, 2))), 0) as spend,
         coalesce(sum({{ multiplied('history.spend_last_90_days', 'history.spend_last_90_days') }}), 0) as squared_spend
@@ -14,7 +15,27 @@ with candidates as (
             candidates.snapshot_month = history.snapshot_month
             and candidates.customer_id = history.customer_id
     where {{ is_asked_month('candidates.snapshot_month') }}
-    group by candidates.snapshot_month, candidates.campaign, candidates.treatment_group, candidates.reason
+    group by
+        candidates.snapshot_month,
+        candidates.campaign,
+        candidates.treatment_group,
+        candidates.reason,
+        case when candidates.reason = 'over_contact_policy' then candidates.detail end
+
+),
+
+-- Of the one step that somebody else's gain is the loss of.
+takers as (
+
+    select
+        snapshot_month,
+        campaign,
+        {{ dbt.listagg(
+            "taken_by || ' ' || cast(customers as varchar)", "', '", "order by customers desc, taken_by"
+        ) }} as left_out_by
+    from candidates
+    where taken_by is not null
+    group by snapshot_month, campaign
 
 ),
 
@@ -96,12 +117,19 @@ totals as (
 )
 
 select
-    snapshot_month,
-    cast(campaign as varchar) as campaign,
-    cast(step_number as bigint) as step_number,
-    cast(step as varchar) as step,
-    cast(customers as bigint) as customers,
-    content_hash,
-    case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,
-    {{ deviation_of_sums('customers', 'spend', 'squared_spend') }} as stddev_spend
+    totals.snapshot_month,
+    cast(totals.campaign as varchar) as campaign,
+    cast(totals.step_number as bigint) as step_number,
+    cast(totals.step as varchar) as step,
+    cast(totals.customers as bigint) as customers,
+    totals.content_hash,
+    cast(case when totals.step = 'within_contact_policy' then takers.left_out_by end as varchar) as left_out_by,
+    case
+        when totals.customers > 0 then cast(totals.spend as double) / cast(totals.customers as double)
+    end as mean_spend,
+    {{ deviation_of_sums('totals.customers', 'totals.spend', 'totals.squared_spend') }} as stddev_spend
 from totals
+left join takers
+    on
+        totals.snapshot_month = takers.snapshot_month
+        and totals.campaign = takers.campaign

@@ -7,25 +7,54 @@
         "the address."
     },
 ) }}
-with suppressed as (
+with months as (
 
-    {{ suppressed_customers() }}
+    {{ asked_months() }}
+
+),
+
+suppressed as (
+
+    {{ suppressed_customers('months') }}
 
 ),
 
 suppressed_mailboxes as (
 
-    select mailboxes.mailbox
+    select
+        suppressed.snapshot_month,
+        suppressed.campaign,
+        mailboxes.mailbox
     from suppressed
     inner join {{ ref('customer_mailboxes') }} as mailboxes on suppressed.customer_id = mailboxes.customer_id
+    group by suppressed.snapshot_month, suppressed.campaign, mailboxes.mailbox
+
+),
+
+listed as (
+
+    select
+        snapshot_month,
+        campaign,
+        customer_id,
+        {{ normalised_email('email') }} as mailbox
+    from {{ model }}
 
 )
 
 select
-    snapshot_month,
-    customer_id
-from {{ model }}
-where
-    customer_id in (select customer_id from suppressed)
-    or {{ normalised_email('email') }} in (select mailbox from suppressed_mailboxes)
+    listed.snapshot_month,
+    listed.customer_id
+from listed
+left join suppressed
+    on
+        listed.snapshot_month = suppressed.snapshot_month
+        and listed.campaign = suppressed.campaign
+        and listed.customer_id = suppressed.customer_id
+left join suppressed_mailboxes
+    on
+        listed.snapshot_month = suppressed_mailboxes.snapshot_month
+        and listed.campaign = suppressed_mailboxes.campaign
+        and listed.mailbox = suppressed_mailboxes.mailbox
+where suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null
 {% endtest %}
