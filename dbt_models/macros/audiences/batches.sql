@@ -89,7 +89,9 @@
         reason,
         detail,
         case when reason is null then audience_rank end as audience_rank,
-        case when reason is null then {{ treatment_group('campaign', 'holdout_unit', 'holdout_epoch') }} end as treatment_group,
+        case
+            when reason is null then {{ treatment_group('campaign', 'holdout_unit', 'holdout_epoch') }}
+        end as treatment_group,
         case when reason is null then holdout_unit end as holdout_unit,
         case when reason is null then holdout_epoch end as holdout_epoch
     from (
