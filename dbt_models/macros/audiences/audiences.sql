@@ -66,7 +66,8 @@ left join contacts on candidates.customer_id = contacts.customer_id
     {% for campaign in var('campaigns') if campaign.name == name %}{{ return(campaign) }}{% endfor %}
     {% do exceptions.raise_compiler_error(
         "No campaign is named " ~ name ~ "; the rules have " ~ var('campaigns') | map(attribute='name') | join(', ')
-        ~ ". Write it into the file of SEGMENTATION_RULES and make the project again: `segmentation dbt-project FOLDER`."
+        ~ ". Write it into the file of SEGMENTATION_RULES and make the project again:"
+        ~ " `segmentation dbt-project FOLDER`."
     ) %}
 {% endmacro %}
 
