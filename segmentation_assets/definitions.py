@@ -11,6 +11,7 @@ from segmentation_assets.alerts.sensor import alert_sensor
 from segmentation_assets.assets.checks import audit_checks
 from segmentation_assets.assets.exports import export_assets
 from segmentation_assets.assets.outcomes import outcomes_asset
+from segmentation_assets.assets.program import program_asset
 from segmentation_assets.assets.report import report_asset
 from segmentation_assets.assets.stages import dbt_asset_definitions
 from segmentation_assets.assets.star_schema import star_schema_assets
@@ -69,7 +70,13 @@ def build_defs(
         **(resources or {}),
     }
     own = dg.with_source_code_references(
-        [*star_schema_assets(project), *export_assets(project), outcomes_asset(project), report_asset(project)]
+        [
+            *star_schema_assets(project),
+            *export_assets(project),
+            outcomes_asset(project),
+            program_asset(project),
+            report_asset(project),
+        ]
     )
     # Dagster types what it gives back more widely than what it takes.
     assets = [*dbt_asset_definitions(project), *cast("list[dg.AssetsDefinition | dg.AssetSpec]", own)]

@@ -12,7 +12,8 @@ UserError
 └── one per command or step that refuses what was asked:
     NotPublishedError, ObjectionsError, WhatIfError, WhyError,
     AcceptanceError, ExportError, ReportError, AlertAddressError,
-    AnotherTickError, DbtCommandError, SemanticViewError
+    AnotherTickError, DbtCommandError, SemanticViewError,
+    HandWrittenCampaignError, ProjectFolderError
 """
 
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ with published as (
     select
         snapshot_month,
         count(*) as customers,
-        cast({{ content_hash(history_columns()) }} as varchar) as content_hash
+        cast({{ history_hash(further_columns_of_history() | map(attribute='name') | list) }} as varchar) as content_hash
     from {{ ref('customer_segment_history') }}
     where {{ is_asked_month('snapshot_month') }}
     group by snapshot_month

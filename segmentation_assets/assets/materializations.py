@@ -16,6 +16,7 @@ from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import metadata as asset_numbers
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange
+from segmentation_assets.outcomes import words
 
 
 class MaterializationNumbers:
@@ -33,6 +34,10 @@ class MaterializationNumbers:
     def _waterfalls(self) -> Mapping[tuple[str, date], Mapping[str, int]]:
         campaigns = [campaign.name for campaign in self._rules.campaigns]
         return asset_numbers.waterfalls(self._rows_of, self._schemas["silver"], campaigns, self._months)
+
+    @cached_property
+    def _spreads(self) -> Mapping[tuple[str, date], asset_numbers.Spread]:
+        return asset_numbers.spreads(self._rows_of, self._schemas, self._months)
 
     def put_on(
         self, event: dg.Output[Any], model: asset_numbers.Model
@@ -73,6 +78,9 @@ class MaterializationNumbers:
         for month, numbers in found.items():
             waterfall = self._waterfalls[campaign, month] if campaign else None
             sizes = asset_numbers.of_audience(waterfall) if waterfall else {}
+            if campaign and waterfall:
+                spread = self._spreads.get((campaign, month), asset_numbers.Spread(None, None))
+                sizes |= of_holdout(waterfall, spread)
             self._context.add_asset_metadata({**numbers, **sizes}, asset_key=key, partition_key=str(month))
         return described
 
@@ -82,3 +90,11 @@ class MaterializationNumbers:
             if asset_numbers.filled_by(model) == filler.path[-1]:
                 for month, numbers in asset_numbers.of_months(model, self._rows_of, self._months).items():
                     yield dg.AssetObservation(key, partition=str(month), metadata=numbers)
+
+
+def of_holdout(waterfall: Mapping[str, int], spread: asset_numbers.Spread) -> dict[str, Any]:
+    """What a list's holdout can find, before anything is sent."""
+    sizes = waterfall["sent"], waterfall["holdout"]
+    pct = words.smallest_pct(*sizes, *spread)
+    told = {"what_the_holdout_can_find": words.can_find(*sizes, *spread)}
+    return told if pct is None else {**told, "smallest_effect_pct": round(pct, 1)}

@@ -1,20 +1,25 @@
 """What each campaign did: the spend of those it was sent to against those held back, 90 days on."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import dagster as dg
 
+from segmentation_assets.assets import outcome_tables as asset_tables
 from segmentation_assets.dbt import columns as asset_columns
 from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, as_of_date, month_after
+from segmentation_assets.outcomes import money, pooled, words
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Group, compare, split_p_value
+from segmentation_assets.outcomes.table import Column, Table
 from segmentation_assets.partitions import monthly_partitions
-from segmentation_assets.publication import ownership
-from segmentation_assets.warehouse.catalog import GOLD, columns_of
+from segmentation_assets.report import outcome_chart
+from segmentation_assets.rules.load import Campaign
+from segmentation_assets.text import markdown
+from segmentation_assets.warehouse.catalog import GOLD
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 NAME = "campaign_outcomes"
@@ -22,57 +27,72 @@ CHECK = "holdout_split_is_as_planned"
 # As far back as campaign_outcome_groups brings audience months up to date: a window of 90 days closes in the third
 # month after, or in the fourth.
 MONTHS_BACK = 4
-# Column, type and meaning.
-COLUMNS = (
-    ("snapshot_month", "date", "The audience month, by its first day."),
-    ("campaign", "varchar", "The campaign."),
-    ("window_start", "date", "First day that counts, the as-of date of the audience month."),
-    ("window_end", "date", "First day that no longer counts, 90 days later."),
-    ("target_customers", "bigint", "Customers the campaign was sent to."),
-    ("holdout_customers", "bigint", "Customers held back from it."),
-    ("target_mean_spend", "double", "Spend per target customer in the window; NULL without one."),
-    ("holdout_mean_spend", "double", "Spend per held-out customer in the window; NULL without one."),
-    ("spend_difference", "double", "Target less holdout: what the campaign brought per customer."),
-    (
+_SAMPLES = ("mean_spend", "stddev_spend", "customers")
+OF_THE_LIST = (
+    Column("snapshot_month", "date", "The audience month, by its first day.", ("snapshot_month",)),
+    Column("campaign", "varchar", "The campaign.", ("campaign",)),
+    Column("window_start", "date", "First day that counts, the as-of date of the audience month.", ("window_start",)),
+    Column("window_end", "date", "First day that no longer counts, 90 days later.", ("window_end",)),
+    Column("target_customers", "bigint", "Customers of the month's list that it was sent to.", ("customers",)),
+    Column("holdout_customers", "bigint", "Customers of the month's list who were held back.", ("customers",)),
+    Column(
+        "target_mean_spend", "double", "Spend per target customer in the window; NULL without one.", ("mean_spend",)
+    ),
+    Column(
+        "holdout_mean_spend",
+        "double",
+        "Spend per held-out customer in the window; NULL without one.",
+        ("mean_spend",),
+    ),
+    Column(
+        "spend_difference",
+        "double",
+        "Target less holdout, of this month's list alone. Whoever was won back has left it: read adjusted_effect.",
+        ("mean_spend",),
+    ),
+    Column(
         "difference_lower_95",
         "double",
         "Lower end of the difference's 95 % interval (Welch); NULL for a group below two.",
+        _SAMPLES,
     ),
-    ("difference_upper_95", "double", "Upper end of the same interval."),
-    (
+    Column("difference_upper_95", "double", "Upper end of the same interval.", _SAMPLES),
+    Column(
         "p_value",
         "double",
         "How likely so large a difference is if the campaign did nothing (Welch's t-test, two-sided).",
+        _SAMPLES,
     ),
-    ("planned_holdout_pct", "double", "Share the rules hold back now, in percent."),
-    (
+    Column("planned_holdout_pct", "double", "Share the rules hold back now, in percent."),
+    Column(
         "sample_ratio_p_value",
         "double",
         "How likely a split this far from the planned one is by chance (exact binomial test).",
+        ("customers",),
     ),
-    (
+    Column(
         "content_hash",
         "varchar",
         "Content hash of the published version of the month that the lists were made from; NULL where they carry none.",
+        ("content_hash",),
     ),
 )
-NAMES = tuple(name for name, _, _ in COLUMNS)
-SCHEMA = dg.TableSchema([dg.TableColumn(name, kind, text) for name, kind, text in COLUMNS])
+# Of all who came to a list of the campaign in the epoch for the first time, up to this month.
+OF_THE_EPOCH = (
+    Column(
+        "holdout_epoch",
+        "varchar",
+        "The epoch whose draw decided who is held back: a year, a quarter, or never where it is drawn once. The columns"
+        " after it are about all customers whose first appearance on the campaign's lists of the epoch was in this"
+        " month or before it, each in the 90 days from it.",
+        ("holdout_epoch",),
+    ),
+    Column("first_entry_month", "date", "The first month of the epoch that is counted.", ("snapshot_month",)),
+    Column("entry_months", "bigint", "Months of the epoch that are counted, this one included.", ("snapshot_month",)),
+)
+TABLE = Table(NAME, "Outcomes of campaigns.", (*OF_THE_LIST, *OF_THE_EPOCH, *pooled.COLUMNS, *money.COLUMNS))
+NAMES = TABLE.names
 READS = "campaign_outcome_groups"
-_SAMPLES = ("mean_spend", "stddev_spend", "customers")
-# Column of campaign_outcome_groups it is worked out from; the planned share is in the rules.
-SOURCES = {
-    **{name: (name,) for name in ("snapshot_month", "campaign", "window_start", "window_end", "content_hash")},
-    **dict.fromkeys(("target_customers", "holdout_customers", "sample_ratio_p_value"), ("customers",)),
-    **dict.fromkeys(("target_mean_spend", "holdout_mean_spend", "spend_difference"), ("mean_spend",)),
-    **dict.fromkeys(("difference_lower_95", "difference_upper_95", "p_value"), _SAMPLES),
-}
-
-
-def lineage(read: dg.AssetKey) -> dg.TableColumnLineage:
-    return dg.TableColumnLineage(
-        {name: [dg.TableColumnDep(read, column) for column in columns] for name, columns in SOURCES.items()}
-    )
 
 
 def outcomes_asset(project: Project) -> dg.AssetsDefinition:
@@ -87,12 +107,13 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
         deps=[read],
         kinds={"python", "table"},
         owners=["team:customer-analytics"],
-        description="One row per audience month and campaign: what target and holdout spent in the 90 days from the"
-        " as-of date, and whether the difference is more than chance. A run makes the audience months whose window has"
-        " closed by then: usually the one three months back.",
+        description="One row per audience month and campaign: what the campaign did so far in the epoch, by everybody's"
+        " first appearance on its lists, in the 90 days from it and adjusted by the spend before; and what target"
+        " and holdout of the month's own list spent. A run makes the audience months whose window has closed by then:"
+        " usually the one three months back.",
         tags=asset_tags.tags(GOLD, NAMES),
         metadata={
-            asset_columns.SCHEMA: SCHEMA,
+            asset_columns.SCHEMA: asset_tables.schema(TABLE),
             asset_columns.TABLE_NAME: asset_columns.table_name(project, READS, NAME),
         },
         check_specs=[
@@ -110,26 +131,30 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
     def campaign_outcomes(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         warehouse: Warehouse = portfolio.resource(context, "warehouse")
         run_months = MonthRange.from_context(context)
-        audience_months = MonthRange(month_after(run_months.first, -MONTHS_BACK), run_months.last)
-        planned = {campaign.name: float(campaign.holdout_pct) for campaign in project.rules.campaigns}
+        first = month_after(run_months.first, -MONTHS_BACK)
         started = time.monotonic()
         with warehouse.session() as session:
-            rows = outcomes(groups(session, audience_months), planned)
-            replace_months(session, audience_months, rows)
+            # All months: those of an epoch add up, and those after a month that was made again have changed with it.
+            found = outcomes(groups(session), project.rules.campaigns)
+            rows = [row for row in found if row["snapshot_month"] >= first]
+            TABLE.replace_from(session, first, rows)
         seconds = round(time.monotonic() - started, 3)
         for month in run_months:
             context.add_asset_metadata(newly_due(rows, month), asset_key=key, partition_key=str(month))
-        months = sorted({str(row["snapshot_month"]) for row in rows})
+        due = [row for row in rows if row["snapshot_month"] <= run_months.last]
+        months = sorted({str(row["snapshot_month"]) for row in due})
         yield dg.MaterializeResult(
             asset_key=key,
             metadata={
                 "audience_months": ", ".join(months) or "none is due yet",
-                "outcomes": outcome_table(rows),
+                "what_the_campaigns_did": dg.MetadataValue.md(told(due)),
+                **asset_tables.picture("effects", outcome_chart.effects(newest_of_epochs(due))),
+                "outcomes": asset_tables.shown(TABLE, due),
                 "Execution Duration": seconds,
-                asset_columns.SCHEMA: SCHEMA,
-                asset_columns.LINEAGE: lineage(read),
+                asset_columns.SCHEMA: asset_tables.schema(TABLE),
+                asset_columns.LINEAGE: asset_tables.lineage(TABLE, read),
             },
-            check_results=[split_check(key, rows)],
+            check_results=[split_check(key, due)],
         )
 
     return campaign_outcomes
@@ -138,33 +163,48 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
 def newly_due(rows: Sequence[Mapping[str, Any]], month: date) -> dict[str, Any]:
     """Numbers of the audience months whose window has closed in `month`, to be drawn over the months of the runs."""
     due = [row for row in rows if month < row["window_end"] <= as_of_date(month)]
-    differences = {
-        f"spend_difference: {row['campaign']}": round(row["spend_difference"], 2)
+    drawn = {"spend_difference": "spend_difference", "effect": "adjusted_effect", "smallest_effect": "smallest_effect"}
+    numbers = {
+        f"{word}: {row['campaign']}": round(row[column], 2)
+        for word, column in drawn.items()
         for row in due
-        if row["spend_difference"] is not None
+        if row[column] is not None
     }
-    return {"dagster/row_count": len(due), **differences}
+    return {"dagster/row_count": len(due), **numbers}
 
 
-def groups(session: Session, months: MonthRange) -> list[dict[str, Any]]:
+def newest_of_epochs(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Per campaign and epoch the row of the newest month, which holds all before it."""
+    newest = {(row["campaign"], row["holdout_epoch"]): row for row in rows if row["holdout_epoch"] is not None}
+    return list(newest.values())
+
+
+def told(rows: Sequence[Mapping[str, Any]]) -> str:
+    sentences = [
+        f"- {markdown(' '.join(filter(None, (words.campaign_sentence(row), words.money_sentence(row)))))}"
+        for row in newest_of_epochs(rows)
+    ]
+    return "\n".join(sentences) or "No audience month is due yet."
+
+
+def groups(session: Session) -> list[dict[str, Any]]:
     return session.rows(
-        "select snapshot_month, campaign, treatment_group, window_start, window_end, customers, mean_spend,"
-        f" stddev_spend, content_hash from {session.gold}.campaign_outcome_groups"
-        " where snapshot_month >= ? and snapshot_month <= ?"
-        " order by snapshot_month, campaign, treatment_group",
-        (months.first, months.last),
+        f"select * from {session.gold}.{READS} order by snapshot_month, campaign, treatment_group",
     )
 
 
-def outcomes(rows: Sequence[Mapping[str, Any]], planned_pct: Mapping[str, float]) -> list[dict[str, Any]]:
+def outcomes(rows: Sequence[Mapping[str, Any]], campaigns: Iterable[Campaign]) -> list[dict[str, Any]]:
     """One row of campaign_outcomes per month and campaign, of the two rows of campaign_outcome_groups."""
+    rules = {campaign.name: campaign for campaign in campaigns}
+    totals = pooled.running_totals(rows)
     pairs: dict[tuple[date, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         pairs.setdefault((row["snapshot_month"], row["campaign"]), {})[row["treatment_group"]] = row
     found = []
     for (month, campaign), pair in pairs.items():
         target, holdout = (_group(pair[name]) for name in ("target", "holdout"))
-        comparison, planned = compare(target, holdout), planned_pct.get(campaign)
+        comparison, rule = compare(target, holdout), rules.get(campaign)
+        planned = float(rule.holdout_pct) if rule else None
         found.append(
             {
                 "snapshot_month": month,
@@ -184,38 +224,28 @@ def outcomes(rows: Sequence[Mapping[str, Any]], planned_pct: Mapping[str, float]
                 if planned is None
                 else split_p_value(target.customers, holdout.customers, planned),
                 "content_hash": pair["target"]["content_hash"],
+                **of_the_epoch(totals.get((month, campaign)), rule),
             }
         )
     return found
 
 
+def of_the_epoch(total: Mapping[str, Any] | None, rule: Campaign | None) -> dict[str, Any]:
+    if total is None:
+        return {**{column.name: None for column in OF_THE_EPOCH}, **pooled.NOTHING, **money.NOTHING}
+    compared = pooled.compared(total["target"], total["holdout"], total["winsorised_at_pct"])
+    margin = None if rule is None or rule.margin_pct is None else float(rule.margin_pct)
+    cost = float(rule.cost_per_contact) if rule else 0.0
+    return {
+        **{column.name: total[column.name] for column in OF_THE_EPOCH},
+        **compared,
+        **money.earned(compared, total["target"].contacts, margin, cost),
+    }
+
+
 def _group(row: Mapping[str, Any]) -> Group:
     mean, deviation = (None if row[key] is None else float(row[key]) for key in ("mean_spend", "stddev_spend"))
     return Group(int(row["customers"]), mean, deviation)
-
-
-def replace_months(session: Session, months: MonthRange, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The months become `rows`, in one transaction."""
-    table = f"{session.gold}.{NAME}"
-    session.execute(f"create table if not exists {table} ({', '.join(f'{name} {kind}' for name, kind, _ in COLUMNS)})")
-    session.execute(f"comment on table {table} is 'Outcomes of campaigns. {ownership.MARK}'")
-    present = columns_of(session, session.gold, NAME)
-    for name, kind, _ in COLUMNS:
-        if name not in present:  # made by an earlier version
-            session.execute(f"alter table {table} add column if not exists {name} {kind}")
-    session.execute("begin transaction")
-    try:
-        session.execute(
-            f"delete from {table} where snapshot_month >= ? and snapshot_month <= ?", (months.first, months.last)
-        )
-        if rows:
-            places = ", ".join([f"({', '.join('?' * len(NAMES))})"] * len(rows))
-            values = [row[name] for row in rows for name in NAMES]
-            session.execute(f"insert into {table} ({', '.join(NAMES)}) values {places}", values)
-        session.execute("commit")
-    except BaseException:
-        session.execute("rollback")
-        raise
 
 
 def split_check(asset_key: dg.AssetKey, rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
@@ -242,18 +272,4 @@ def split_check(asset_key: dg.AssetKey, rows: Sequence[Mapping[str, Any]]) -> dg
         severity=dg.AssetCheckSeverity.WARN,
         description="\n".join([*sentences, advice]) if off else sound,
         metadata={"campaigns_off": len(off), "campaigns": len(rows), "smallest_p_value_accepted": SPLIT_P_VALUE},
-    )
-
-
-def outcome_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    kinds = {"bigint": "int", "double": "float"}
-
-    def plain(value: Any) -> str | int | float | None:
-        if isinstance(value, date):
-            return str(value)
-        return round(value, 6) if isinstance(value, float) else value
-
-    return dg.MetadataValue.table(
-        records=[dg.TableRecord({name: plain(row[name]) for name in NAMES}) for row in rows],
-        schema=dg.TableSchema([dg.TableColumn(name, kinds.get(kind, "string")) for name, kind, _ in COLUMNS]),
     )

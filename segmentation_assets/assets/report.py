@@ -32,6 +32,7 @@ READS = (
         for table in (
             "customer_segment_history", "segment_summary", "segment_transitions", "segment_publications",
             "segment_rules", "hero_metrics", "criteria_overlap", "audience_waterfall", "campaign_outcomes",
+            "program_outcomes",
         )
     ),
     [SILVER, "segment_audits"],

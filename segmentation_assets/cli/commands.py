@@ -251,7 +251,7 @@ def accept(month: str, audit: str, segment: str, who: str, why: str) -> int:
 @click.argument("to")
 def snapshot(to: str) -> int:
     """Copy the published tables to the DuckDB file TO."""
-    from segmentation_assets.assets import outcomes
+    from segmentation_assets.assets import outcomes, program
     from segmentation_assets.cli import terminal
     from segmentation_assets.dbt.project import Project
     from segmentation_assets.errors import WarehouseError
@@ -263,8 +263,8 @@ def snapshot(to: str) -> int:
     if not isinstance(found, DuckDBWarehouse):
         raise WarehouseError("SEGMENTATION_TARGET is 'snowflake', where everybody may read while a run writes.")
     with terminal.working(f"Copying to {path} ..."):
-        outcomes_table = {outcomes.NAME: outcomes.NAMES}
-        copied = reader_copy.take(found, path, Project.load(), outcomes_table)
+        outcomes_tables = {one.NAME: one.NAMES for one in (outcomes, program)}
+        copied = reader_copy.take(found, path, Project.load(), outcomes_tables)
     terminal.say(f"{copied} tables and views are in {path}. Open it read-only; a reader keeps the file it has opened.")
     return 0
 

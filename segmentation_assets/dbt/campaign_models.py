@@ -57,6 +57,7 @@ SIDE = {
 AFTER = (
     {"name": "holdout_unit", "data_type": "varchar", "description": "{{ doc('holdout_unit') }}"},
     {"name": "content_hash", "data_type": "varchar", "description": "{{ doc('content_hash') }}"},
+    {"name": "holdout_epoch", "data_type": "varchar", "description": "{{ doc('holdout_epoch') }}"},
 )
 # The columns of every list, of whatever campaign and version.
 OF_EVERY_LIST = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "treatment_group")
@@ -98,8 +99,8 @@ def as_yaml(content: object) -> str:
 
 
 def _profile(rules: Rules, files: Mapping[str, bytes]) -> str:
-    """The yml of customer_360_profile with a column per campaign, before the one that names the lists, and with the
-    groups that a customer can be focused on, as the macro focus_groups has them."""
+    """The yml of customer_360_profile with a column per campaign, before the one that names the lists, with the metrics
+    that the rules add, and with the groups that a customer can be focused on, as the macro focus_groups has them."""
     said, variables = yaml.safe_load(files[PROFILE]), yaml.safe_load(files["dbt_project.yml"])["vars"]
     columns = said["models"][0]["columns"]
     groups = [name for name in variables["insights"]["focus_at_least_pct"] if name in variables["category_groups"]]
@@ -117,6 +118,7 @@ def _profile(rules: Rules, files: Mapping[str, bytes]) -> str:
         }
         for campaign in rules.campaigns
     ]
+    columns += variables.get("further_columns", [])
     return as_yaml(said)
 
 

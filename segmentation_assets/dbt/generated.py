@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from segmentation_assets.dbt.campaign_models import as_yaml, campaign_models
+from segmentation_assets.dbt.campaign_models import as_yaml, campaign_models, literal
 from segmentation_assets.errors import UserError
 from segmentation_assets.rules.load import Rules
 
@@ -40,7 +40,10 @@ def project_files(source: Path, rules: Rules) -> dict[str, bytes]:
 def project_variables(rules: Rules) -> dict[str, Any]:
     """What the rules replace of the vars of dbt_project.yml."""
     replaced = rules.dbt_vars()
-    return {**replaced, "uses_shipped_segments": "segments" not in replaced}
+    # The columns of further metrics are for the contracts, in whose yml no macro is known.
+    columns = [{**column, "description": literal(column["description"])} for column in rules.metrics.columns()]
+    further = {"further_columns": columns}
+    return {**replaced, "uses_shipped_segments": "segments" not in replaced, **further}
 
 
 def _under(rules: Rules, project: bytes) -> bytes:

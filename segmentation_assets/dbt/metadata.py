@@ -9,7 +9,7 @@ count, where that is another, and `meta: {is_counted: false}` leaves a view out.
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -24,6 +24,7 @@ WATERFALL: tuple[str, ...] = (
     "is_customer",
     "deliverable_email",
     "not_suppressed",
+    "not_in_universal_holdout",
     "not_in_cooldown",
     "one_per_email",
     "within_cap",
@@ -31,6 +32,17 @@ WATERFALL: tuple[str, ...] = (
     "sent",
 )
 REACHED = len(WATERFALL) - 2  # the steps that leave customers out; the last two divide who is left
+# Reason in audience_candidates -> the step that leaves out for it.
+LEFT_OUT_AT = {
+    "misses_criteria": "meets_criteria",
+    "no_customer_now": "is_customer",
+    "no_deliverable_email": "deliverable_email",
+    "suppressed": "not_suppressed",
+    "universal_holdout": "not_in_universal_holdout",
+    "in_cooldown": "not_in_cooldown",
+    "shares_email": "one_per_email",
+    "beyond_cap": "within_cap",
+}
 
 # Runs a query through the connection of the build under way.
 RowsOf = Callable[[str], list[dict[str, Any]]]
@@ -93,7 +105,7 @@ def waterfalls(
     Counted from audience_candidates, of which audience_waterfall is made too: a list may be ready before that one is.
     """
     found = rows_of(
-        "select campaign, snapshot_month, steps_passed, treatment_group, count(*) as customers"
+        "select campaign, snapshot_month, reason, treatment_group, count(*) as customers"
         f" from {silver}.audience_candidates"
         f" where snapshot_month >= cast('{months.first}' as date) and snapshot_month <= cast('{months.last}' as date)"
         " group by 1, 2, 3, 4"
@@ -104,11 +116,41 @@ def waterfalls(
     for row in found:
         waterfall = told.setdefault((row["campaign"], _day(row[MONTH])), dict.fromkeys(WATERFALL, 0))
         # Who is left after a step has passed all before it too.
-        for step in WATERFALL[: min(int(row["steps_passed"]), REACHED)]:
+        passed = REACHED if row["reason"] is None else WATERFALL.index(LEFT_OUT_AT[row["reason"]])
+        for step in WATERFALL[:passed]:
             waterfall[step] += int(row["customers"])
         if row["treatment_group"] is not None:
             waterfall["holdout" if row["treatment_group"] == "holdout" else "sent"] += int(row["customers"])
     return told
+
+
+class Spread(NamedTuple):
+    """Spend of the last 90 days of a list's members."""
+
+    mean: float | None
+    deviation: float | None
+
+
+def spreads(rows_of: RowsOf, schemas: Mapping[str, str], months: MonthRange) -> dict[tuple[str, date], Spread]:
+    """Per campaign and month; of audience_candidates, as the waterfalls."""
+    spend = "cast(history.spend_last_90_days as double)"
+    found = rows_of(
+        f"select candidates.campaign, candidates.snapshot_month, avg({spend}) as mean_spend,"
+        f" stddev_samp({spend}) as stddev_spend from {schemas['silver']}.audience_candidates as candidates"
+        f" inner join {schemas['gold']}.customer_segment_history as history"
+        " on candidates.snapshot_month = history.snapshot_month and candidates.customer_id = history.customer_id"
+        " where candidates.treatment_group is not null"
+        f" and candidates.snapshot_month >= cast('{months.first}' as date)"
+        f" and candidates.snapshot_month <= cast('{months.last}' as date) group by 1, 2"
+    )
+    return {
+        (row["campaign"], _day(row[MONTH])): Spread(*map(_number, (row["mean_spend"], row["stddev_spend"])))
+        for row in found
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def of_audience(waterfall: Mapping[str, int]) -> Numbers:

@@ -16,10 +16,11 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import run_models
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.publication import ownership
-from segmentation_assets.warehouse.catalog import required_columns_of, tables_of
+from segmentation_assets.warehouse.catalog import required_columns_of, tables_of, types_of
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 
+HISTORY = "customer_segment_history"
 Table = tuple[str, str]  # schema and name
 Found = Mapping[Table, set[str]]
 Manifest = Mapping[str, Any]  # dbt's
@@ -38,6 +39,7 @@ def check(session: Session, project: Project) -> None:
     """Raises WarehouseError, in one line, for a published table that no migration puts right."""
     manifest = _manifest(project)
     _refuse(session, tables_of(session, _schemas(manifest)), expected_tables(manifest))
+    _refuse_other_types(session, project)
 
 
 def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
@@ -56,6 +58,7 @@ def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
         with warehouse.session() as session:
             found = tables_of(session, _schemas(manifest))
             _refuse(session, found, expected)
+            _refuse_other_types(session, project)
             for (schema, table), column, kind in _missing_columns(found, expected):
                 # Another run may have been faster, where nothing keeps two apart.
                 session.execute(f"alter table {schema}.{table} add column if not exists {column} {kind}")
@@ -78,6 +81,23 @@ def _refuse(session: Session, found: Found, tables: Mapping[Table, Expected]) ->
             f"The database was made by another version of this pipeline: {'; '.join(problems)}. Nothing was computed."
             " Use the version that made it, or name another database (SEGMENTATION_DUCKDB_PATH, SNOWFLAKE_DATABASE)."
         )
+
+
+def _refuse_other_types(session: Session, project: Project) -> None:
+    """Under one name no month may hold money and another a share: put into the other type, it is another number."""
+    words = {"decimal(18,2)": "money", "bigint": "number"}
+    metrics = project.rules.metrics
+    if not metrics.further:
+        return
+    there = types_of(session, session.gold, HISTORY)
+    for name in metrics.further:
+        wanted = words.get(metrics.types[name], metrics.types[name])
+        if there.get(name, wanted) != wanted:
+            raise WarehouseError(
+                f"metrics.{name} is a {wanted}, but {session.gold}.{HISTORY}.{name} holds a {there[name]} of months"
+                " that were published under another definition of it. Nothing was computed. Give the metric another"
+                f" name, or the definition that is a {there[name]}."
+            )
 
 
 def _differences(expected: Expected, present: set[str], required: set[str]) -> list[str]:

@@ -21,7 +21,10 @@ LOG = "segment_publications"
 # By these the log of publications is known, of whatever version.
 OF_THE_LOG = frozenset({"snapshot_month", "version", "rules_hash", "published_at"})
 # What is no model: made in Python, from its first version on with these columns. In the published schema.
-OF_STEPS = {"campaign_outcomes": ("snapshot_month", "campaign", "window_start", "window_end")}
+OF_STEPS = {
+    "campaign_outcomes": ("snapshot_month", "campaign", "window_start", "window_end"),
+    "program_outcomes": ("snapshot_month", "holdout_epoch", "entry_month", "entered_target_customers"),
+}
 
 Table = tuple[str, str]  # schema and name, in lower case
 

@@ -75,12 +75,11 @@ def find(session: Session) -> Restatement | None:
             " the next run makes what an earlier version did not have, and so does `make restate`."
         )
     rows = session.rows(
-        "select calendar_month, transaction_count, spend, travel_spend, necessities_spend"
-        f" from {session.silver}.rollup_differences where calendar_month < ? order by calendar_month",
+        f"select * from {session.silver}.rollup_differences where calendar_month < ? order by calendar_month",
         (month_after(months_published[-1]),),
     )
     changed = {row["calendar_month"]: (int(row["transaction_count"]), row["spend"]) for row in rows}
-    recategorised = {row["calendar_month"] for row in rows if row["travel_spend"] or row["necessities_spend"]}
+    recategorised = {row["calendar_month"] for row in rows if any(row[name] for name in row if name.endswith("_spend"))}
     outdated = tuple(outdated_months(session))
     starts = [month for month in months_published if changed and month >= min(changed)] + list(outdated)
     if not starts:

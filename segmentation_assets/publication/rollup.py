@@ -5,7 +5,7 @@ The macro in_rollup_months rolls up the same months; of the changed ones it is t
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -19,7 +19,6 @@ from segmentation_assets.warehouse.session import Session
 ROLLUP, FACTS = "customer_period_spend", "facts_by_day"
 # Columns that an earlier rollup had otherwise, or not at all.
 COLUMNS = ("customer_key", "amount_squares", "min_amount", "max_amount", "facts_hash")
-SUMS = ("transaction_count", "spend", "travel_spend", "necessities_spend", "facts_hash")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def plan(session: Session, rules: Rules, months: MonthRange, rollup_from: date |
     if not kept:
         return Plan(((None, end),))
     start = min(rollup_from or first, first)
-    changed = tuple(month for month in changed_months(session, first) if month < start)
+    changed = tuple(month for month in changed_months(session, rules, first) if month < start)
     kept = [month for month in kept if month < start and month not in changed]
     ranges: list[Range] = []
     gap: date | None = None
@@ -69,33 +68,37 @@ def months_kept(session: Session, rules: Rules, before: date) -> list[date]:
     return [row["month_start"] for row in rows]
 
 
-def changed_months(session: Session, first: date) -> list[date]:
-    """Months before `first`, back to where its windows begin, whose facts are not those that were rolled up."""
+def changed_months(session: Session, rules: Rules, first: date) -> list[date]:
+    """Months before `first`, back to where the published windows begin, whose facts are not those that were rolled
+    up."""
     if not table_exists(session, session.silver, FACTS):
         return []
+    # The view may be that of other rules, with other groups; the month is then rolled up anew for its hash.
+    groups = {f"{group}_spend" for group in rules.category_groups} & set(columns_of(session, session.silver, FACTS))
+    sums = ("transaction_count", "spend", *sorted(groups))
     start = (as_of_date(first) - timedelta(days=180)).replace(day=1)
     facts, rolled_up = (
-        _sums_by_month(session, table, column, start, first)
+        _sums_by_month(session, table, column, sums, start, first)
         for table, column in ((FACTS, "transaction_date"), (ROLLUP, "period_start"))
     )
     return sorted(month for month in {*facts, *rolled_up} if facts.get(month) != rolled_up.get(month))
 
 
-def _sums_by_month(session: Session, table: str, column: str, start: date, end: date) -> Mapping[date, tuple[str, ...]]:
+def _sums_by_month(
+    session: Session, table: str, column: str, names: Sequence[str], start: date, end: date
+) -> Mapping[date, tuple[str, ...]]:
     # Decimals, compared as text: sums of money come back as doubles from some drivers, in which digits are lost.
-    sums = ", ".join(f"cast(cast(sum({name}) as decimal(38, 4)) as varchar) as {name}" for name in SUMS[:-1])
+    sums = ", ".join(f"cast(cast(sum({name}) as decimal(38, 4)) as varchar) as {name}" for name in names)
     rows = session.rows(
         f"select cast(date_trunc('month', {column}) as date) as calendar_month, {sums},"
         f" cast(cast(sum(facts_hash) as decimal(38, 0)) as varchar) as facts_hash from {session.silver}.{table}"
         f" where {column} >= ? and {column} < ? group by 1",
         (start, end),
     )
-    return {row["calendar_month"]: tuple(row[name] for name in SUMS) for row in rows}
+    return {row["calendar_month"]: tuple(row[name] for name in (*names, "facts_hash")) for row in rows}
 
 
 def category_groups_hash(rules: Rules) -> str:
     """What the macro of the same name gives."""
-    noted = {"category_groups": rules.raw["category_groups"], "columns": COLUMNS}
-    if rules.star_schema is not None:
-        noted["star_schema"] = rules.raw["star_schema"]
+    noted = {**rules.rollup, "columns": COLUMNS}
     return hashlib.md5(json.dumps(noted, sort_keys=True).encode(), usedforsecurity=False).hexdigest()

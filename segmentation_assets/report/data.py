@@ -3,14 +3,16 @@
 Counts and sums per segment, campaign and audit only: no row here is about one customer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, as_of_date, month_after
+from segmentation_assets.outcomes import words
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE
+from segmentation_assets.outcomes.words import name_of
 from segmentation_assets.publication import audits, published
 from segmentation_assets.publication.findings import Finding
 from segmentation_assets.rules.load import Campaign, Rules, Segment
@@ -28,6 +30,7 @@ STEPS = {
     "is_customer": "are customers now",
     "deliverable_email": "have a deliverable address",
     "not_suppressed": "have not objected",
+    "not_in_universal_holdout": "are not kept out of every campaign",
     "not_in_cooldown": "were not contacted too recently",
     "one_per_email": "are the only one at their address",
     "within_cap": "are within the cap",
@@ -102,6 +105,7 @@ class Step:
 class Audience:
     campaign: Campaign
     steps: tuple[Step, ...]
+    can_find: str = ""  # how small an effect its holdout can show; empty where an earlier version made the month
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,18 @@ class Outcome:
         if self.lower > 0:
             return "more spend than chance explains"
         return "less spend than chance explains" if self.upper < 0 else "no more than chance"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a campaign, or all of them together, did over all who came to it in an epoch so far."""
+
+    row: Mapping[str, Any]  # of campaign_outcomes or program_outcomes
+    sentences: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return name_of(self.row)
 
 
 @dataclass(frozen=True)
@@ -162,6 +178,7 @@ class Report:
     flows: tuple[Flow, ...]
     audiences: tuple[Audience, ...]
     outcomes: tuple[Outcome, ...]
+    effects: tuple[Effect, ...]
     audits: tuple[AuditResult, ...]
     notes: tuple[str, ...]
     definitions: tuple[Definition, ...]
@@ -183,7 +200,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     publication = newest_publication(session, month)
     refuse_another_version(session, month)
     metrics = hero_metrics(session, month)
-    waterfalls = waterfall_rows(session, month)
+    waterfalls, spreads = waterfall_rows(session, month), list_spreads(session, month)
     shares = month_shares(session, month)
     definitions = segment_definitions(session, rules, publication["rules_hash"])
     months = tuple(month_after(month, back) for back in range(1 - MONTHS_SHOWN, 1))
@@ -208,8 +225,11 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
         months=months,
         bands={row.segment: row.band for row in definitions if row.band},
         flows=transitions(session, month),
-        audiences=tuple(audience(campaign, waterfalls[campaign.name]) for campaign in rules.campaigns),
+        audiences=tuple(
+            audience(campaign, waterfalls[campaign.name], spreads.get(campaign.name)) for campaign in rules.campaigns
+        ),
         outcomes=outcomes(session, month),
+        effects=(*campaign_effects(session, month), *program_effects(session, month)),
         audits=audit_results(rows),
         notes=(*notes(session, month, rows, missing, publication, rules),),
         definitions=definitions,
@@ -307,16 +327,57 @@ def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:
     return found
 
 
-def audience(campaign: Campaign, steps: Mapping[str, int]) -> Audience:
+def list_spreads(session: Session, month: date) -> dict[str, tuple[float, float]]:
+    """Mean and deviation of the spend of each campaign's list, where it is known and there are two members."""
+    rows = session.rows(
+        f"select campaign, mean_spend, stddev_spend from {session.gold}.audience_waterfall"
+        " where snapshot_month = ? and step = 'within_cap' and stddev_spend is not null",
+        (month,),
+    )
+    return {row["campaign"]: (float(row["mean_spend"]), float(row["stddev_spend"])) for row in rows}
+
+
+def audience(campaign: Campaign, steps: Mapping[str, int], spread: tuple[float, float] | None = None) -> Audience:
     members = steps["in_segment"]
-    words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
+    step_words = STEPS if campaign.needs_address else {**STEPS, **WITHOUT_ADDRESS}
     return Audience(
         campaign,
         tuple(
-            Step(words.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
+            Step(step_words.get(step, step.replace("_", " ")), customers, 100 * customers / members if members else 0.0)
             for step, customers in steps.items()
         ),
+        words.can_find(steps["sent"], steps["holdout"], *spread) if spread else "",
     )
+
+
+def campaign_effects(session: Session, month: date) -> Iterator[Effect]:
+    """Per campaign the epochs of the months shown, each as far as its windows had closed by the as-of date."""
+    if not table_exists(session, session.gold, "campaign_outcomes"):
+        return
+    rows = session.rows(
+        f"select * from {session.gold}.campaign_outcomes where snapshot_month > ? and window_end <= ?"
+        " order by snapshot_month, campaign",
+        (month_after(month, -MONTHS_SHOWN - OUTCOME_MONTHS_BACK), as_of_date(month)),
+    )
+    newest = {(row["campaign"], row["holdout_epoch"]): row for row in rows if row.get("holdout_epoch") is not None}
+    for row in sorted(newest.values(), key=lambda row: (row["campaign"], row["snapshot_month"])):
+        told = (words.campaign_sentence(row), words.money_sentence(row), words.active_sentence(row))
+        yield Effect(row, tuple(filter(None, told)))
+
+
+def program_effects(session: Session, month: date) -> Iterator[Effect]:
+    """Of the newest month with a universal holdout that is old enough; none where there is no such holdout."""
+    if not table_exists(session, session.gold, "program_outcomes"):
+        return
+    rows = session.rows(
+        f"select * from {session.gold}.program_outcomes where snapshot_month > ? and snapshot_month <= ?"
+        " order by snapshot_month",
+        (month_after(month, -MONTHS_SHOWN), month),
+    )
+    for row in rows[-1:]:
+        who = f"All campaigns together, the 90 days to the end of {row['snapshot_month']:%Y-%m}"
+        told = (words.effect_sentence(who, row), words.money_sentence(row), words.active_sentence(row))
+        yield Effect(row, tuple(filter(None, told)))
 
 
 def outcomes(session: Session, month: date) -> tuple[Outcome, ...]:
@@ -389,12 +450,12 @@ def notes(
         f" last 90 was not above 0: {int(counts['incomparable']):,}.",
         f"Customers refunded more than they spent in the last 90 days: {int(counts['refunded']):,}.",
     ]
-    for name, words in (
+    for name, meaning in (
         ("unknown_categories_are_few", "of the last 90 days' spend is in categories that the dimension does not know"),
         ("future_dated_facts_are_few", "of the facts of the last 90 days are dated in the future; they do not count"),
     ):
         measured = [row["measured"] for row in rows if row["audit"] == name and row["measured"] is not None]
-        told += [f"{float(measured[0]):.2f} % {words}."] if measured else []
+        told += [f"{float(measured[0]):.2f} % {meaning}."] if measured else []
     if missing:
         told.append(f"Never published, and so not shown: {', '.join(str(gap)[:7] for gap in missing)}.")
     if publication["rules_hash"] != rules.segments_hash:
@@ -423,11 +484,11 @@ def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tupl
     return tuple(
         Definition(
             name,
-            tuple(words),
+            tuple(lines),
             known[name].purpose if name in known else "",
             _band(known.get(name)),
         )
-        for name, words in criteria.items()
+        for name, lines in criteria.items()
     )
 
 

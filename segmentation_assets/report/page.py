@@ -9,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report import outcome_chart
 from segmentation_assets.report.data import Metrics, Report
 from segmentation_assets.text import printable
 
@@ -45,7 +46,13 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=count, money=money, cents=cents, percent=percent, signed=signed, month_name=month_name
+        count=count,
+        money=money,
+        signed_money=signed_money,
+        cents=cents,
+        percent=percent,
+        signed=signed,
+        month_name=month_name,
     )
     values = report_charts.value_charts(report)
     overlap = report_charts.overlap_chart(report)
@@ -61,6 +68,7 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         overlap_picture=overlap
         and report_charts.svg(overlap, "Who meets the criteria of two segments or campaigns, in percent"),
         overlap_sentences=overlap_sentences(report),
+        effect_picture=effect_picture(report),
         flow_picture=report_charts.flow_picture(report.flows, report.segments),
         moves=[
             flow
@@ -104,6 +112,11 @@ def _segment(report: Report, campaign: str) -> str:
     return next((one.campaign.segment for one in report.audiences if one.campaign.name == campaign), "")
 
 
+def effect_picture(report: Report) -> Markup:
+    chart = outcome_chart.effects([effect.row for effect in report.effects])
+    return report_charts.svg(chart, "Effect of each campaign with its interval") if chart else Markup("")
+
+
 def headlines(now: Metrics, before: Metrics | None) -> list[tuple[str, str, str]]:
     """Label, value and change on last month. Counts and money change by percent, small counts and percents by units."""
     return [
@@ -137,6 +150,10 @@ def count(value: float | None) -> str:
 
 
 money = count
+
+
+def signed_money(value: float | None) -> str:
+    return "–" if value is None else f"{value:+,.0f}"
 
 
 def cents(value: float | None) -> str:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from segmentation_assets.rules.reachability import (
+    Axis,
     Span,
     UndecidedError,
     Work,
@@ -15,9 +16,10 @@ from segmentation_assets.rules.reachability import (
     region,
     takers,
 )
-from segmentation_assets.rules.schema import Audits, Campaign, CategoryGroups, Exports, Segment, Source
+from segmentation_assets.rules.schema import Audits, Campaign, Exports, Program, Segment, Source
 from segmentation_assets.rules.star_schema import StarSchema
-from segmentation_assets.rules.validators import Number, did_you_mean, neutral_code, spelling
+from segmentation_assets.rules.validators import METRICS, Metric, Number, did_you_mean, neutral_code, spelling
+from segmentation_assets.spelling import code
 
 
 class Problem(NamedTuple):
@@ -32,10 +34,12 @@ class ParsedRules:
     raw: Mapping[str, Any]
     segments: list[Segment | None] = field(default_factory=list)
     campaigns: list[Campaign | None] = field(default_factory=list)
-    category_groups: CategoryGroups | None = None
+    category_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: METRICS)
     audits: Audits | None = None
     exports: Exports | None = None
     source: Source | None = None
+    program: Program | None = None
     star_schema: StarSchema | None = None
 
 
@@ -75,12 +79,12 @@ def _priority(rules: ParsedRules) -> Iterator[Problem]:
             yield Problem(("segments", i, "criteria"), words)
 
 
-def _regions(segments: Sequence[Segment | None]) -> dict[str, dict[str, Span]]:
+def _regions(segments: Sequence[Segment | None], metrics: Mapping[str, Metric]) -> dict[str, dict[Axis, Span]]:
     """Of the segments that take someone, but not everyone: the others have their own problem."""
     return {
-        segment.name: region(segment.criteria)
+        segment.name: region(segment.criteria, metrics)
         for segment in segments
-        if segment and segment.criteria and not contradictions(segment.criteria)
+        if segment and segment.criteria and not contradictions(segment.criteria, metrics)
     }
 
 
@@ -100,10 +104,11 @@ def _reach(rules: ParsedRules, work: Work) -> Iterator[Problem]:
         if not segment:
             continue
         where = ("segments", i, "criteria")
-        for words in contradictions(segment.criteria):
+        for words in contradictions(segment.criteria, rules.metrics):
             yield Problem(where, f"{words} contradict each other, so nobody can meet them; correct a bound")
-        if not contradictions(segment.criteria):
-            taken_by = takers(region(segment.criteria), _regions(rules.segments[:i]), work)
+        if not contradictions(segment.criteria, rules.metrics):
+            earlier = _regions(rules.segments[:i], rules.metrics)
+            taken_by = takers(region(segment.criteria, rules.metrics), earlier, work)
             if taken_by:
                 yield Problem(where, f"{segment.name!r} can never be reached: {_taken(taken_by)}")
 
@@ -124,9 +129,10 @@ def _campaign_segments(rules: ParsedRules, work: Work) -> Iterator[Problem]:
             yield Problem(("campaigns", i, "segment"), words)
         if campaign.segment in by_name:
             position = by_name[campaign.segment]
-            segment, earlier = rules.segments[position], _regions(rules.segments[:position])
+            segment, earlier = rules.segments[position], _regions(rules.segments[:position], rules.metrics)
             if segment and campaign.criteria:
-                yield from _empty_audience(("campaigns", i, "criteria"), campaign, segment, earlier, work)
+                where = ("campaigns", i, "criteria")
+                yield from _empty_audience(where, campaign, segment, earlier, rules.metrics, work)
 
 
 def _audience_codes(rules: ParsedRules) -> Iterator[Problem]:
@@ -135,13 +141,13 @@ def _audience_codes(rules: ParsedRules) -> Iterator[Problem]:
     for i, campaign in enumerate(rules.campaigns):
         if not campaign:
             continue
-        where, code = ("campaigns", i, "audience_code"), campaign.audience_code
-        first = seen.setdefault(code, i)
+        where, own = ("campaigns", i, "audience_code"), campaign.audience_code
+        first = seen.setdefault(own, i)
         if first != i:
-            yield Problem(where, f"{code!r} is the code of campaigns[{first}] too; give each its own")
-        told = {*_words(campaign.name), *_words(campaign.segment)} & _words(code)
-        if told and code != neutral_code(campaign.name):
-            words = f"{code!r} tells an ad platform {', '.join(map(repr, sorted(told)))}, as its campaign or segment is"
+            yield Problem(where, f"{own!r} is the code of campaigns[{first}] too; give each its own")
+        told = {*_words(campaign.name), *_words(campaign.segment)} & _words(own)
+        if told and own != neutral_code(campaign.name):
+            words = f"{own!r} tells an ad platform {', '.join(map(repr, sorted(told)))}, as its campaign or segment is"
             yield Problem(where, f"{words} called; use words that say nothing of a customer, or leave it out")
 
 
@@ -153,19 +159,20 @@ def _empty_audience(
     where: tuple[str | int, ...],
     campaign: Campaign,
     segment: Segment,
-    earlier: Mapping[str, Mapping[str, Span]],
+    earlier: Mapping[str, Mapping[Axis, Span]],
+    metrics: Mapping[str, Metric],
     work: Work,
 ) -> Iterator[Problem]:
-    if contradictions(segment.criteria) or takers(region(segment.criteria), earlier, work):
+    if contradictions(segment.criteria, metrics) or takers(region(segment.criteria, metrics), earlier, work):
         return
     together = (*segment.criteria, *campaign.criteria)
-    for words in contradictions(together):
+    for words in contradictions(together, metrics):
         yield Problem(
             where,
             f"{words} contradict each other in {segment.name!r}: the list is always empty; correct a bound",
         )
-    if not contradictions(together):
-        taken_by = takers(region(together), earlier, work)
+    if not contradictions(together, metrics):
+        taken_by = takers(region(together, metrics), earlier, work)
         if taken_by:
             yield Problem(where, f"the list is always empty in {segment.name!r}: {_taken(taken_by)}")
 
@@ -189,13 +196,14 @@ def _shares(rules: ParsedRules) -> Iterator[Problem]:
 
 
 def _category_groups(rules: ParsedRules) -> Iterator[Problem]:
-    if not rules.category_groups:
-        return
-    travel = {spelling(name): name for name in rules.category_groups.travel}
-    for i, name in enumerate(rules.category_groups.necessities):
-        if spelling(name) in travel:
-            words = f"{name!r} is in travel too (as {travel[spelling(name)]!r}); keep it in one group"
-            yield Problem(("category_groups", "necessities", i), words)
+    """A category is in one group, so that the shares of two groups can be added up."""
+    seen: dict[str, tuple[str, str]] = {}
+    for group, categories in rules.category_groups.items():
+        for i, name in enumerate(categories):
+            other, as_written = seen.setdefault(code(name), (group, name))
+            if other != group:
+                words = f"{name!r} is in {other} too (as {as_written!r}); keep it in one group"
+                yield Problem(("category_groups", group, i), words)
 
 
 def _minimum_share(rules: ParsedRules) -> Iterator[Problem]:

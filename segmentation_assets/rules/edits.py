@@ -11,7 +11,7 @@ from typing import Any
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.rules.load import KEYS, Rules, load_rules, parse_rules
-from segmentation_assets.rules.validators import METRICS, OPERATORS, Number, did_you_mean, spelling
+from segmentation_assets.rules.validators import OPERATORS, Metric, Number, did_you_mean, spelling
 
 EXAMPLE = '"Declining.spend_change_pct=-25"'
 REMOVED = "none"
@@ -37,7 +37,7 @@ def changed_rules(project_dir: Path, base: Rules, changes: str, file: str = "") 
             base = base.with_star_schema(own)  # other rules are asked about, not another company
     raw = copy.deepcopy({key: base.raw[key] for key in KEYS if key in base.raw})
     for change in _split(changes):
-        _apply(raw, change)
+        _apply(raw, change, base.metrics.metrics)
     return parse_rules(raw, "The changed rules")
 
 
@@ -58,7 +58,7 @@ def _split(changes: str) -> list[str]:
     return [part.strip().strip(",").strip() for part in parts if part.strip(" ,")]
 
 
-def _apply(raw: dict[str, Any], change: str) -> None:
+def _apply(raw: dict[str, Any], change: str, metrics: Mapping[str, Metric]) -> None:
     name, equals, value = (part.strip() for part in change.partition("="))
     if not equals or not value:
         raise WhatIfError(f"SET: {change!r} is no change; write NAME.METRIC=VALUE, as {EXAMPLE}.")
@@ -75,7 +75,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
         owner = rule.setdefault(key, {}) if inner else rule
         owner[inner or key] = _SETTINGS[kind][rest](where, value)
     else:
-        _set_criterion(where, rule, kind, rest, value)
+        _set_criterion(where, rule, kind, rest, value, metrics)
 
 
 def _owner(raw: Mapping[str, Any], name: str) -> tuple[str, dict[str, Any], str]:
@@ -100,10 +100,13 @@ def _known(where: str, word: str, known: Mapping[str, Any], noun: str) -> None:
         raise WhatIfError(f"{where}{word!r} is no known {noun}; {did_you_mean(word, known)}.")
 
 
-def _set_criterion(where: str, rule: dict[str, Any], kind: str, rest: str, value: str) -> None:
+def _set_criterion(
+    where: str, rule: dict[str, Any], kind: str, rest: str, value: str, metrics: Mapping[str, Metric]
+) -> None:
     metric, _, operator = rest.partition(".")
-    if metric not in METRICS:
-        names = [*METRICS, *_SETTINGS[kind]]
+    known = {name: one for name, one in metrics.items() if one.kind != "date"}
+    if metric not in known:
+        names = [*known, *_SETTINGS[kind]]
         raise WhatIfError(f"{where}{metric!r} is no known metric or setting; {did_you_mean(metric, names)}.")
     if operator and operator not in OPERATORS:
         raise WhatIfError(f"{where}{operator!r} is no known operator; {did_you_mean(operator, OPERATORS)}.")
@@ -113,7 +116,9 @@ def _set_criterion(where: str, rule: dict[str, Any], kind: str, rest: str, value
     if not operator and len(present) != 1 and not (present and value == REMOVED):
         told = " and ".join(f"{key} {str(bound).lower()}" for key, bound in present.items())
         has = f"has two criteria on it ({told})" if present else "has no criterion on it; to add one"
-        write = " or ".join(f"{rule['name']}.{metric}.{key}={value}" for key in present or _operators_for(metric))
+        write = " or ".join(
+            f"{rule['name']}.{metric}.{key}={value}" for key in present or _operators_for(known[metric])
+        )
         raise WhatIfError(f"{where}{rule['name']} {has}: write {write}.")
     replaced = next((words for words in DIRECTIONS if operator in words), set(present))
     if value == REMOVED:
@@ -130,8 +135,8 @@ def _set_criterion(where: str, rule: dict[str, Any], kind: str, rest: str, value
         del rule["criteria"]
 
 
-def _operators_for(metric: str) -> tuple[str, ...]:
-    return ("is",) if METRICS[metric].kind == "flag" else ("at_least", "at_most")
+def _operators_for(metric: Metric) -> tuple[str, ...]:
+    return ("is",) if metric.kind == "flag" else ("at_least", "at_most")
 
 
 def _number(where: str, value: str) -> Number:
@@ -160,6 +165,9 @@ _SETTINGS: dict[str, dict[str, Callable[[str, str], Any]]] = {
     "campaigns": {
         "cap": _number,
         "holdout_pct": _number,
+        "holdout_epoch": _text,
+        "margin_pct": _number,
+        "cost_per_contact": _number,
         "cooldown_months": _number,
         "channel": _text,
         "segment": _text,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.rules.schema import Criterion
-from segmentation_assets.rules.validators import METRICS
+from segmentation_assets.rules.validators import METRICS, Metric
 
 # About two seconds of them.
 MOST_LOOKS = 100_000
@@ -28,20 +28,29 @@ class Span(NamedTuple):
     high: Cut
 
 
+class Axis(NamedTuple):
+    """A metric, and which values it can have at all."""
+
+    name: str
+    metric: Metric
+
+
 # A metric that is not named may have any value; None stands for NULL, which meets no criterion.
-Region = Mapping[str, Span | None]
+Region = Mapping[Axis, Span | None]
 
 
 @cache
-def domain(metric: str) -> Span:
-    kind = METRICS[metric].kind
-    lowest = "-Infinity" if kind == "amount" else "0"
-    return Span((Decimal(lowest), 0), (Decimal(2 if kind == "flag" else "Infinity"), 0))
+def domain(axis: Axis) -> Span:
+    kind, _, highest = axis.metric
+    if kind == "flag":
+        highest = 1
+    lowest = "-Infinity" if kind == "amount" else "1" if highest and kind == "count" else "0"
+    return Span((Decimal(lowest), 0), (Decimal("Infinity" if highest is None else highest + 1), 0))
 
 
-def span(criterion: Criterion) -> Span:
+def span(criterion: Criterion, axis: Axis) -> Span:
     """The values that meet it. Of whole numbers, above 6 and at_least 7 are the same span."""
-    whole = METRICS[criterion.metric].kind != "amount"
+    whole = axis.metric.kind != "amount"
     bound = Decimal(str(int(criterion.bound) if isinstance(criterion.bound, bool) else criterion.bound))
 
     def cut(side: int) -> Cut:
@@ -49,7 +58,7 @@ def span(criterion: Criterion) -> Span:
             return bound, side
         return Decimal(math.floor(bound) + 1 if side else math.ceil(bound)), 0
 
-    low, high = domain(criterion.metric)
+    low, high = domain(axis)
     if criterion.operator in ("at_least", "is"):
         low = max(low, cut(0))
     if criterion.operator in ("at_most", "is"):
@@ -61,43 +70,44 @@ def span(criterion: Criterion) -> Span:
     return Span(low, high)
 
 
-def region(criteria: Iterable[Criterion]) -> dict[str, Span]:
-    spans: dict[str, Span] = {}
+def region(criteria: Iterable[Criterion], metrics: Mapping[str, Metric] = METRICS) -> dict[Axis, Span]:
+    spans: dict[Axis, Span] = {}
     for criterion in criteria:
-        low, high = span(criterion)
-        known = spans.get(criterion.metric, Span(low, high))
-        spans[criterion.metric] = Span(max(low, known.low), min(high, known.high))
+        axis = Axis(criterion.metric, metrics[criterion.metric])
+        low, high = span(criterion, axis)
+        known = spans.get(axis, Span(low, high))
+        spans[axis] = Span(max(low, known.low), min(high, known.high))
     return spans
 
 
-def contradictions(criteria: Sequence[Criterion]) -> list[str]:
+def contradictions(criteria: Sequence[Criterion], metrics: Mapping[str, Metric] = METRICS) -> list[str]:
     """Per metric that no value can satisfy: the criteria that say so, in words."""
-    empty = [metric for metric, (low, high) in region(criteria).items() if low >= high]
+    empty = [axis.name for axis, (low, high) in region(criteria, metrics).items() if low >= high]
     return [" and ".join(str(one) for one in criteria if one.metric == metric) for metric in empty]
 
 
-def without(whole: Region, taken: Mapping[str, Span]) -> Iterator[Region]:
+def without(whole: Region, taken: Mapping[Axis, Span]) -> Iterator[Region]:
     """Disjoint regions that together are `whole` less `taken`."""
     inside = dict(whole)
-    for metric, (low, high) in taken.items():
-        if metric not in inside and METRICS[metric].nullable:
-            yield {**inside, metric: None}
-        own = inside.get(metric, domain(metric))
+    for axis, (low, high) in taken.items():
+        if axis not in inside and axis.metric.nullable:
+            yield {**inside, axis: None}
+        own = inside.get(axis, domain(axis))
         if own is None:
             yield inside
             return
         for piece in (Span(own.low, min(own.high, low)), Span(max(own.low, high), own.high)):
             if piece.low < piece.high:
-                yield {**inside, metric: piece}
+                yield {**inside, axis: piece}
         both = Span(max(own.low, low), min(own.high, high))
         if both.low >= both.high:
             return
-        inside[metric] = both
+        inside[axis] = both
 
 
-def overlap(one: Region, other: Mapping[str, Span]) -> bool:
-    for metric, (low, high) in other.items():
-        own = one.get(metric, domain(metric))
+def overlap(one: Region, other: Mapping[Axis, Span]) -> bool:
+    for axis, (low, high) in other.items():
+        own = one.get(axis, domain(axis))
         if own is None or max(own.low, low) >= min(own.high, high):
             return False
     return True
@@ -125,7 +135,7 @@ class Work:
             raise UndecidedError
 
 
-def is_reachable(own: Region, earlier: Iterable[Mapping[str, Span]], work: Work | None = None) -> bool:
+def is_reachable(own: Region, earlier: Iterable[Mapping[Axis, Span]], work: Work | None = None) -> bool:
     """Whether a customer can be in `own` and in none of `earlier`; depth first, as one is enough.
 
     The region that leaves the fewest pieces goes first: 15 sets of 20 segments whose last two cover everyone
@@ -133,7 +143,7 @@ def is_reachable(own: Region, earlier: Iterable[Mapping[str, Span]], work: Work 
     bound with the number of metrics, so the looks are counted. Raises UndecidedError.
     """
     work = work or Work()
-    open_pieces: list[tuple[Region, Sequence[Mapping[str, Span]]]] = [(own, list(earlier))]
+    open_pieces: list[tuple[Region, Sequence[Mapping[Axis, Span]]]] = [(own, list(earlier))]
     while open_pieces:
         piece, before = open_pieces.pop()
         work.spend(1 + len(before))
@@ -147,7 +157,7 @@ def is_reachable(own: Region, earlier: Iterable[Mapping[str, Span]], work: Work 
     return False
 
 
-def takers(own: Region, earlier: Mapping[str, Mapping[str, Span]], work: Work | None = None) -> list[str]:
+def takers(own: Region, earlier: Mapping[str, Mapping[Axis, Span]], work: Work | None = None) -> list[str]:
     """Names of the earlier regions, none needless, that leave nobody in `own`; [] if somebody is left.
 
     Raises UndecidedError.

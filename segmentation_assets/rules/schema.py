@@ -1,9 +1,10 @@
-"""The shape of each kind of rule: criterion, segment, category groups, campaign, audit bounds.
+"""The shape of each kind of rule: criterion, segment, campaign, audit bounds.
 
 What a single value may be is in rule_values.py, what must hold between rules (reach, shares, names) in
 rule_checks.py, reading the files in rules.py.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, cast
 
 from pydantic import (
@@ -20,11 +21,12 @@ from pydantic import (
 
 from segmentation_assets.rules.validators import (
     CHANNELS,
+    EPOCHS,
     METRICS,
-    NUMERIC_METRICS,
     OPERATORS,
     ORDERS,
-    SHOWN_COLUMNS,
+    SHOWN_ONLY,
+    Metric,
     Number,
     a_list,
     between,
@@ -49,7 +51,27 @@ from segmentation_assets.spelling import code
 Text = Annotated[str, PlainValidator(text)]
 Name = Annotated[str, PlainValidator(plain_name)]
 Percentage = Annotated[Number, PlainValidator(between(0, 100))]
-Shown = Annotated[str, PlainValidator(one_of(SHOWN_COLUMNS, "column"))]
+
+
+def _metrics(info: ValidationInfo) -> Mapping[str, Metric]:
+    """Those of the rules that are read; the published ones where nobody said."""
+    return (info.context or {}).get("metrics", METRICS)
+
+
+def metric(value: object, info: ValidationInfo) -> str:
+    return one_of(tuple(name for name, one in _metrics(info).items() if one.kind != "date"), "metric")(value)
+
+
+def numeric_metric(value: object, info: ValidationInfo) -> str:
+    numeric = (name for name, one in _metrics(info).items() if one.kind not in ("date", "flag"))
+    return one_of(tuple(numeric), "metric to rank by")(value)
+
+
+def shown(value: object, info: ValidationInfo) -> str:
+    return one_of((*_metrics(info), SHOWN_ONLY), "column")(value)
+
+
+Shown = Annotated[str, PlainValidator(shown)]
 Categories = Annotated[
     tuple[Name, ...], BeforeValidator(a_list), AfterValidator(not_empty), AfterValidator(distinct_codes)
 ]
@@ -62,7 +84,7 @@ class Rule(BaseModel):
 class Criterion(Rule):
     """A metric compared with a bound: exactly one of the operators is set. A NULL metric fails it."""
 
-    metric: Annotated[str, PlainValidator(one_of(tuple(METRICS), "metric"))]
+    metric: Annotated[str, PlainValidator(metric)]
     at_least: Number | None = None
     at_most: Number | None = None
     above: Number | None = None
@@ -76,15 +98,16 @@ class Criterion(Rule):
         if earlier:
             raise ValueError(f"is a second operator beside {earlier[0]!r}; a criterion has one, write two criteria")
         metric = info.data.get("metric")  # absent when it was refused itself
+        is_flag = metric is not None and _metrics(info)[metric].kind == "flag"
         if info.field_name == "is_":
-            if metric in NUMERIC_METRICS:
+            if metric is not None and not is_flag:
                 raise ValueError(
                     f"is for true or false, but {metric} is a number; use at_least, at_most, above or below"
                 )
             if not isinstance(value, bool):
                 raise ValueError("is neither true nor false; write is: true or is: false, without quotes")
             return value
-        if metric is not None and metric not in NUMERIC_METRICS:
+        if is_flag:
             raise ValueError(f"is for numbers, but {metric} is true or false; write is: true or is: false")
         return number(value)
 
@@ -110,9 +133,9 @@ class Criterion(Rule):
         return f"{self.metric} {self.operator} {str(self.bound).lower()}"
 
 
-def _a_few(value: object) -> object:
+def _a_few(value: object, info: ValidationInfo) -> object:
     """Two bounds of every metric, and some to spare: more of them say the same twice."""
-    most = 3 * len(METRICS)
+    most = 3 * len(_metrics(info))
     if len(criteria := cast("list[object]", a_list(value))) > most:
         raise ValueError(f"holds {len(criteria):,} criteria; {most} at most, as a metric needs two bounds and no more")
     return value
@@ -135,13 +158,8 @@ class Segment(Rule):
         return of_all if self.minimum_share_pct is None else self.minimum_share_pct
 
 
-class CategoryGroups(Rule):
-    travel: Categories
-    necessities: Categories
-
-
 class RankBy(Rule):
-    metric: Annotated[str, PlainValidator(one_of(NUMERIC_METRICS, "metric to rank by"))]
+    metric: Annotated[str, PlainValidator(numeric_metric)]
     order: Annotated[Literal["highest_first", "lowest_first"], PlainValidator(one_of(ORDERS, "order"))]
 
 
@@ -156,6 +174,11 @@ class Campaign(Rule):
     cap: Annotated[int, PlainValidator(whole(1))]
     # Above one half the control group would be the larger one.
     holdout_pct: Annotated[Number, PlainValidator(between(0, 50))] = 10
+    # The calendar year or quarter after which other people are held back, or never.
+    holdout_epoch: Annotated[str, PlainValidator(one_of(EPOCHS, "epoch"))] = "year"
+    # What of a unit of spend is earned, and what one contact costs: they turn more spend into profit and return.
+    margin_pct: Annotated[Number | None, PlainValidator(between(0, 100))] = None
+    cost_per_contact: Annotated[Number, PlainValidator(between(0, 1_000_000))] = 0
     cooldown_months: Annotated[int, PlainValidator(whole(0))] = 0
     shows: Annotated[tuple[Shown, ...], BeforeValidator(a_list), AfterValidator(distinct)] = ()
     objective: Text = ""
@@ -173,6 +196,13 @@ class Campaign(Rule):
         if not self.audience_code:
             object.__setattr__(self, "audience_code", neutral_code(self.name))  # frozen for everybody else
         return self
+
+
+class Program(Rule):
+    """What holds over all campaigns. Each is a key of the rules by itself, and none has to be there."""
+
+    # Above one half the control group would be the larger one.
+    universal_holdout_pct: Annotated[Number, PlainValidator(between(0, 50))] = 0
 
 
 class Audits(Rule):

@@ -17,12 +17,14 @@ Number = int | float
 
 
 class Metric(NamedTuple):
-    kind: Literal["amount", "count", "flag"]
+    kind: Literal["amount", "count", "flag", "date"]
     nullable: bool = False
+    highest: int | None = None  # of a count that has an end, as a bucket
 
 
-# Columns of customer_segment_history that a rule may name. Counts are whole and never negative; refunds make
-# every amount, shares included, possible below zero. NULL is what a customer without (enough) spend has.
+# Published columns of customer_segment_history that a rule may name, whatever the rules say; metrics of their own come
+# beside them. Counts are whole and never negative; refunds make every amount, shares included, possible below zero.
+# NULL is what a customer without (enough) spend has.
 METRICS = {
     "total_transactions": Metric("count"),
     "lifetime_value": Metric("amount"),
@@ -39,11 +41,210 @@ METRICS = {
     "is_active": Metric("flag"),
 }
 NUMERIC_METRICS = tuple(name for name, metric in METRICS.items() if metric.kind != "flag")
-SHOWN_COLUMNS = (*METRICS, "projected_annual_value")
+# Made of avg_monthly_spend where a list is made, and no column of the history.
+SHOWN_ONLY = "projected_annual_value"
 OPERATORS = ("at_least", "at_most", "above", "below", "is")
 ORDERS = ("highest_first", "lowest_first")
+# How long a campaign's holdout stands before it is drawn anew. The macro `epoch_of` says the same.
+EPOCHS = ("year", "quarter", "never")
 # How a campaign reaches people, and whether that takes an e-mail address. The macro `channels` says the same.
 CHANNELS = {"email": True, "ads": True, "mail": False, "phone": False, "app": False}
+# Three of them and some words make the name of a working column, which may have 255.
+LONGEST_COLUMN_NAME = 60
+# What DuckDB or Snowflake does not take for the name of a column unless it stands in quotes.
+RESERVED_WORDS = frozenset(
+    [
+        "account",
+        "all",
+        "alter",
+        "analyse",
+        "analyze",
+        "and",
+        "anti",
+        "any",
+        "array",
+        "as",
+        "asc",
+        "asof",
+        "asymmetric",
+        "at",
+        "authorization",
+        "between",
+        "bigint",
+        "binary",
+        "bit",
+        "boolean",
+        "both",
+        "by",
+        "case",
+        "cast",
+        "char",
+        "character",
+        "check",
+        "coalesce",
+        "collate",
+        "collation",
+        "column",
+        "columns",
+        "concurrently",
+        "connect",
+        "connection",
+        "constraint",
+        "create",
+        "cross",
+        "current",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "current_user",
+        "database",
+        "date",
+        "dec",
+        "decimal",
+        "default",
+        "deferrable",
+        "delete",
+        "desc",
+        "describe",
+        "distinct",
+        "do",
+        "double",
+        "drop",
+        "else",
+        "end",
+        "except",
+        "exists",
+        "extract",
+        "false",
+        "fetch",
+        "float",
+        "following",
+        "for",
+        "foreign",
+        "freeze",
+        "from",
+        "full",
+        "generated",
+        "glob",
+        "grant",
+        "group",
+        "grouping",
+        "grouping_id",
+        "gscluster",
+        "having",
+        "ilike",
+        "in",
+        "increment",
+        "initially",
+        "inner",
+        "inout",
+        "insert",
+        "int",
+        "integer",
+        "intersect",
+        "interval",
+        "into",
+        "is",
+        "isnull",
+        "issue",
+        "join",
+        "lambda",
+        "lateral",
+        "leading",
+        "left",
+        "like",
+        "limit",
+        "localtime",
+        "localtimestamp",
+        "map",
+        "minus",
+        "national",
+        "natural",
+        "nchar",
+        "none",
+        "not",
+        "notnull",
+        "null",
+        "nullif",
+        "number",
+        "numeric",
+        "of",
+        "offset",
+        "on",
+        "only",
+        "or",
+        "order",
+        "organization",
+        "out",
+        "outer",
+        "overlaps",
+        "overlay",
+        "pivot",
+        "pivot_longer",
+        "pivot_wider",
+        "placing",
+        "position",
+        "positional",
+        "precision",
+        "primary",
+        "qualify",
+        "real",
+        "references",
+        "regexp",
+        "returning",
+        "revoke",
+        "right",
+        "rlike",
+        "row",
+        "rows",
+        "sample",
+        "schema",
+        "select",
+        "semi",
+        "set",
+        "setof",
+        "show",
+        "similar",
+        "smallint",
+        "some",
+        "start",
+        "struct",
+        "substring",
+        "summarize",
+        "symmetric",
+        "table",
+        "tablesample",
+        "text",
+        "then",
+        "time",
+        "timestamp",
+        "to",
+        "trailing",
+        "treat",
+        "trigger",
+        "trim",
+        "true",
+        "try_cast",
+        "tuple",
+        "union",
+        "unique",
+        "unpack",
+        "unpivot",
+        "update",
+        "using",
+        "value",
+        "values",
+        "varchar",
+        "variadic",
+        "verbose",
+        "view",
+        "when",
+        "whenever",
+        "where",
+        "window",
+        "with",
+    ]
+)
 # Snowflake and DuckDB take 255 and more; 50 keeps audience_<name> readable as a file name and an asset key.
 LONGEST_CAMPAIGN_NAME = 50
 
@@ -147,6 +348,19 @@ def one_of(known: tuple[str, ...], noun: str) -> Callable[[object], str]:
         return value
 
     return check
+
+
+def column_name(value: object) -> str:
+    """Of a metric, a window or a group: it becomes a column, or a part of its name, on both engines."""
+    name = text(value)
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).lstrip("_0123456789").rstrip("_") or "my_metric"
+        raise ValueError(f"cannot name a column; use lower snake case, such as {plain[:LONGEST_COLUMN_NAME]!r}")
+    if len(name) > LONGEST_COLUMN_NAME:
+        raise ValueError(f"has {len(name)} characters; shorten it to {LONGEST_COLUMN_NAME} at most")
+    if name in RESERVED_WORDS:
+        raise ValueError(f"is a word of SQL; call it something else, such as {f'my_{name}'!r}")
+    return name
 
 
 def campaign_name(value: object) -> str:

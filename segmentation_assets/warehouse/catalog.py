@@ -39,6 +39,24 @@ def columns_of(session: Session, schema: str, table: str) -> list[str]:
     return [row["name"] for row in rows]
 
 
+def types_of(session: Session, schema: str, table: str) -> dict[str, str]:
+    """Column -> its type in words that both engines share: number (whole), money, double, boolean, date or text."""
+    rows = session.rows(
+        "select lower(column_name) as name, lower(data_type) as data_type, numeric_scale"
+        " from information_schema.columns"
+        " where lower(table_schema) = lower(?) and lower(table_name) = lower(?)",
+        (schema, table),
+    )
+    return {row["name"]: _type_in_words(row["data_type"], row["numeric_scale"]) for row in rows}
+
+
+def _type_in_words(data_type: str, scale: int | None) -> str:
+    name = data_type.partition("(")[0]
+    if name in ("number", "decimal", "numeric"):
+        return "money" if scale else "number"
+    return {"bigint": "number", "float": "double"}.get(name, name)
+
+
 def tables_of(session: Session, schemas: Collection[str]) -> dict[tuple[str, str], set[str]]:
     """(schema, name) -> columns, of every table and view in the schemas, all in lower case."""
     return _columns_by_table(session, schemas, "")

@@ -14,7 +14,7 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, month_after
 from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.load import Criterion, Rules, Segment
-from segmentation_assets.rules.validators import LARGEST_BOUND, METRICS
+from segmentation_assets.rules.validators import LARGEST_BOUND
 from segmentation_assets.warehouse.session import Session, Warehouse
 from segmentation_assets.what_if.asked import Facts, Typed, asked_months, facts_of, typed
 from segmentation_assets.what_if.compute import (
@@ -153,7 +153,7 @@ def _calibrated(session: Session, table: str, rules: Rules, months: MonthRange) 
         Calibrated(
             segment,
             {month: members.get(segment.name, {}).get(month, 0) for month in customers},
-            tuple(_bounds(session, table, rules.segments[:place], segment, sum(customers.values()))),
+            tuple(_bounds(session, table, rules, place, sum(customers.values()))),
         )
         for place, segment in enumerate(rules.segments)
     )
@@ -165,19 +165,19 @@ def _middle(segment: Segment) -> float | None:
     return (float(band[0]) + float(band[1])) / 2 if band else None
 
 
-def _bounds(
-    session: Session, table: str, earlier: Sequence[Segment], segment: Segment, customers: int
-) -> Sequence[Bound]:
-    """The best first: nearest to the middle by the decimal that is told, then the one that moves least."""
+def _bounds(session: Session, table: str, rules: Rules, place: int, customers: int) -> Sequence[Bound]:
+    """Of the segment at `place`; the best first: nearest to the middle by the decimal that is told, then the one that
+    moves least."""
+    segment, earlier = rules.segments[place], rules.segments[:place]
     middle = _middle(segment)
     if middle is None:
         return ()
     target = middle * customers / 100
     untaken = [f"not {_met(one.criteria)}" for one in earlier]
     found = (
-        _bound(session, table, untaken, segment.criteria, place, target)
-        for place, criterion in enumerate(segment.criteria)
-        if METRICS[criterion.metric].kind != "flag"
+        _bound(session, table, untaken, segment.criteria, at, target)
+        for at, criterion in enumerate(segment.criteria)
+        if rules.metrics.metrics[criterion.metric].kind != "flag"
     )
 
     def distance(bound: Bound) -> tuple[float, Decimal]:

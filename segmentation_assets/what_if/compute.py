@@ -18,6 +18,7 @@ from typing import Any
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import DbtRunError, run_models
 from segmentation_assets.months import MonthRange
+from segmentation_assets.outcomes import words
 from segmentation_assets.publication import audits, migration, published
 from segmentation_assets.publication.rollup import category_groups_hash, months_kept
 from segmentation_assets.rules.edits import WhatIfError, changed_rules, is_changed, nothing_changed
@@ -32,6 +33,7 @@ NOT_PUBLISHED, NOT_COMPUTED = "Not in the published month", "Not in the what-if"
 SCHEMA = re.compile(r"what_if_(\d{14})_[0-9a-f]{6}_(.+)")
 # Nothing keeps two what-ifs apart on Snowflake, and none takes this long.
 LEFTOVER_AFTER = timedelta(days=1)
+NO_SPREAD = (None, None)
 # Beside the category groups: what decides which facts the rollup holds.
 STAGED = ("approved_statuses", "other_statuses", "unknown_customers", "star_schema")
 
@@ -57,6 +59,10 @@ class Audience:
     sent_after: int | None
     held_out_before: int | None
     held_out_after: int | None
+    # The smallest effect that the list can show by itself, in percent of its spend; None where it can show none.
+    smallest_before_pct: float | None = None
+    smallest_after_pct: float | None = None
+    can_find: str = ""  # the same of the list after the change, in words
 
 
 @dataclass(frozen=True)
@@ -214,7 +220,13 @@ def compute_candidate(
         # of a month that it holds back are wanted too. The audits above were measured before.
         with warehouse.session() as session:
             _count_as_published(session, silver, gold)
-        audiences = ["audience_audits", "audience_audit_verdicts", "audience_candidates", "audience_waterfall"]
+        audiences = [
+            "universal_holdout",
+            "audience_audits",
+            "audience_audit_verdicts",
+            "audience_candidates",
+            "audience_waterfall",
+        ]
         run_models(project, warehouse, audiences, variables, prefix, Path(folder))
 
 
@@ -365,6 +377,7 @@ def _segments(
 
 def _audiences(session: Session, prefix: str, changed: Rules, month: date) -> Iterator[Audience]:
     before, after = _steps(session, session.gold, month), _steps(session, f"{prefix}{session.gold}", month)
+    spreads = [_spreads(session, schema, month) for schema in (session.gold, f"{prefix}{session.gold}")]
     named = [campaign.name for campaign in changed.campaigns]
     for campaign in [*named, *sorted({campaign for campaign, _ in before} - set(named))]:
         yield Audience(
@@ -373,7 +386,38 @@ def _audiences(session: Session, prefix: str, changed: Rules, month: date) -> It
             sent_after=after.get((campaign, "sent")),
             held_out_before=before.get((campaign, "holdout")),
             held_out_after=after.get((campaign, "holdout")),
+            smallest_before_pct=_smallest(before, spreads[0], campaign),
+            smallest_after_pct=_smallest(after, spreads[1], campaign),
+            can_find=words.can_find(*sizes, *spreads[1].get(campaign, NO_SPREAD))
+            if (sizes := _sizes(after, campaign))
+            else "",
         )
+
+
+def _sizes(steps: Mapping[tuple[str, str], int], campaign: str) -> tuple[int, int] | None:
+    """Sent to and held out; None without a list."""
+    if (campaign, "sent") not in steps:
+        return None
+    return steps[campaign, "sent"], steps[campaign, "holdout"]
+
+
+def _smallest(
+    steps: Mapping[tuple[str, str], int], spreads: Mapping[str, tuple[float | None, float | None]], campaign: str
+) -> float | None:
+    sizes = _sizes(steps, campaign)
+    return words.smallest_pct(*sizes, *spreads.get(campaign, NO_SPREAD)) if sizes else None
+
+
+def _spreads(session: Session, schema: str, month: date) -> dict[str, tuple[float | None, float | None]]:
+    """Mean and deviation of the spend of each campaign's list."""
+    if "stddev_spend" not in columns_of(session, schema, "audience_waterfall"):
+        return {}
+    rows = session.rows(
+        f"select campaign, mean_spend, stddev_spend from {schema}.audience_waterfall"
+        " where snapshot_month = ? and step = 'within_cap' and stddev_spend is not null",
+        (month,),
+    )
+    return {row["campaign"]: (float(row["mean_spend"]), float(row["stddev_spend"])) for row in rows}
 
 
 def _steps(session: Session, schema: str, month: date) -> dict[tuple[str, str], int]:

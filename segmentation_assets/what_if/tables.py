@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from segmentation_assets.outcomes import words
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
 from segmentation_assets.text import markdown as markdown_text
@@ -56,13 +57,14 @@ def shown(month: Month) -> list[Shown]:
         Shown(
             "audiences",
             "Audiences",
-            ("Campaign", "Sent", "Change", "Held out"),
+            ("Campaign", "Sent", "Change", "Held out", "Smallest effect"),
             [
                 (
                     audience.campaign,
                     _arrow(audience.sent_before, audience.sent_after),
                     _change(audience.sent_before, audience.sent_after),
                     _arrow(audience.held_out_before, audience.held_out_after),
+                    _arrow_of_percent(audience.smallest_before_pct, audience.smallest_after_pct),
                 )
                 for audience in month.audiences
             ],
@@ -82,6 +84,9 @@ def notes(month: Month) -> Iterator[str]:
         yield f"{effect}: {Finding.of_row(row).sentence}"
     for row in month.list_failures:
         yield f"no new lists: {Finding.of_row(row).sentence}"
+    for audience in month.audiences:
+        if audience.can_find.startswith(words.NOTHING_TO_FIND):
+            yield f"{audience.campaign}: {audience.can_find}"
     if month.other_rules:
         yield (
             f"{month.month} was published under other rules than today's, so the difference holds that change too."
@@ -95,7 +100,8 @@ def notes(month: Month) -> Iterator[str]:
     elif any(None in (audience.sent_before, audience.sent_after) for audience in month.audiences):
         yield (
             "A dash: no audience of that campaign was published for the month, or the changed rules have none, or would"
-            " make none."
+            " make none; of the smallest effect, that none could be told from chance, or that an earlier version made"
+            " the list."
         )
 
 
@@ -237,6 +243,10 @@ def _segment(segment: Segment) -> tuple[str, ...]:
 
 def _arrow(before: int | None, after: int | None) -> str:
     return " → ".join("-" if number is None else f"{number:,}" for number in (before, after))
+
+
+def _arrow_of_percent(before: float | None, after: float | None) -> str:
+    return " → ".join("-" if number is None else f"{number:.0f}%" for number in (before, after))
 
 
 def _change(before: int | None, after: int | None) -> str:

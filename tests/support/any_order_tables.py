@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any
 
 from tests.support import oracle
-from tests.support.any_order_model import Cells, Model, State, cell, cells
+from tests.support.any_order_model import Cells, Model, State, cell, cells, decision_of
 from tests.support.portfolios import CATEGORY_NAMES
 from tests.support.warehouse_fixture import Pipeline
 
@@ -23,7 +23,7 @@ class Found:
     rollup: Mapping[tuple[date, int], tuple[Any, ...]]
     windows: Mapping[date, Cells]
     assignments: Mapping[date, tuple[Cells, str]]
-    audits: Mapping[date, tuple[str, frozenset[tuple[Any, ...]]]]
+    audits: Mapping[date, tuple[str, bool, frozenset[tuple[Any, ...]]]]  # whether they name a candidate
     history: Mapping[date, Cells]
     log: Mapping[date, Mapping[str, Any]]  # the newest version
     decisions: Mapping[str, Mapping[str, str]]
@@ -38,8 +38,8 @@ class Found:
 
             assignments = rows(f"select {columns}, decision_hash from silver.segment_assignments")
             judged = rows(
-                "select snapshot_month, decision_hash, audit, customer_segment, measured, failed_rows, affected_spend"
-                " from silver.segment_audits where severity = 'error'"
+                "select snapshot_month, decision_hash, content_hash is not null, audit, customer_segment, measured,"
+                " failed_rows, affected_spend from silver.segment_audits where severity = 'error'"
             )
             log = connection.execute(
                 "select * from gold.segment_publications"
@@ -70,10 +70,11 @@ class Found:
                 audits={
                     month: (
                         "/".join(sorted({str(row[1]) for row in judged if row[0] == month})),
+                        all(row[2] for row in judged if row[0] == month),
                         frozenset(
-                            (row[2], row[3], round(row[4], 6), row[5], cell(row[6]))
+                            (row[3], row[4], round(row[5], 6), row[6], cell(row[7]))
                             for row in judged
-                            if row[0] == month and row[5]
+                            if row[0] == month and row[6]
                         ),
                     )
                     for month in {row[0] for row in judged}
@@ -129,9 +130,11 @@ def unlike(state: State, found: Found, model: Model) -> list[str]:
     candidates = {month: (candidate.rows, candidate.decision) for month, candidate in state.assignments.items()}
     wrong += _differences("the candidate", candidates, found.assignments)
     for month, audited in state.audits.items():
-        decision, failed = found.audits.get(month, ("no audits", frozenset()))
+        decision, is_bound, failed = found.audits.get(month, ("no audits", False, frozenset()))
         if decision != audited.decision:
             wrong.append(f"the audits of {month} are of the decision {decision}, not {audited.decision}")
+        elif is_bound != (audited.candidate is not None):
+            wrong.append(f"the audits of {month} name {'a' if is_bound else 'no'} candidate")
         elif audited.candidate is not None and audited.candidate.decision == audited.decision:
             expected_failures = {failure.shown for failure in audited.failures}
             wrong += [f"an audit of {month} fails that holds: {one}" for one in failed - expected_failures]
@@ -141,6 +144,24 @@ def unlike(state: State, found: Found, model: Model) -> list[str]:
             wrong.append(f"{month} has audits, though its candidate was made after them")
     history = {month: published.rows for month, published in state.history.items()}
     wrong += _differences("the published month", history, found.history)
+    wrong += _unlike_the_log(state, found)
+    return wrong
+
+
+def _unlike_the_log(state: State, found: Found) -> list[str]:
+    """What the log tells of the months that were published. Rules that differ may give a month the same rows: then the
+    log alone says under which of them it is published, and whether its publication came before or after a kill."""
+    wrong: list[str] = []
+    if found.log.keys() != state.history.keys():
+        wrong.append("the log has other months than were published")
+    for month in sorted(found.log.keys() & state.history.keys()):
+        now, published = found.log[month], state.history[month]
+        if now["customers"] != len(published.rows):
+            wrong.append(f"the log of {month} counts {now['customers']} customers, not {len(published.rows)}")
+        if now["decision_hash"] != decision_of(published.rules):
+            wrong.append(f"the log of {month} names another decision than its candidate's")
+        if (now["audits_verdict"] == "accepted") != bool(published.accepted):
+            wrong.append(f"{month} is logged as {now['audits_verdict']}, and failed {published.accepted}")
     return wrong
 
 

@@ -94,8 +94,10 @@ class Contacts:
         return any(v.customer == customer and v.is_valid_on(day) for v in self.versions)
 
 
-def bucket(campaign: str, unit: str) -> int:
-    return int(hashlib.md5(f"{campaign}|{unit}".encode(), usedforsecurity=False).hexdigest()[:15], 16) % 10_000
+def bucket(campaign: str, unit: str, epoch: str) -> int:
+    """`epoch` is a year or a quarter (2025-Q4), or never: then the campaign and the unit decide once for all."""
+    drawn = f"{campaign}|{unit}" if epoch == "never" else f"{campaign}|{unit}|{epoch}"
+    return int(hashlib.md5(drawn.encode(), usedforsecurity=False).hexdigest()[:15], 16) % 10_000
 
 
 def month_before(month: date, count: int) -> date:
@@ -147,7 +149,7 @@ def list_of(
             reasons[customer] = "beyond_cap"
         else:
             unit = _unit(mailbox, contacts, ever, memory)
-            side = "holdout" if bucket(campaign, unit) < rules["holdout_pct"] * 100 else "target"
+            side = "holdout" if bucket(campaign, unit, str(month.year)) < rules["holdout_pct"] * 100 else "target"
             listed.append(Listed(month, customer, mailbox, unit, side))
     seen = {row.mailbox for row in listed}
     for customer, _ in ranked:  # two beyond the cap at one address: the second shares it
@@ -186,7 +188,7 @@ def _list_without_addresses(
         else:
             earlier = sorted((row.month, row.unit) for row in memory if row.customer == customer)
             unit = earlier[0][1] if earlier else customer
-            side = "holdout" if bucket(campaign, unit) < rules["holdout_pct"] * 100 else "target"
+            side = "holdout" if bucket(campaign, unit, str(month.year)) < rules["holdout_pct"] * 100 else "target"
             listed.append(Listed(month, customer, None, unit, side))
     return listed, reasons
 

@@ -42,7 +42,9 @@ SHOWN = {
     },
     "core_retention": {"avg_monthly_spend": "double", "lifetime_value": "decimal(18,2)"},
 }  # fmt: skip
-LAST = {"treatment_group": "varchar", "holdout_unit": "varchar", "content_hash": "varchar"}
+LAST = {
+    "treatment_group": "varchar", "holdout_unit": "varchar", "content_hash": "varchar", "holdout_epoch": "varchar",
+}  # fmt: skip
 
 
 def audience(files: dict[str, bytes], name: str) -> Any:

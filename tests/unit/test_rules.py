@@ -144,7 +144,7 @@ def test_values_keep_their_type_and_defaults_are_filled_in(project: Path) -> Non
     assert (second.criteria[0].operator, second.criteria[0].bound) == ("is", True)
     assert isinstance(rules.segments[0].criteria[0].bound, int)
     assert rules.segments[1].expected_share_pct == (5, 40.5)
-    assert rules.category_groups.travel == ("Travel", "Hotels")
+    assert rules.category_groups["travel"] == ("Travel", "Hotels")
     with pytest.raises(ValidationError, match="frozen"):
         rules.segments[0].name = "Other"
 
@@ -530,6 +530,26 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         "campaigns[0].holdout_pct",
         ["51 is out of range; write a number from 0 to 50"],
     ),
+    "an epoch that is none": (
+        put("campaigns", 0, "holdout_epoch", value="month"),
+        "campaigns[0].holdout_epoch",
+        ["'month' is no known epoch; known: year, quarter, never"],
+    ),
+    "margin": (
+        put("campaigns", 0, "margin_pct", value=101),
+        "campaigns[0].margin_pct",
+        ["101 is out of range; write a number from 0 to 100"],
+    ),
+    "cost of a contact": (
+        put("campaigns", 0, "cost_per_contact", value=-1),
+        "campaigns[0].cost_per_contact",
+        ["-1 is out of range; write a number from 0 to 1000000"],
+    ),
+    "universal holdout": (
+        put("universal_holdout_pct", value=60),
+        "universal_holdout_pct",
+        ["60 is out of range; write a number from 0 to 50"],
+    ),
     "cooldown": (
         put("campaigns", 0, "cooldown_months", value=-1),
         "campaigns[0].cooldown_months",
@@ -621,8 +641,8 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         ["['Sea', 'Sea'] names 'Sea' twice; remove one"],
     ),
     "empty group": (
-        put("category_groups", "travel", value=[]),
-        "category_groups.travel",
+        put("category_groups", "leisure", value=[]),
+        "category_groups.leisure",
         ["[] is empty; name at least one category"],
     ),
     "group without a list": (
@@ -635,15 +655,15 @@ REFUSED: dict[str, tuple[Change, str, list[str]]] = {
         "category_groups.travel[1]",
         ["'' is empty"],
     ),
-    "missing group": (
-        put("category_groups", "travel", value=...),
-        "category_groups.travel",
-        ["is missing; add 'travel'"],
+    "third group with a category of the first": (
+        put("category_groups", "leisure", value=["travel"]),
+        "category_groups.leisure[0]",
+        ["'travel' is in travel too (as 'Travel'); keep it in one group"],
     ),
-    "third group": (
-        put("category_groups", "leisure", value=["Games"]),
-        "category_groups.leisure",
-        ["'leisure' (with value ['Games']) is no known key; known: travel, necessities"],
+    "group that names no column": (
+        put("category_groups", "Leisure & Fun", value=["Games"]),
+        "category_groups.Leisure & Fun",
+        ["cannot name a column; use lower snake case, such as 'leisure_fun'"],
     ),
     "minimum share": (
         put("audits", "minimum_segment_share_pct", value=101),
@@ -747,7 +767,9 @@ def test_all_problems_are_told_at_once_and_each_names_its_own_file(project: Path
     rules["campaigns"][0] |= {"cap": 0, "holdout_pct": 99, "segment": "Nobody"}
     rules["campaigns"][1]["segment"] = "Nobody"
     write_project(project, rules)
-    path = override(project, "audits: {}\nother: 1\ncategory_groups: {travel: [A], necessities: [a]}\n")
+    path = override(
+        project, "audits: {drift_max_psi: 11}\nother: 1\ncategory_groups: {travel: [A], necessities: [a]}\n"
+    )
     told = refusal(project, path)
     for key in (
         "segments[0].criteria[0].metric",

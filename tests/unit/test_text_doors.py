@@ -17,11 +17,12 @@ from segmentation_assets.alerts.messages import LONGEST_TEXT, alert
 from segmentation_assets.cli import terminal
 from segmentation_assets.exports.files import csv_bytes
 from segmentation_assets.months import MonthRange
+from segmentation_assets.outcomes.pooled import Group, compared
 from segmentation_assets.publication import audits, findings
 from segmentation_assets.publication.explanations import Explanation
 from segmentation_assets.publication.explanations import render as explained
 from segmentation_assets.report import page, share_chart
-from segmentation_assets.report.data import AuditResult, Definition, Flow, Metrics, Report, Share
+from segmentation_assets.report.data import AuditResult, Definition, Effect, Flow, Metrics, Report, Share
 from segmentation_assets.rules import load as rules
 from segmentation_assets.sources.formulas import begins_as_formula
 from segmentation_assets.text import markdown, message, printable
@@ -129,6 +130,9 @@ class Elements(HTMLParser):
         self.text += data
 
 
+NOBODY = compared(Group.nobody(), Group.nobody(), 99)
+
+
 def metrics_of(name: str) -> Metrics:
     return Metrics(name, 2, 1, 10.0, 5.0, 5.0, 3.0, 1.0, None, None, None, None, None)
 
@@ -139,6 +143,7 @@ def report_about(name: str) -> Report:
         totals=metrics_of("All customers"), totals_before=None, metrics=(metrics_of(name), metrics_of("Other")),
         shares=(Share(MONTH, name, 50.0), Share(MONTH, "Other", 50.0)), months=(MONTH,), bands={name: (40.0, 60.0)},
         flows=(Flow(name, "Other", 1), Flow("Other", name, 1)), audiences=(), outcomes=(),
+        effects=(Effect({**NOBODY, "campaign": name, "holdout_epoch": "2025"}, (name,)),),
         audits=(AuditResult(next(iter(audits.BY_NAME)), name, "accepted", (finding_about(name),)),), notes=(name,),
         definitions=(Definition(name, (name,), name, (40.0, 60.0)), Definition("Other", (), name, None)),
     )  # fmt: skip

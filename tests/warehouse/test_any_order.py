@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from tests.support.any_order import AnyOrder, do
-from tests.support.any_order_model import MONTHS, make_start
+from tests.support.any_order_model import MONTHS, Asked, make_start
 from tests.support.once import once
 
 OCTOBER, NOVEMBER, DECEMBER = MONTHS[1:]
@@ -58,6 +58,39 @@ def test_another_actor_between_two_stages(machine: type[AnyOrder]) -> None:
     finally:
         steps.teardown()
     assert machine.taken["months held back"] == 1
+
+
+def test_a_run_of_other_rules_that_broke_off_has_published_nothing(machine: type[AnyOrder]) -> None:
+    """The steeper bound places nobody elsewhere: history, candidate and audits are, before that run publishes, as they
+    are after it. The log alone tells the two apart, and has to name the rules whose publication was whole."""
+    steps, months = machine(), (MONTHS[0], OCTOBER)
+    try:
+        steps.without_publication(months=months, rules="steeper")
+        steps.a_run_breaks_off(months=months, rules="steeper", nth=1)
+        assert {steps.state.history[month].rules for month in months} == {"shipped"}
+        assert {steps.log[month]["version"] for month in months} == {1}
+        rows = [steps.state.history[month].rows for month in months]
+        steps.publish(Asked(*months, "steeper"))
+        assert {steps.state.history[month].rules for month in months} == {"steeper"}
+        assert {steps.log[month]["version"] for month in months} == {2}
+        assert [steps.state.history[month].rows for month in months] == rows, "the bound moves somebody: no such case"
+    finally:
+        steps.teardown()
+
+
+def test_a_log_that_tells_of_what_is_not_published_is_found(machine: type[AnyOrder]) -> None:
+    steps = machine()
+    try:
+        for told in ("'1' as content_hash", "'1' as decision_hash", "'accepted' as audits_verdict"):
+            steps.pipeline.execute(
+                f"insert into gold.segment_publications select * replace (version + 1 as version, {told})"
+                f" from gold.segment_publications where snapshot_month = '{OCTOBER}'"
+            )
+            with pytest.raises(AssertionError, match=str(OCTOBER)):
+                steps.compare(told)
+            steps.pipeline.execute("delete from gold.segment_publications where version = 2")
+    finally:
+        steps.teardown()
 
 
 def test_whatever_is_done_in_whatever_order(machine: type[AnyOrder]) -> None:

@@ -23,6 +23,7 @@ from jsonschema import ValidationError
 
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import MonthRange, as_of_date
+from segmentation_assets.outcomes.words import can_find
 from segmentation_assets.publication import audits
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
@@ -263,6 +264,11 @@ def test_audiences_outcomes_audits_and_definitions(page: ET.Element, reported: R
         counts = [f"{row['customers']:,}" for row in steps if row["campaign"] == campaign.name]
         assert [cells[1] for cells in table_rows(cards[campaign.name])] == counts
         assert campaign.objective in words(cards[campaign.name])
+        (listed,) = (row for row in steps if (row["campaign"], row["step"]) == (campaign.name, "within_cap"))
+        sizes = [row["customers"] for row in steps if row["campaign"] == campaign.name][-2:]
+        held_back, sent = sizes
+        found = can_find(sent, held_back, listed["mean_spend"], listed["stddev_spend"])
+        assert found in words(cards[campaign.name])
         assert campaign.actions[0] in words(cards[campaign.name])
     due = query(
         reported,
@@ -270,9 +276,27 @@ def test_audiences_outcomes_audits_and_definitions(page: ET.Element, reported: R
         " qualify snapshot_month = max(snapshot_month) over () order by campaign",
     )
     assert due
-    assert [cells[:3] for cells in table_rows(section(page, "outcomes"))] == [
+    epochs, by_list = (table_rows(table) for table in section(page, "outcomes").findall(".//table"))
+    assert [cells[:3] for cells in by_list] == [
         [row["campaign"], f"{row['target_customers']:,}", f"{row['holdout_customers']:,}"] for row in due
     ]
+    # All months of 2026 whose windows have closed, as the newest of them has them.
+    assert [cells[:6] for cells in epochs] == [
+        [
+            f"{row['campaign']}, 2026",
+            f"{row['entered_target_customers']:,}",
+            f"{row['entered_holdout_customers']:,}",
+            _with_interval(row, "adjusted_effect", "adjusted"),
+            _with_interval(row, "plain_effect", "plain"),
+            _with_interval(row, "winsorised_effect", "winsorised"),
+        ]
+        for row in due
+    ]
+    assert {row["entry_months"] for row in due} == {3}
+    told = words(section(page, "outcomes"))
+    for row in due:
+        if row["smallest_effect"] is not None:
+            assert f"An effect below {row['smallest_effect']:,.0f} a customer" in told
     failed = query(
         reported,
         f"select distinct audit from silver.segment_audits where not passed and snapshot_month = '{NEWEST}'",
@@ -283,6 +307,12 @@ def test_audiences_outcomes_audits_and_definitions(page: ET.Element, reported: R
     assert "avg_monthly_spend at least 5,000 and travel_spend_pct at least 25" in definitions[0]
     assert "everybody else" in definitions[-1]
     assert len(definitions) == 5
+
+
+def _with_interval(row: dict[str, Any], effect: str, bounds: str) -> str:
+    low, high = row[f"{bounds}_lower_95"], row[f"{bounds}_upper_95"]
+    shown = "–" if row[effect] is None else f"{row[effect]:+,.0f}"
+    return shown if low is None else f"{shown}{low:+,.0f} to {high:+,.0f}"
 
 
 def test_it_holds_nothing_personal_and_fetches_nothing(reported: Reported) -> None:

@@ -18,7 +18,8 @@ with candidates as (
         audience_rank,
         treatment_group,
         holdout_unit,
-        content_hash
+        content_hash,
+        holdout_epoch
     from {{ ref('audience_candidates') }}
     where
         campaign = {{ string_literal(campaign.name) }}
@@ -53,7 +54,8 @@ select
     {%- endfor %}
     candidates.treatment_group,
     candidates.holdout_unit,
-    candidates.content_hash
+    candidates.content_hash,
+    candidates.holdout_epoch
 from candidates
 inner join history
     on
@@ -87,7 +89,9 @@ left join contacts on candidates.customer_id = contacts.customer_id
 
 {#- What holds when a campaign leaves the key out: the same as Campaign in segmentation_assets/rules/schema.py. -#}
 {% macro campaign_default(key) %}
-    {{ return({'holdout_pct': 10, 'cooldown_months': 0, 'channel': 'email'}.get(key)) }}
+    {{ return({
+        'holdout_pct': 10, 'holdout_epoch': 'year', 'cooldown_months': 0, 'channel': 'email'
+    }.get(key)) }}
 {% endmacro %}
 
 {#- A whole number of each row's campaign. -#}
@@ -119,6 +123,7 @@ left join contacts on candidates.customer_id = contacts.customer_id
         {'step': 'is_customer', 'reason': 'no_customer_now', 'treatment_group': none},
         {'step': 'deliverable_email', 'reason': 'no_deliverable_email', 'treatment_group': none},
         {'step': 'not_suppressed', 'reason': 'suppressed', 'treatment_group': none},
+        {'step': 'not_in_universal_holdout', 'reason': 'universal_holdout', 'treatment_group': none},
         {'step': 'not_in_cooldown', 'reason': 'in_cooldown', 'treatment_group': none},
         {'step': 'one_per_email', 'reason': 'shares_email', 'treatment_group': none},
         {'step': 'within_cap', 'reason': 'beyond_cap', 'treatment_group': none},
@@ -126,6 +131,16 @@ left join contacts on candidates.customer_id = contacts.customer_id
         {'step': 'sent', 'reason': none, 'treatment_group': 'target'},
     ]) }}
 {% endmacro %}
+
+{#- Steps that whoever has this reason passes. Read from the reason: a month made by an earlier version knew fewer. -#}
+{% macro steps_passed(reason) %}
+    case {{ reason }}
+        {%- for step in audience_steps() if step.reason %}
+        when '{{ step.reason }}' then {{ loop.index }}
+        {%- endfor %}
+        else {{ audience_steps() | selectattr('reason') | list | length + 1 }}
+    end
+{%- endmacro %}
 
 {#- A number that is the higher the better the campaign ranks the customer: each campaign by its own metric. -#}
 {% macro ranked_worth(campaign_column, relation) %}

@@ -2,8 +2,8 @@
     needs no address (channels.sql) it is the customer. -#}
 
 {#- One row per member of every list there is: month, campaign, customer, mailbox (none in a list without addresses),
-    and by whose id the side of the holdout was decided. Lists of an earlier version decided it by the member's own.
-    Straight from the tables, as a ref would close a circle. -#}
+    by whose id the side of the holdout was decided, and in which epoch. Lists of an earlier version decided it by the
+    member's own, once for all. Straight from the tables, as a ref would close a circle. -#}
 {% macro listed_mailboxes() %}
     {%- for campaign in var('campaigns') %}
     {%- set published = existing_relation_of('audience_' ~ campaign.name) %}
@@ -14,7 +14,8 @@
         campaign,
         customer_id,
         lower(email) as mailbox,
-        {{ 'coalesce(holdout_unit, customer_id)' if 'holdout_unit' in columns else 'customer_id' }} as holdout_unit
+        {{ 'coalesce(holdout_unit, customer_id)' if 'holdout_unit' in columns else 'customer_id' }} as holdout_unit,
+        {{ "coalesce(holdout_epoch, 'never')" if 'holdout_epoch' in columns else "'never'" }} as holdout_epoch
     from {{ published }}
     union all
     {%- endif %}
@@ -24,7 +25,8 @@
         cast(null as varchar) as campaign,
         cast(null as varchar) as customer_id,
         cast(null as varchar) as mailbox,
-        cast(null as varchar) as holdout_unit
+        cast(null as varchar) as holdout_unit,
+        cast(null as varchar) as holdout_epoch
     where 1 = 0
 {% endmacro %}
 

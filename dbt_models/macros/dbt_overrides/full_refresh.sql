@@ -12,6 +12,9 @@
     {% endif %}
     {% set existing = adapter.get_relation(this.database, this.schema, this.table) %}
     {% if not existing %}{{ return(false) }}{% endif %}
-    {% set found = adapter.get_columns_in_relation(existing) | map(attribute='name') | map('lower') | sort | list %}
-    {{ return(found != (model.columns | map('lower') | sort | list)) }}
+    {% set found = adapter.get_columns_in_relation(existing) | map(attribute='name') | map('lower') | list %}
+    {#- The rollup has the columns of whatever groups and measures the rules have; its yml tells those of any rules. -#}
+    {% set wanted = model.columns | map('lower') | list + group_spends() + further_measures() %}
+    {% set kept = columns_of_other_rules() | map(attribute='name') | list %}
+    {{ return((found | sort | list) != ((wanted + kept) | unique | sort | list)) }}
 {% endmacro %}

@@ -4,6 +4,12 @@
 {#- A square that no amount overflows: DuckDB keeps the product of two decimals of 18 digits at 18. -#}
 {% macro squared(amount) %}cast({{ amount }} as decimal(38, 4)) * {{ amount }}{% endmacro %}
 
+{#- The product of two amounts of money, exact on both engines: 19 and 19 digits are the 38 that a decimal has. Cast
+    once more, as the emulator adds up as doubles what is not a cast itself. -#}
+{% macro multiplied(amount, other) -%}
+    cast(cast({{ amount }} as decimal(19, 2)) * cast({{ other }} as decimal(19, 2)) as decimal(38, 4))
+{%- endmacro %}
+
 {#- Sample standard deviation of `number` amounts of money, NULL below two; `squares` is their sum of squared(). Whole
     numbers up to the one division, so equal amounts deviate by exactly 0, however large they are, and both engines
     divide the same two numbers. They count ten-thousandths of money; where these would need more than 38 digits, cents,

@@ -12,17 +12,3 @@
 {% macro share_pct(part, whole) -%}
     case when {{ whole }} > 0 then {{ ratio(part, whole, part_factor=100) }} end
 {%- endmacro %}
-
-{#- The published shares, and the sums of money that each is made of. -#}
-{% macro published_shares_of_spend() %}
-    {% set shares = [] %}
-    {% for group in ['travel', 'necessities'] %}
-        {% do shares.append({
-            'column': group ~ '_spend_pct', 'part': group ~ '_spend_last_90_days', 'whole': 'spend_last_90_days'
-        }) %}
-        {% do shares.append({
-            'column': 'lifetime_' ~ group ~ '_spend_pct', 'part': group ~ '_spend', 'whole': 'spend'
-        }) %}
-    {% endfor %}
-    {{ return(shares) }}
-{% endmacro %}

@@ -61,7 +61,7 @@
         select
             snapshot_month,
             count(*) as customers,
-            cast({{ content_hash(history_columns()) }} as varchar) as content_hash,
+            cast({{ history_hash(further_metrics()) }} as varchar) as content_hash,
             case when min(content_hash) = max(content_hash) then min(content_hash) end as stamped_content_hash,
             case when min(decision_hash) = max(decision_hash) then min(decision_hash) end as decision_hash
         from {{ ref('segment_assignments') }}
@@ -217,7 +217,7 @@
         select
             snapshot_month,
             count(*) as customers,
-            cast({{ content_hash(history_columns()) }} as varchar) as content_hash
+            cast({{ history_hash(further_metrics()) }} as varchar) as content_hash
         from {{ batch }}
         group by snapshot_month
 
@@ -306,7 +306,7 @@
     from (
         select
             snapshot_month,
-            cast({{ content_hash(history_columns()) }} as varchar) as content_hash
+            cast({{ history_hash(further_metrics()) }} as varchar) as content_hash
         from {{ batch }}
         group by snapshot_month
     ) as batch
@@ -407,10 +407,75 @@
     cast(sum(cast({{ hash_number(row_text(columns)) }} as decimal(38, 0))) as varchar)
 {%- endmacro %}
 
+{#- The hash of a month's published rows: of the columns of the contract, and of each metric that is there beside them
+    where it is not NULL. A metric that was added since, or one of other rules, leaves the hash of a month without it as
+    it was. -#}
+{% macro history_hash(further) %}
+    {{ return(adapter.dispatch('history_hash', 'segmentation')(further)) }}
+{% endmacro %}
+
+{% macro default__history_hash(further) -%}
+    {%- if not further -%}{{ content_hash(history_columns()) }}
+    {%- else -%}
+    cast(
+        sum(hash({{ history_columns() | join(", ") }}))
+        {%- for metric in further %}
+        + coalesce(sum(case when {{ metric }} is not null then hash(customer_id, '{{ metric }}', {{ metric }}) end), 0)
+        {%- endfor %} as varchar
+    )
+    {%- endif -%}
+{%- endmacro %}
+
+{#- Of numbers nine decimals, as in row_text; whole numbers, dates and flags are text that is the same every time. -#}
+{% macro snowflake__history_hash(further) -%}
+    {%- if not further -%}{{ content_hash(history_columns()) }}
+    {%- else -%}
+    {%- set definitions = metric_definitions() -%}
+    cast(
+        sum(cast({{ hash_number(row_text(history_columns())) }} as decimal(38, 0)))
+        {%- for metric in further %}
+        {%- set kind = definitions.get(metric, {}).get('kind', 'avg') -%}
+        {%- set is_number = kind not in ('first_date', 'last_date', 'flag') -%}
+        {%- set value = "cast(" ~ metric ~ " as decimal(38, 9))" if is_number else metric -%}
+        {%- set text = "customer_id || '|" ~ metric ~ "|' || cast(" ~ value ~ " as varchar)" %}
+        + coalesce(sum(
+            case when {{ metric }} is not null then cast({{ hash_number(text) }} as decimal(38, 0)) end
+        ), 0)
+        {%- endfor %} as varchar
+    )
+    {%- endif -%}
+{%- endmacro %}
+
+{#- The metrics beside the published ones that the history has of any month, under whatever rules it was published:
+    {name, dtype}, as the engine calls its types. -#}
+{% macro further_columns_of_history() %}
+    {% set names = further_metrics() %}
+    {% set decisions = existing_relation_of('segment_decisions') if execute %}
+    {% if decisions %}
+        {% for row in run_query(
+            "select distinct entry, entry_value from " ~ decisions ~ " where entry in ('metrics', 'category_groups')"
+        ) %}
+            {% for name in fromjson(row[1]) %}
+                {% do names.extend(
+                    [name] if row[0] == 'metrics' else [name ~ '_spend_pct', 'lifetime_' ~ name ~ '_spend_pct']
+                ) %}
+            {% endfor %}
+        {% endfor %}
+    {% endif %}
+    {% set names = names | reject('in', published_metrics()) | unique | list %}
+    {% set columns = [] %}
+    {% set history = existing_relation_of('customer_segment_history') if execute and names %}
+    {% for column in (adapter.get_columns_in_relation(history) if history else []) if column.name | lower in names %}
+        {% do columns.append({'name': column.name | lower, 'dtype': column.dtype | lower}) %}
+    {% endfor %}
+    {{ return(columns) }}
+{% endmacro %}
+
 {#- Nine decimals of every metric: the text that Snowflake makes of a double has no fixed number of digits. -#}
 {% macro row_text(columns) %}
     {%- for column in columns -%}
-        {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if column in numeric_metrics() else column -%}
+        {%- set is_number = column in published_numeric_metrics() -%}
+        {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if is_number else column -%}
         coalesce(cast({{ value }} as varchar), '') {{- " || '|' || " if not loop.last }}
     {%- endfor -%}
 {% endmacro %}

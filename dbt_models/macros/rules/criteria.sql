@@ -9,14 +9,14 @@
     {% for key in criterion if key != 'metric' %}{{ return(key) }}{% endfor %}
 {% endmacro %}
 
-{% macro criterion_sql(criterion) %}
+{% macro criterion_sql(criterion, prefix='') %}
     {% set operator = operator_of(criterion) %}
-    {{ return(criterion.metric ~ " " ~ operator_sql(operator) ~ " " ~ criterion[operator] | string | lower) }}
+    {{ return(prefix ~ criterion.metric ~ " " ~ operator_sql(operator) ~ " " ~ criterion[operator] | string | lower) }}
 {% endmacro %}
 
-{% macro criteria_sql(criteria) %}
+{% macro criteria_sql(criteria, prefix='') %}
     {% set terms = [] %}
-    {% for criterion in criteria %}{% do terms.append(criterion_sql(criterion)) %}{% endfor %}
+    {% for criterion in criteria %}{% do terms.append(criterion_sql(criterion, prefix)) %}{% endfor %}
     {{ return(terms | join(' and ') or 'true') }}
 {% endmacro %}
 
@@ -26,23 +26,16 @@
 {#- What decides a customer's segment, in one word: the same as Rules.segments_hash in
     segmentation_assets/rules/load.py. -#}
 {% macro rules_hash() %}
-    {{ return(local_md5(tojson(
-        {'category_groups': var('category_groups'), 'segments': var('segments')}, sort_keys=true
-    ))) }}
+    {% set rules = {'category_groups': var('category_groups'), 'segments': var('segments')} %}
+    {% do rules.update(further_definitions()) %}
+    {{ return(local_md5(tojson(rules, sort_keys=true))) }}
 {% endmacro %}
 
-{% macro numeric_metrics() %}
-    {{ return([
-        'total_transactions', 'lifetime_value', 'avg_transaction_value', 'tenure_months', 'spend_last_90_days',
-        'spend_prior_90_days', 'spend_change_pct', 'avg_monthly_spend', 'travel_spend_pct', 'necessities_spend_pct',
-        'lifetime_travel_spend_pct', 'lifetime_necessities_spend_pct',
-    ]) }}
-{% endmacro %}
-
+{#- The published columns of the history, in which the rows of a month are hashed. -#}
 {% macro history_columns() %}
     {{ return(
         ['customer_id', 'customer_key', 'customer_segment', 'segment_assigned_date', 'first_transaction_date',
-         'last_transaction_date', 'is_active'] + numeric_metrics()
+         'last_transaction_date', 'is_active'] + published_numeric_metrics()
     ) }}
 {% endmacro %}
 

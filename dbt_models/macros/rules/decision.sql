@@ -5,12 +5,13 @@
 {% macro decision() %}
     {% set decided = {} %}
     {% for key in [
-        'approved_statuses', 'audits', 'category_groups', 'metrics', 'other_statuses', 'segments', 'star_schema',
-        'unknown_customers', 'windows',
+        'approved_statuses', 'audits', 'category_groups', 'other_statuses', 'segments', 'star_schema',
+        'unknown_customers',
     ] %}
         {% set value = var(key, none) %}
         {% if value is not none %}{% do decided.update({key: value}) %}{% endif %}
     {% endfor %}
+    {% do decided.update(further_definitions()) %}
     {{ return(decided) }}
 {% endmacro %}
 

@@ -27,7 +27,12 @@
 
 {#- What `dbt test` without months looks at, where a month matters: the newest that is published. -#}
 {% macro newest_published_month_to_test() %}
-    {% if not execute or flags.WHICH != 'test' %}{{ return(none) }}{% endif %}
+    {{ return(newest_published_month() if flags.WHICH == 'test' else none) }}
+{% endmacro %}
+
+{#- As text, when models run; none where nothing is published. -#}
+{% macro newest_published_month() %}
+    {% if not execute %}{{ return(none) }}{% endif %}
     {% set log = existing_relation_of('segment_publications') %}
     {% if not log %}{{ return(none) }}{% endif %}
     {% set newest = run_query("select max(snapshot_month) as month from " ~ log).rows[0][0] %}

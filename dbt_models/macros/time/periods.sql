@@ -1,7 +1,12 @@
-{#- A period is a run of days between two neighbouring window edges: the month starts m, m - 90 and m - 180 days. -#}
+{#- A period is a run of days between two neighbouring window edges: the month starts m, m - 90 and m - 180 days, and
+    where else a window begins or ends that a metric is measured over. -#}
 
-{#- How far before an as-of date the windows begin, in days. -#}
-{% macro window_edge_days() %}{{ return([90, 180]) }}{% endmacro %}
+{#- How far before an as-of date the windows in use begin and end, in days. -#}
+{% macro window_edge_days() %}
+    {% set edges = [90, 180] %}
+    {% for window in used_windows() %}{% do edges.extend(window_days(window)) %}{% endfor %}
+    {{ return(edges | reject('equalto', 0) | unique | sort | list) }}
+{% endmacro %}
 
 {#- The newest edge on or before a day (the view calendar_periods has it day by day). Only edges inside the day's own
     month can be newer than the start of that month. A month has 28 to 31 days, so an edge `days` before a month start
@@ -83,12 +88,11 @@
     {{ return(['customer_key', 'amount_squares', 'min_amount', 'max_amount', 'facts_hash']) }}
 {% endmacro %}
 
-{#- What a row of the rollup was made under. -#}
+{#- What a row of the rollup was made under: the same as `rollup` of Rules, with the columns. -#}
 {% macro category_groups_hash() %}
-    {{ return(local_md5(tojson(
-        {'category_groups': var('category_groups'), 'columns': rollup_columns()}
-        if var('star_schema', none) is none else
-        {'category_groups': var('category_groups'), 'columns': rollup_columns(), 'star_schema': var('star_schema')},
-        sort_keys=true
-    ))) }}
+    {% set noted = {'category_groups': var('category_groups'), 'columns': rollup_columns()} %}
+    {% if window_edge_days() != [90, 180] %}{% do noted.update({'edges': window_edge_days()}) %}{% endif %}
+    {% if further_measures() %}{% do noted.update({'measures': further_measures()}) %}{% endif %}
+    {% if var('star_schema', none) is not none %}{% do noted.update({'star_schema': var('star_schema')}) %}{% endif %}
+    {{ return(local_md5(tojson(noted, sort_keys=true))) }}
 {% endmacro %}

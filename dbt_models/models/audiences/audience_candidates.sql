@@ -9,6 +9,7 @@
 {{- refuse_other_campaigns() }}
 -- depends_on: {{ ref('audience_log') }}
 -- depends_on: {{ ref('audience_audits') }}
+-- depends_on: {{ ref('universal_holdout') }}
 -- The gate of the lists: a month whose audits fail now, unaccepted, is absent here and so keeps the lists it has. They
 -- are measured here once more, for the table of them may be of another day. Each customer of a campaign's segment, and
 -- how far they come: the lists, the waterfall and the exclusions all read this, so that they cannot disagree.
@@ -110,6 +111,12 @@ suppressed_mailboxes as (
 
 ),
 
+universal_holdout as (
+
+    {{ kept_out_of_every_campaign() }}
+
+),
+
 members as (
 
     {%- for campaign in var('campaigns') %}
@@ -139,6 +146,7 @@ reachable as (
             when customers_now.customer_id is null then 'no_customer_now'
             when contacts.mailbox is null and {{ is_by_address('members.campaign') }} then 'no_deliverable_email'
             when suppressed.customer_id is not null or suppressed_mailboxes.mailbox is not null then 'suppressed'
+            when universal_holdout.customer_id is not null then 'universal_holdout'
         end as reason
     from members
     left join customers_now
@@ -151,6 +159,10 @@ reachable as (
         on
             contacts.mailbox = suppressed_mailboxes.mailbox
             and {{ is_by_address('members.campaign') }}
+    left join universal_holdout
+        on
+            members.snapshot_month = universal_holdout.snapshot_month
+            and members.customer_id = universal_holdout.customer_id
 
 ),
 
@@ -175,6 +187,12 @@ units as (
     union all
     {{ holdout_units_of_customers('reachable', 'listed') }}
     {%- endif %}
+
+),
+
+epochs as (
+
+    {{ holdout_epochs('listed') }}
 
 ),
 
@@ -294,10 +312,16 @@ grouped_{{ batch }} as (
         capped.reason,
         case when capped.reason is null then capped.audience_rank end as audience_rank,
         case
-            when capped.reason is null then {{ treatment_group('capped.campaign', 'units.holdout_unit') }}
+            when capped.reason is null
+                then {{ treatment_group('capped.campaign', 'units.holdout_unit', 'epochs.holdout_epoch') }}
         end as treatment_group,
-        case when capped.reason is null then units.holdout_unit end as holdout_unit
+        case when capped.reason is null then units.holdout_unit end as holdout_unit,
+        case when capped.reason is null then epochs.holdout_epoch end as holdout_epoch
     from capped_{{ batch }} as capped
+    left join epochs
+        on
+            capped.snapshot_month = epochs.snapshot_month
+            and capped.campaign = epochs.campaign
     left join units
         on
             capped.campaign = units.campaign
@@ -325,19 +349,13 @@ select
     grouped.snapshot_month,
     cast(grouped.campaign as varchar) as campaign,
     grouped.customer_id,
-    cast(
-        case grouped.reason
-            {%- for step in audience_steps() if step.reason %}
-            when '{{ step.reason }}' then {{ loop.index }}
-            {%- endfor %}
-            else {{ audience_steps() | selectattr('reason') | list | length + 1 }}
-        end as bigint
-    ) as steps_passed,
+    cast({{ steps_passed('grouped.reason') }} as bigint) as steps_passed,
     cast(grouped.reason as varchar) as reason,
     cast(grouped.audience_rank as bigint) as audience_rank,
     cast(grouped.treatment_group as varchar) as treatment_group,
     versions.content_hash,
     cast(grouped.holdout_unit as varchar) as holdout_unit,
-    cast({{ publishing_run() }} as varchar) as run_id
+    cast({{ publishing_run() }} as varchar) as run_id,
+    cast(grouped.holdout_epoch as varchar) as holdout_epoch
 from grouped
 left join versions on grouped.snapshot_month = versions.snapshot_month

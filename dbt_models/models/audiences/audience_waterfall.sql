@@ -1,14 +1,20 @@
 with candidates as (
 
     select
-        snapshot_month,
-        campaign,
-        steps_passed,
-        treatment_group,
-        count(*) as customers
-    from {{ ref('audience_candidates') }}
-    where {{ is_asked_month('snapshot_month') }}
-    group by snapshot_month, campaign, steps_passed, treatment_group
+        candidates.snapshot_month,
+        candidates.campaign,
+        candidates.treatment_group,
+        {{ steps_passed('candidates.reason') }} as steps_passed,
+        count(*) as customers,
+        coalesce(sum(cast(history.spend_last_90_days as decimal(18, 2))), 0) as spend,
+        coalesce(sum({{ multiplied('history.spend_last_90_days', 'history.spend_last_90_days') }}), 0) as squared_spend
+    from {{ ref('audience_candidates') }} as candidates
+    left join {{ ref('customer_segment_history') }} as history
+        on
+            candidates.snapshot_month = history.snapshot_month
+            and candidates.customer_id = history.customer_id
+    where {{ is_asked_month('candidates.snapshot_month') }}
+    group by candidates.snapshot_month, candidates.campaign, candidates.treatment_group, candidates.reason
 
 ),
 
@@ -61,24 +67,41 @@ steps as (
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}
 
+),
+
+totals as (
+
+    select
+        months.snapshot_month,
+        months.content_hash,
+        campaigns.campaign,
+        steps.step_number,
+        steps.step,
+        coalesce(sum(candidates.customers), 0) as customers,
+        coalesce(sum(candidates.spend), 0) as spend,
+        coalesce(sum(candidates.squared_spend), 0) as squared_spend
+    from months
+    cross join campaigns
+    cross join steps
+    left join candidates
+        on
+            months.snapshot_month = candidates.snapshot_month
+            and campaigns.campaign = candidates.campaign
+            and (
+                steps.treatment_group = candidates.treatment_group
+                or (steps.treatment_group is null and steps.step_number <= candidates.steps_passed)
+            )
+    group by months.snapshot_month, months.content_hash, campaigns.campaign, steps.step_number, steps.step
+
 )
 
 select
-    months.snapshot_month,
-    cast(campaigns.campaign as varchar) as campaign,
-    cast(steps.step_number as bigint) as step_number,
-    cast(steps.step as varchar) as step,
-    cast(coalesce(sum(candidates.customers), 0) as bigint) as customers,
-    months.content_hash
-from months
-cross join campaigns
-cross join steps
-left join candidates
-    on
-        months.snapshot_month = candidates.snapshot_month
-        and campaigns.campaign = candidates.campaign
-        and (
-            steps.treatment_group = candidates.treatment_group
-            or (steps.treatment_group is null and steps.step_number <= candidates.steps_passed)
-        )
-group by months.snapshot_month, months.content_hash, campaigns.campaign, steps.step_number, steps.step
+    snapshot_month,
+    cast(campaign as varchar) as campaign,
+    cast(step_number as bigint) as step_number,
+    cast(step as varchar) as step,
+    cast(customers as bigint) as customers,
+    content_hash,
+    case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,
+    {{ deviation_of_sums('customers', 'spend', 'squared_spend') }} as stddev_spend
+from totals

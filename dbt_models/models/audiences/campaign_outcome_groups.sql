@@ -4,23 +4,72 @@
 -- (those are month starts, and month starts less 90 or 180 days), so no sum of periods equals this window.
 -- An asked month brings up the audiences whose window its facts touch: at most four months back, as 90 days with
 -- February among them reach into a fourth. A window not yet covered by a published month waits.
+-- Who was on a list of an asked month enters no later month of the same epoch: those are brought up to date too, which
+-- are none where the newest month is asked for.
 {%- set asked = asked_month_list() %}
 {%- set first = months_before(asked[0], 4) %}
-{%- set last = days_before(month_after(asked[-1]), -90) %}
-with audiences as (
+{%- set newest = newest_published_month() %}
+{%- set newest = parse_month(newest, 'newest month') if newest else asked[-1] %}
+{%- set end = month_after([asked[-1], newest] | max) %}
+with lists as (
 
     {%- for campaign in var('campaigns') %}
     select
         snapshot_month,
         campaign,
         customer_id,
-        treatment_group
+        treatment_group,
+        coalesce(holdout_epoch, 'never') as holdout_epoch
     from {{ ref('audience_' ~ campaign.name) }}
-    where
-        snapshot_month >= {{ date_literal(first) }}
-        and snapshot_month <= {{ date_literal(asked[-1]) }}
     {{- "\n    union all" if not loop.last }}
     {%- endfor %}
+
+),
+
+appearances as (
+
+    select
+        campaign,
+        holdout_epoch,
+        customer_id,
+        min(snapshot_month) as entry_month
+    from lists
+    group by campaign, holdout_epoch, customer_id
+
+),
+
+epochs as (
+
+    select
+        campaign,
+        snapshot_month,
+        max(holdout_epoch) as holdout_epoch
+    from lists
+    group by campaign, snapshot_month
+
+),
+
+epochs_of_asked_months as (
+
+    select distinct
+        campaign,
+        holdout_epoch
+    from epochs
+    where
+        snapshot_month >= {{ date_literal(asked[0]) }}
+        and snapshot_month <= {{ date_literal(asked[-1]) }}
+
+),
+
+months_in_reach as (
+
+    select distinct epochs.snapshot_month
+    from epochs
+    inner join epochs_of_asked_months
+        on
+            epochs.campaign = epochs_of_asked_months.campaign
+            and epochs.holdout_epoch = epochs_of_asked_months.holdout_epoch
+    where epochs.snapshot_month > {{ date_literal(asked[-1]) }}
 
 ),
 
@@ -32,9 +81,7 @@ list_versions as (
         campaign,
         max(content_hash) as content_hash
     from {{ ref('audience_waterfall') }}
-    where
-        snapshot_month >= {{ date_literal(first) }}
-        and snapshot_month <= {{ date_literal(asked[-1]) }}
+    where snapshot_month >= {{ date_literal(first) }}
     group by snapshot_month, campaign
 
 ),
@@ -60,7 +107,10 @@ months as (
     from published
     where
         snapshot_month >= {{ date_literal(first) }}
-        and snapshot_month <= {{ date_literal(asked[-1]) }}
+        and (
+            snapshot_month <= {{ date_literal(asked[-1]) }}
+            or snapshot_month in (select snapshot_month from months_in_reach)
+        )
         and window_end <= newest_as_of_date
         -- A month that was refused lists (audience_audits) has no outcome, rather than one of nobody.
         and snapshot_month in (select snapshot_month from list_versions)
@@ -98,7 +148,7 @@ transactions as (
         transaction_date,
         amount
     from {{ ref('stg_transactions') }}
-    where {{ facts_of_days(month_after(first), last) }}
+    where {{ facts_of_days(month_after(first), end) }}
 
 ),
 
@@ -122,16 +172,85 @@ spend as (
 measured as (
 
     select
-        audiences.snapshot_month,
-        audiences.campaign,
-        audiences.treatment_group,
-        audiences.customer_id,
+        lists.snapshot_month,
+        lists.campaign,
+        lists.treatment_group,
+        lists.customer_id,
+        lists.holdout_epoch,
         cast(coalesce(spend.spend, 0) as decimal(18, 2)) as spend
-    from audiences
+    from lists
+    inner join months on lists.snapshot_month = months.snapshot_month
     left join spend
         on
-            audiences.snapshot_month = spend.snapshot_month
-            and audiences.customer_id = spend.customer_id
+            lists.snapshot_month = spend.snapshot_month
+            and lists.customer_id = spend.customer_id
+
+),
+
+-- By the first appearance on the campaign's lists of the epoch, and with the spend before it: any later one would hold
+-- what the campaign has done already.
+entrants as (
+
+    select
+        measured.snapshot_month,
+        measured.campaign,
+        measured.treatment_group,
+        measured.customer_id,
+        measured.spend as spend_after,
+        cast(coalesce(history.spend_last_90_days, 0) as decimal(18, 2)) as spend_before
+    from measured
+    inner join appearances
+        on
+            measured.campaign = appearances.campaign
+            and measured.holdout_epoch = appearances.holdout_epoch
+            and measured.customer_id = appearances.customer_id
+            and measured.snapshot_month = appearances.entry_month
+    left join {{ ref('customer_segment_history') }} as history
+        on
+            measured.snapshot_month = history.snapshot_month
+            and measured.customer_id = history.customer_id
+
+),
+
+entrants_winsorised as (
+
+    {{ with_winsorised_spend('entrants', 'snapshot_month, campaign') }}
+
+),
+
+entrant_sums as (
+
+    select
+        entrants_winsorised.snapshot_month,
+        entrants_winsorised.campaign,
+        entrants_winsorised.treatment_group,
+        {{- outcome_sums('entrants_winsorised') }}
+    from entrants_winsorised
+    group by
+        entrants_winsorised.snapshot_month,
+        entrants_winsorised.campaign,
+        entrants_winsorised.treatment_group
+
+),
+
+-- What was sent to those who entered, by any list of the campaign that begins inside their window.
+contacts as (
+
+    select
+        entrants.snapshot_month,
+        entrants.campaign,
+        entrants.treatment_group,
+        count(*) as entered_contacts
+    from entrants
+    inner join months on entrants.snapshot_month = months.snapshot_month
+    inner join lists
+        on
+            entrants.campaign = lists.campaign
+            and entrants.customer_id = lists.customer_id
+            and entrants.snapshot_month <= lists.snapshot_month
+            and months.window_end > {{ dbt.dateadd('month', 1, 'lists.snapshot_month') }}
+            and lists.treatment_group = 'target'
+    group by entrants.snapshot_month, entrants.campaign, entrants.treatment_group
 
 ),
 
@@ -169,14 +288,33 @@ totals as (
 )
 
 select
-    snapshot_month,
-    campaign,
-    treatment_group,
-    as_of_date as window_start,
-    window_end,
-    content_hash,
-    customers,
-    cast(spend as decimal(38, 2)) as total_spend,
-    case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,
-    {{ deviation_of_sums('customers', 'spend', 'squared_spend') }} as stddev_spend
+    totals.snapshot_month,
+    totals.campaign,
+    totals.treatment_group,
+    totals.as_of_date as window_start,
+    totals.window_end,
+    totals.content_hash,
+    totals.customers,
+    cast(totals.spend as decimal(38, 2)) as total_spend,
+    case
+        when totals.customers > 0 then cast(totals.spend as double) / cast(totals.customers as double)
+    end as mean_spend,
+    {{ deviation_of_sums('totals.customers', 'totals.spend', 'totals.squared_spend') }} as stddev_spend,
+    cast(epochs.holdout_epoch as varchar) as holdout_epoch,
+    cast(coalesce(contacts.entered_contacts, 0) as bigint) as entered_contacts,
+    {{- published_outcome_sums('entrant_sums') }}
 from totals
+left join epochs
+    on
+        totals.snapshot_month = epochs.snapshot_month
+        and totals.campaign = epochs.campaign
+left join entrant_sums
+    on
+        totals.snapshot_month = entrant_sums.snapshot_month
+        and totals.campaign = entrant_sums.campaign
+        and totals.treatment_group = entrant_sums.treatment_group
+left join contacts
+    on
+        totals.snapshot_month = contacts.snapshot_month
+        and totals.campaign = contacts.campaign
+        and totals.treatment_group = contacts.treatment_group

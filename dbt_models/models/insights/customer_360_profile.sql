@@ -185,6 +185,9 @@ select
     and coalesce({{ criteria_sql(campaign.criteria) }}, false) as eligible_for_{{ campaign.name }},
     {%- endfor %}
     audience_lists.audiences,
+    {%- for name in further_metrics() %}
+    customers.{{ name }},
+    {%- endfor %}
     published_versions.content_hash
 from customers
 cross join newest

@@ -8,10 +8,9 @@ with window_metrics as (
 )
 
 select
-    snapshot_month,
-    customer_id,
-    {{ share_pct('travel_spend_last_90_days', 'spend_last_90_days') }} as travel_spend_pct,
-    {{ share_pct('necessities_spend_last_90_days', 'spend_last_90_days') }} as necessities_spend_pct,
-    {{ share_pct('lifetime_travel_spend', 'lifetime_value') }} as lifetime_travel_spend_pct,
-    {{ share_pct('lifetime_necessities_spend', 'lifetime_value') }} as lifetime_necessities_spend_pct
+    window_metrics.snapshot_month,
+    window_metrics.customer_id,
+    {%- for name, share in group_shares().items() %}
+    {{ metric_sql(share, {}) }} as {{ name }}{{ "," if not loop.last }}
+    {%- endfor %}
 from window_metrics

@@ -56,10 +56,18 @@ rolled_up as (
         calendar.period_start,
         count(*) as transaction_count,
         sum(transactions.amount) as spend,
-        sum(case when categories.category_group = 'travel' then transactions.amount else 0 end) as travel_spend,
+        {%- for group in category_group_names() %}
         sum(
-            case when categories.category_group = 'necessities' then transactions.amount else 0 end
-        ) as necessities_spend,
+            case when categories.category_group = '{{ group }}' then transactions.amount else 0 end
+        ) as {{ group }}_spend,
+        {%- endfor %}
+        {%- for group in category_group_names() %}
+        {%- for column, aggregate in rollup_aggregates().items() if group ~ '_' ~ column in further_measures() %}
+        {{ aggregate.function }}(
+            case when categories.category_group = '{{ group }}' then {{ aggregate.of }} end
+        ) as {{ group }}_{{ column }},
+        {%- endfor %}
+        {%- endfor %}
         min(transactions.transaction_date) as first_transaction_date,
         max(transactions.transaction_date) as last_transaction_date,
         sum({{ squared('transactions.amount') }}) as amount_squares,
@@ -78,8 +86,15 @@ select
     rolled_up.period_start,
     cast(rolled_up.transaction_count as bigint) as transaction_count,
     cast(rolled_up.spend as {{ money() }}) as spend,
-    cast(rolled_up.travel_spend as {{ money() }}) as travel_spend,
-    cast(rolled_up.necessities_spend as {{ money() }}) as necessities_spend,
+    {%- for column in group_spends() %}
+    cast(rolled_up.{{ column }} as {{ money() }}) as {{ column }},
+    {%- endfor %}
+    {%- for column in further_measures() %}
+    rolled_up.{{ column }},
+    {%- endfor %}
+    {%- for column in columns_of_other_rules() %}
+    cast(null as {{ column.dtype }}) as {{ column.name }},
+    {%- endfor %}
     rolled_up.first_transaction_date,
     rolled_up.last_transaction_date,
     case

@@ -1,6 +1,10 @@
 {{ config(on_schema_change='append_new_columns') }}
 
 {% set asked = asked_month_list() %}
+{%- set sums = measures() | rejectattr('measure', 'equalto', 'active_months') | list %}
+{%- set lifetimes = sums | rejectattr('window') | list %}
+{%- set in_windows = sums | selectattr('window') | list %}
+{%- set counts_of_months = measures() | selectattr('measure', 'equalto', 'active_months') | list %}
 with months as (
 
     {{ asked_months() }}
@@ -12,12 +16,7 @@ periods as (
     select
         customer_key,
         period_start,
-        transaction_count,
-        spend,
-        travel_spend,
-        necessities_spend,
-        first_transaction_date,
-        last_transaction_date
+        {{ measured_columns() | join(',\n        ') }}
     from {{ ref('customer_period_spend') }}
     where period_start < {{ last_as_of_date() }}
 
@@ -57,24 +56,25 @@ stamps as (
 
 ),
 
-{% if asked | length == 1 %}
-{%- set in_last_90_days = "periods.period_start >= " ~ date_literal(days_before(month_after(asked[0]), 90)) %}
-{%- set in_prior_90_days = "periods.period_start >= " ~ first_window_start() ~ " and not " ~ in_last_90_days %}
--- One month alone needs each period once, for the lifetime and for the window it lies in.
+{% if counts_of_months -%}
+active_months as (
+
+    {{ active_months('months', 'periods', 'owners') }}
+
+),
+
+{% endif -%}
+{% if asked | length == 1 -%}
+-- One month alone needs each period once, for the lifetime and for the windows it lies in.
 measures_of_versions as (
 
     select
         periods.customer_key,
-        sum(periods.transaction_count) as transaction_count,
-        sum(periods.spend) as spend,
-        sum(periods.travel_spend) as travel_spend,
-        sum(periods.necessities_spend) as necessities_spend,
-        min(periods.first_transaction_date) as first_transaction_date,
-        max(periods.last_transaction_date) as last_transaction_date,
-        sum(case when {{ in_last_90_days }} then periods.spend else 0 end) as spend_last_90_days,
-        sum(case when {{ in_prior_90_days }} then periods.spend else 0 end) as spend_prior_90_days,
-        sum(case when {{ in_last_90_days }} then periods.travel_spend else 0 end) as travel_spend_last_90_days,
-        sum(case when {{ in_last_90_days }} then periods.necessities_spend else 0 end) as necessities_spend_last_90_days
+        {%- for one in sums %}
+        {%- set inside = is_in_window(one.window, 'periods.period_start', month_after(asked[0])) if one.window %}
+        {{ measured(one, 'periods.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}
+        {{- "," if not loop.last }}
+        {%- endfor %}
     from periods
     group by periods.customer_key
 
@@ -85,33 +85,29 @@ measures as (
     select
         {{ date_literal(asked[0]) }} as snapshot_month,
         owners.customer_id,
-        sum(versions.transaction_count) as transaction_count,
-        sum(versions.spend) as spend,
-        sum(versions.travel_spend) as travel_spend,
-        sum(versions.necessities_spend) as necessities_spend,
-        min(versions.first_transaction_date) as first_transaction_date,
-        max(versions.last_transaction_date) as last_transaction_date,
-        sum(versions.spend_last_90_days) as spend_last_90_days,
-        sum(versions.spend_prior_90_days) as spend_prior_90_days,
-        sum(versions.travel_spend_last_90_days) as travel_spend_last_90_days,
-        sum(versions.necessities_spend_last_90_days) as necessities_spend_last_90_days
+        {%- for one in sums %}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
     from measures_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
     group by owners.customer_id
 
 )
-{%- else %}
+{%- else -%}
 -- Which periods make up each month's windows. The list is tiny, so that the periods meet it in a hash join.
 window_periods as (
 
     select
         months.snapshot_month,
         period_starts.period_start,
-        period_starts.period_start >= months.last_90_days_start as is_last_90_days
+        {%- for window in used_windows() %}
+        {{ is_in_window(window, 'period_starts.period_start', 'months.as_of_date') }} as is_in_{{ window }}
+        {{- "," if not loop.last }}
+        {%- endfor %}
     from (select distinct period_start from periods) as period_starts
     inner join months
         on
-            period_starts.period_start >= months.prior_90_days_start
+            period_starts.period_start >= months.as_of_date - {{ longest_window_days() }}
             and period_starts.period_start < months.as_of_date
 
 ),
@@ -121,12 +117,10 @@ windows_of_versions as (
     select
         periods.customer_key,
         window_periods.snapshot_month,
-        sum(case when window_periods.is_last_90_days then periods.spend else 0 end) as spend_last_90_days,
-        sum(case when window_periods.is_last_90_days then 0 else periods.spend end) as spend_prior_90_days,
-        sum(case when window_periods.is_last_90_days then periods.travel_spend else 0 end) as travel_spend_last_90_days,
-        sum(
-            case when window_periods.is_last_90_days then periods.necessities_spend else 0 end
-        ) as necessities_spend_last_90_days
+        {%- for one in in_windows %}
+        {%- set column = 'periods.' ~ rollup_column(one.measure, one.group) %}
+        {{ measured(one, column, 'window_periods.is_in_' ~ one.window) }} as {{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
     from periods
     inner join window_periods on periods.period_start = window_periods.period_start
     group by periods.customer_key, window_periods.snapshot_month
@@ -138,10 +132,9 @@ windows as (
     select
         owners.customer_id,
         versions.snapshot_month,
-        sum(versions.spend_last_90_days) as spend_last_90_days,
-        sum(versions.spend_prior_90_days) as spend_prior_90_days,
-        sum(versions.travel_spend_last_90_days) as travel_spend_last_90_days,
-        sum(versions.necessities_spend_last_90_days) as necessities_spend_last_90_days
+        {%- for one in in_windows %}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
     from windows_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
     group by owners.customer_id, versions.snapshot_month
@@ -154,12 +147,9 @@ lifetime_steps_of_versions as (
     select
         customer_key,
         greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }}) as snapshot_month,
-        sum(transaction_count) as transaction_count,
-        sum(spend) as spend,
-        sum(travel_spend) as travel_spend,
-        sum(necessities_spend) as necessities_spend,
-        min(first_transaction_date) as first_transaction_date,
-        max(last_transaction_date) as last_transaction_date
+        {%- for one in lifetimes %}
+        {{ measured(one, rollup_column(one.measure, one.group)) }} as {{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
     from periods
     group by 1, 2
 
@@ -170,12 +160,9 @@ lifetime_steps as (
     select
         owners.customer_id,
         versions.snapshot_month,
-        sum(versions.transaction_count) as transaction_count,
-        sum(versions.spend) as spend,
-        sum(versions.travel_spend) as travel_spend,
-        sum(versions.necessities_spend) as necessities_spend,
-        min(versions.first_transaction_date) as first_transaction_date,
-        max(versions.last_transaction_date) as last_transaction_date
+        {%- for one in lifetimes %}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
     from lifetime_steps_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
     group by owners.customer_id, versions.snapshot_month
@@ -200,12 +187,9 @@ running_totals as (
     select
         customer_months.snapshot_month,
         customer_months.customer_id,
-        sum(lifetime_steps.transaction_count) {{ running }} as transaction_count,
-        sum(lifetime_steps.spend) {{ running }} as spend,
-        sum(lifetime_steps.travel_spend) {{ running }} as travel_spend,
-        sum(lifetime_steps.necessities_spend) {{ running }} as necessities_spend,
-        min(lifetime_steps.first_transaction_date) {{ running }} as first_transaction_date,
-        max(lifetime_steps.last_transaction_date) {{ running }} as last_transaction_date
+        {%- for one in lifetimes %}
+        {{ measured(one, 'lifetime_steps.' ~ one.column) }} {{ running }} as {{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
     from customer_months
     left join lifetime_steps
         on
@@ -219,16 +203,12 @@ measures as (
     select
         running_totals.snapshot_month,
         running_totals.customer_id,
-        running_totals.transaction_count,
-        running_totals.spend,
-        running_totals.travel_spend,
-        running_totals.necessities_spend,
-        running_totals.first_transaction_date,
-        running_totals.last_transaction_date,
-        windows.spend_last_90_days,
-        windows.spend_prior_90_days,
-        windows.travel_spend_last_90_days,
-        windows.necessities_spend_last_90_days
+        {%- for one in lifetimes %}
+        running_totals.{{ one.column }},
+        {%- endfor %}
+        {%- for one in in_windows %}
+        windows.{{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
     from running_totals
     left join windows
         on
@@ -243,16 +223,12 @@ select
     population.as_of_date,
     population.customer_id,
     population.customer_key,
-    cast(coalesce(measures.transaction_count, 0) as bigint) as total_transactions,
-    {{ rounded_sum('coalesce(measures.spend, 0)') }} as lifetime_value,
-    measures.first_transaction_date,
-    measures.last_transaction_date,
-    {{ rounded_sum('coalesce(measures.spend_last_90_days, 0)') }} as spend_last_90_days,
-    {{ rounded_sum('coalesce(measures.spend_prior_90_days, 0)') }} as spend_prior_90_days,
-    {{ rounded_sum('coalesce(measures.travel_spend_last_90_days, 0)') }} as travel_spend_last_90_days,
-    {{ rounded_sum('coalesce(measures.necessities_spend_last_90_days, 0)') }} as necessities_spend_last_90_days,
-    {{ rounded_sum('coalesce(measures.travel_spend, 0)') }} as lifetime_travel_spend,
-    {{ rounded_sum('coalesce(measures.necessities_spend, 0)') }} as lifetime_necessities_spend,
+    {%- for one in sums %}
+    {{ rounded_measure(one, 'measures.' ~ one.column) }} as {{ one.column }},
+    {%- endfor %}
+    {%- for one in counts_of_months %}
+    {{ rounded_measure(one, 'active_months.' ~ one.column) }} as {{ one.column }},
+    {%- endfor %}
     cast(stamps.rollup_hash as varchar) as rollup_hash
 from population
 left join stamps on population.snapshot_month = stamps.snapshot_month
@@ -260,3 +236,9 @@ left join measures
     on
         population.customer_id = measures.customer_id
         and population.snapshot_month = measures.snapshot_month
+{%- if counts_of_months %}
+left join active_months
+    on
+        population.customer_id = active_months.customer_id
+        and population.snapshot_month = active_months.snapshot_month
+{%- endif %}

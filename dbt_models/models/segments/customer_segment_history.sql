@@ -43,6 +43,9 @@ select
     assignments.necessities_spend_pct,
     assignments.lifetime_travel_spend_pct,
     assignments.lifetime_necessities_spend_pct,
+    {%- for name in further_metrics() %}
+    assignments.{{ name }},
+    {%- endfor %}
     assignments.is_active
 from assignments
 inner join gate on assignments.snapshot_month = gate.snapshot_month

@@ -28,5 +28,8 @@ select
     necessities_spend_pct,
     lifetime_travel_spend_pct,
     lifetime_necessities_spend_pct,
+    {%- for name in further_metrics() %}
+    {{ name }},
+    {%- endfor %}
     is_active
 from newest

@@ -48,31 +48,24 @@ population as (
 
 ),
 
+{% set definitions = metric_definitions() -%}
+{%- set sums = measures() | rejectattr('measure', 'equalto', 'active_months') | list -%}
+{%- set counts_of_months = measures() | selectattr('measure', 'equalto', 'active_months') | list -%}
+-- Metrics that are built on others differ only where these do.
+{% set compared = metric_levels(definitions)[0] | reject('in', [
+    'total_transactions', 'lifetime_value', 'avg_transaction_value', 'tenure_months', 'spend_last_90_days',
+    'spend_prior_90_days', 'first_transaction_date', 'last_transaction_date',
+]) | list -%}
 measures_of_versions as (
 
     select
         months.snapshot_month,
         rolled_up.customer_key,
-        sum(rolled_up.transaction_count) as transaction_count,
-        sum(rolled_up.spend) as spend,
-        sum(rolled_up.travel_spend) as travel_spend,
-        sum(rolled_up.necessities_spend) as necessities_spend,
-        min(rolled_up.first_transaction_date) as first_transaction_date,
-        max(rolled_up.last_transaction_date) as last_transaction_date,
-        {%- for column in ['spend', 'travel_spend', 'necessities_spend'] %}
-        sum(
-            case when rolled_up.period_start >= months.as_of_date - 90 then rolled_up.{{ column }} else 0 end
-        ) as {{ column }}_last_90_days,
+        {%- for one in sums %}
+        {%- set inside = is_in_window(one.window, 'rolled_up.period_start', 'months.as_of_date') if one.window %}
+        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}
+        {{- "," if not loop.last }}
         {%- endfor %}
-        sum(
-            case
-                when
-                    rolled_up.period_start < months.as_of_date - 90
-                    and rolled_up.period_start >= months.as_of_date - 180
-                    then rolled_up.spend
-                else 0
-            end
-        ) as spend_prior_90_days
     from months
     inner join {{ ref('customer_period_spend') }} as rolled_up on months.as_of_date > rolled_up.period_start
     group by months.snapshot_month, rolled_up.customer_key
@@ -84,18 +77,57 @@ measures as (
     select
         measured.snapshot_month,
         versions.customer_id,
-        sum(measured.transaction_count) as transaction_count,
-        {%- for column in [
-            'spend', 'travel_spend', 'necessities_spend', 'spend_last_90_days', 'travel_spend_last_90_days',
-            'necessities_spend_last_90_days', 'spend_prior_90_days',
-        ] %}
-        {{ rounded_sum('sum(measured.' ~ column ~ ')') }} as {{ column }},
+        {%- for one in sums %}
+        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }}
+        {{- "," if not loop.last }}
         {%- endfor %}
-        min(measured.first_transaction_date) as first_transaction_date,
-        max(measured.last_transaction_date) as last_transaction_date
     from measures_of_versions as measured
     inner join versions on measured.customer_key = versions.customer_key
     group by measured.snapshot_month, versions.customer_id
+
+),
+
+{% if counts_of_months -%}
+rollup as (
+
+    select * from {{ ref('customer_period_spend') }}
+
+),
+
+active_months as (
+
+    {{ active_months('months', 'rollup', 'versions') }}
+
+),
+
+{% endif -%}
+-- As transaction_window_metrics has them: of every customer of the population, with transactions or without.
+window_metrics as (
+
+    select
+        population.snapshot_month,
+        population.customer_id,
+        population.customer_key,
+        months.as_of_date,
+        months.is_of_these_rules,
+        {%- for one in counts_of_months %}
+        {{ rounded_measure(one, 'active_months.' ~ one.column) }} as {{ one.column }},
+        {%- endfor %}
+        {%- for one in sums %}
+        {{ rounded_measure(one, 'measures.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {%- endfor %}
+    from population
+    inner join months on population.snapshot_month = months.snapshot_month
+    left join measures
+        on
+            population.snapshot_month = measures.snapshot_month
+            and population.customer_id = measures.customer_id
+    {%- if counts_of_months %}
+    left join active_months
+        on
+            population.snapshot_month = active_months.snapshot_month
+            and population.customer_id = active_months.customer_id
+    {%- endif %}
 
 ),
 
@@ -109,8 +141,8 @@ both_sides as (
         history.lifetime_value as spend,
         history.spend_last_90_days,
         history.spend_prior_90_days,
-        {%- for share in published_shares_of_spend() %}
-        case when months.is_of_these_rules then history.{{ share.column }} end as {{ share.column }},
+        {%- for name in compared %}
+        case when months.is_of_these_rules then history.{{ name }} end as {{ name }},
         {%- endfor %}
         history.first_transaction_date,
         history.last_transaction_date
@@ -118,26 +150,19 @@ both_sides as (
     inner join months on history.snapshot_month = months.snapshot_month
     union all
     select
-        population.snapshot_month,
-        population.customer_id,
-        population.customer_key,
-        -coalesce(measures.transaction_count, 0) as transaction_count,
-        -coalesce(measures.spend, 0) as spend,
-        -coalesce(measures.spend_last_90_days, 0) as spend_last_90_days,
-        -coalesce(measures.spend_prior_90_days, 0) as spend_prior_90_days,
-        {%- for share in published_shares_of_spend() %}
-        case
-            when months.is_of_these_rules then {{ share_pct('measures.' ~ share.part, 'measures.' ~ share.whole) }}
-        end as {{ share.column }},
+        snapshot_month,
+        customer_id,
+        customer_key,
+        -total_transactions as transaction_count,
+        -lifetime_value as spend,
+        -spend_last_90_days as spend_last_90_days,
+        -spend_prior_90_days as spend_prior_90_days,
+        {%- for name in compared %}
+        case when is_of_these_rules then {{ metric_sql(definitions[name], definitions) }} end as {{ name }},
         {%- endfor %}
-        measures.first_transaction_date,
-        measures.last_transaction_date
-    from population
-    inner join months on population.snapshot_month = months.snapshot_month
-    left join measures
-        on
-            population.snapshot_month = measures.snapshot_month
-            and population.customer_id = measures.customer_id
+        first_transaction_date,
+        last_transaction_date
+    from window_metrics
 
 ),
 
@@ -159,8 +184,7 @@ differing_customers as (
         or cast(sum(spend) as decimal(38, 2)) <> 0
         or cast(sum(spend_last_90_days) as decimal(38, 2)) <> 0
         or cast(sum(spend_prior_90_days) as decimal(38, 2)) <> 0
-        {%- for column in ['customer_key', 'first_transaction_date', 'last_transaction_date']
-            + published_shares_of_spend() | map(attribute='column') | list %}
+        {%- for column in ['customer_key', 'first_transaction_date', 'last_transaction_date'] + compared %}
         or count({{ column }}) = 1
         or min({{ column }}) <> max({{ column }})
         {%- endfor %}

@@ -5,6 +5,8 @@
     meta={'invalidates': 'segment_audits'},
 ) }}
 
+{% set definitions = metric_definitions() %}
+{%- set levels = metric_levels(definitions) %}
 with window_metrics as (
 
     select * from {{ ref('transaction_window_metrics') }}
@@ -26,27 +28,13 @@ measured as (
         window_metrics.customer_id,
         window_metrics.customer_key,
         window_metrics.as_of_date as segment_assigned_date,
-        window_metrics.total_transactions,
-        window_metrics.lifetime_value,
-        case
-            when window_metrics.total_transactions > 0
-                then {{ ratio('window_metrics.lifetime_value', 'window_metrics.total_transactions') }}
-        end as avg_transaction_value,
-        window_metrics.first_transaction_date,
-        window_metrics.last_transaction_date,
-        {{ completed_months('window_metrics.first_transaction_date', 'window_metrics.as_of_date') }} as tenure_months,
-        window_metrics.spend_last_90_days,
-        window_metrics.spend_prior_90_days,
-        {{ share_pct(
-            '(window_metrics.spend_last_90_days - window_metrics.spend_prior_90_days)',
-            'window_metrics.spend_prior_90_days',
-        ) }} as spend_change_pct,
-        {{ ratio('window_metrics.spend_last_90_days', 3) }} as avg_monthly_spend,
-        category_shares.travel_spend_pct,
-        category_shares.necessities_spend_pct,
-        category_shares.lifetime_travel_spend_pct,
-        category_shares.lifetime_necessities_spend_pct,
-        window_metrics.spend_last_90_days > 0 as is_active,
+        {%- for name in levels[0] %}
+        {%- if name in group_shares() %}
+        category_shares.{{ name }},
+        {%- else %}
+        {{ metric_sql(definitions[name], definitions) }} as {{ name }},
+        {%- endif %}
+        {%- endfor %}
         window_metrics.rollup_hash
     from window_metrics
     inner join category_shares
@@ -56,6 +44,19 @@ measured as (
 
 ),
 
+{% for level in levels[1:] -%}
+measured_upon_{{ loop.index }} as (
+
+    select
+        {%- for name in level %}
+        {{ metric_sql(definitions[name], definitions) }} as {{ name }},
+        {%- endfor %}
+        measured.*
+    from {{ 'measured' if loop.first else 'measured_upon_' ~ (loop.index - 1) }} as measured
+
+),
+
+{% endfor -%}
 assigned as (
 
     select
@@ -84,8 +85,11 @@ assigned as (
         lifetime_travel_spend_pct,
         lifetime_necessities_spend_pct,
         is_active,
+        {%- for name in further_metrics() %}
+        {{ name }},
+        {%- endfor %}
         rollup_hash
-    from measured
+    from {{ 'measured_upon_' ~ (levels | length - 1) if levels | length > 1 else 'measured' }}
 
 ),
 
@@ -94,7 +98,7 @@ sealed as (
 
     select
         snapshot_month,
-        {{ content_hash(history_columns()) }} as content_hash
+        {{ history_hash(further_metrics()) }} as content_hash
     from assigned
     group by snapshot_month
 
@@ -121,6 +125,9 @@ select
     assigned.lifetime_travel_spend_pct,
     assigned.lifetime_necessities_spend_pct,
     assigned.is_active,
+    {%- for name in further_metrics() %}
+    assigned.{{ name }},
+    {%- endfor %}
     cast(sealed.content_hash as varchar) as content_hash,
     cast('{{ decision_hash() }}' as varchar) as decision_hash,
     cast(assigned.rollup_hash as varchar) as rollup_hash

@@ -191,7 +191,8 @@ reconciled as (
         sum(coalesce(abs(differences.transaction_count), 0)) as transaction_count,
         sum(
             greatest(
-                abs(differences.spend), abs(differences.travel_spend), abs(differences.necessities_spend)
+                abs(differences.spend)
+                {%- for column in group_spends() %}, abs(differences.{{ column }}){% endfor %}
             )
         ) as spend,
         sum(differences.facts_hash) as facts_hash
@@ -283,12 +284,10 @@ unmatched_names as (
 
     select count(*) as names
     from (
-        {%- for group in var('category_groups').values() %}
-        {%- set of_group = loop %}
-        {%- for name in group %}
+        select cast(null as varchar) as name_code
+        {%- for name in var('category_groups').values() | sum(start=[]) %}
+        union
         select {{ code(string_literal(name)) }} as name_code
-        {{- "\n        union" if not (of_group.last and loop.last) }}
-        {%- endfor %}
         {%- endfor %}
     ) as group_names
     where
@@ -538,7 +537,7 @@ candidates as (
                 and min(assigned_rows.rollup_hash) = max(stamps.rollup_hash)
                 and max(assigned_rows.rollup_hash) = max(stamps.rollup_hash)
                 and count(case when stamps.is_of_these_rules then 1 end) = count(*)
-                then {{ content_hash(history_columns()) }}
+                then {{ history_hash(further_metrics()) }}
         end as content_hash,
         '{{ decision_hash() }}' as decision_hash
     from {{ ref('segment_assignments') }} as assigned_rows

@@ -45,10 +45,18 @@ valued as (
         rules.operator,
         rules.bound,
         case rules.metric
-            {%- for metric in numeric_metrics() %}
+            {%- for metric in published_numeric_metrics() %}
             when '{{ metric }}' then cast(history.{{ metric }} as double)
             {%- endfor %}
             when 'is_active' then case when history.is_active then 1.0 else 0.0 end
+            {%- for column in further_columns_of_history() if column.dtype != 'date' %}
+            {%- if column.dtype == 'boolean' %}
+            when '{{ column.name }}'
+                then case when history.{{ column.name }} then 1.0 when not history.{{ column.name }} then 0.0 end
+            {%- else %}
+            when '{{ column.name }}' then cast(history.{{ column.name }} as double)
+            {%- endif %}
+            {%- endfor %}
         end as value  -- noqa: RF04
     from history
     inner join rules on history.snapshot_month = rules.snapshot_month

@@ -13,8 +13,12 @@ select
     ) }} as category_key,
     category_name,
     case
-        when {{ code('category_name') }} in ({{ codes_of(var('category_groups').travel) }}) then 'travel'
-        when {{ code('category_name') }} in ({{ codes_of(var('category_groups').necessities) }}) then 'necessities'
+        {%- for group, names in var('category_groups').items() if names %}
+        when {{ code('category_name') }} in ({{ codes_of(names) }}) then '{{ group }}'
+        {%- endfor %}
+        {%- if not var('category_groups').values() | select | list %}
+        when false then ''
+        {%- endif %}
     end as category_group,
     '{{ staging_rules_hash() }}' as staged_under
 from categories

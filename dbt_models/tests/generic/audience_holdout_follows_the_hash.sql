@@ -14,7 +14,8 @@ with members as (
         customer_id,
         treatment_group,
         coalesce(lower(email), 'customer:' || customer_id) as contact_unit,
-        coalesce(holdout_unit, customer_id) as holdout_unit
+        coalesce(holdout_unit, customer_id) as holdout_unit,
+        coalesce(holdout_epoch, 'never') as holdout_epoch
     from {{ model }}
 
 ),
@@ -39,7 +40,8 @@ left join decided on members.contact_unit = decided.contact_unit
 where
     {{ is_asked_month('members.snapshot_month') }}
     and (
-        members.treatment_group <> {{ treatment_group('members.campaign', 'members.holdout_unit') }}
+        members.treatment_group
+        <> {{ treatment_group('members.campaign', 'members.holdout_unit', 'members.holdout_epoch') }}
         or members.holdout_unit <> decided.holdout_unit
     )
 {% endtest %}

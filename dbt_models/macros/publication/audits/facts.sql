@@ -28,12 +28,11 @@
         by_day_and_category.transaction_date,
         sum(by_day_and_category.transaction_count) as transaction_count,
         sum(by_day_and_category.spend) as spend,
+        {%- for group in category_group_names() %}
         sum(
-            case when categories.category_group = 'travel' then by_day_and_category.spend else 0 end
-        ) as travel_spend,
-        sum(
-            case when categories.category_group = 'necessities' then by_day_and_category.spend else 0 end
-        ) as necessities_spend,
+            case when categories.category_group = '{{ group }}' then by_day_and_category.spend else 0 end
+        ) as {{ group }}_spend,
+        {%- endfor %}
         sum(
             case when categories.category_key is null then by_day_and_category.spend else 0 end
         ) as unknown_category_spend,
@@ -61,7 +60,7 @@
     in a join: a condition on calendar_month then reaches both tables. Decimals to the end: where sums of money come
     back as doubles, they differ by the order they were added up in. -#}
 {% macro rollup_differences(facts, rollup) %}
-    {%- set sums = ['spend', 'travel_spend', 'necessities_spend'] %}
+    {%- set sums = ['spend'] + group_spends() %}
     select
         calendar_month,
         sum(transaction_count) as transaction_count,
