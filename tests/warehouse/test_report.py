@@ -164,17 +164,19 @@ MET = {
 
 
 def test_overlaps_are_counted_as_the_criteria_say(page: ET.Element, reported: Reported) -> None:
-    counts = ", ".join(
-        f'count(*) filter (where ({one}) and ({other})) as "{name}|{others}"'
+    counts = " union all ".join(
+        f"select '{name}' as name, '{others}' as other_name, count(*) as customers_of_both from month"
+        f" where ({one}) and ({other})"
         for name, one in MET.items()
         for others, other in MET.items()
     )
-    (row,) = query(reported, f"select {counts} from gold.customer_segment_history where snapshot_month = '{NEWEST}'")
+    month = f"with month as (from gold.customer_segment_history where snapshot_month = '{NEWEST}')"
+    rows = query(reported, f"{month} {counts}")
+    both_of = {(row["name"], row["other_name"]): row["customers_of_both"] for row in rows}
     wanted = {
-        (name, other): (row[f"{name}|{name}"], row[f"{name}|{other}"])
-        for name in MET
-        for other in MET
-        if name != other and row[f"{name}|{name}"] and row[f"{other}|{other}"]
+        (name, other): (both_of[name, name], customers)
+        for (name, other), customers in both_of.items()
+        if name != other and both_of[name, name] and both_of[other, other]
     }
     found = query(reported, f"select * from gold.criteria_overlap where snapshot_month = '{NEWEST}'")
     assert {(one["name"], one["other_name"]): (one["customers"], one["customers_of_both"]) for one in found} == wanted
