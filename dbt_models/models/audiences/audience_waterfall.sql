@@ -103,5 +103,5 @@ select
     cast(customers as bigint) as customers,
     content_hash,
     case when customers > 0 then cast(spend as double) / cast(customers as double) end as mean_spend,
-    {{ deviation_of_sums('customers', 'spend', 'squared_spend') }} as stddev_spend
+    {{ deviation_of_cents('customers', 'spend', 'squared_spend') }} as stddev_spend
 from totals
