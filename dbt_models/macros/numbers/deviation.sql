@@ -11,7 +11,7 @@
 {%- endmacro %}
 
 {#- The sample standard deviation of amounts to the cent, of which `squares` is the sum of multiplied(): exact up to the
-    one division, and with decimals of a scale, as the emulator takes whole numbers of 38 digits for such of 64 bits. -#}
+    one division, in decimals with a scale: the emulator takes whole numbers of 38 digits for such of 64 bits. -#}
 {% macro deviation_of_cents(number, total, squares) -%}
     case
         when {{ number }} > 1
