@@ -10,6 +10,20 @@
     cast(cast({{ amount }} as decimal(19, 2)) * cast({{ other }} as decimal(19, 2)) as decimal(38, 4))
 {%- endmacro %}
 
+{#- The sample standard deviation of amounts to the cent, of which `squares` is the sum of multiplied(): exact up to the
+    one division, in decimals with a scale: the emulator takes whole numbers of 38 digits for such of 64 bits. -#}
+{% macro deviation_of_cents(number, total, squares) -%}
+    case
+        when {{ number }} > 1
+            then sqrt(
+                cast(
+                    cast({{ squares }} as decimal(26, 4)) * cast({{ number }} as decimal(12, 0))
+                    - {{ multiplied(total, total) }} as double
+                ) / (cast({{ number }} as double) * cast({{ number }} - 1 as double))
+            )
+    end
+{%- endmacro %}
+
 {#- Sample standard deviation of `number` amounts of money, NULL below two; `squares` is their sum of squared(). Whole
     numbers up to the one division, so equal amounts deviate by exactly 0, however large they are, and both engines
     divide the same two numbers. They count ten-thousandths of money; where these would need more than 38 digits, cents,

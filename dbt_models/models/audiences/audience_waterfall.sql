@@ -127,7 +127,7 @@ select
     case
         when totals.customers > 0 then cast(totals.spend as double) / cast(totals.customers as double)
     end as mean_spend,
-    {{ deviation_of_sums('totals.customers', 'totals.spend', 'totals.squared_spend') }} as stddev_spend
+    {{ deviation_of_cents('totals.customers', 'totals.spend', 'totals.squared_spend') }} as stddev_spend
 from totals
 left join takers
     on
