@@ -115,6 +115,7 @@ def side_by_side(query: str) -> str:
         r"case ((?:\w+\.)?(?:contact_)?campaign)\b",
         r"(?<![\w.])((?:\w+\.)?campaign)(?= (?:not )?in \()",
         r"(?<=\()(campaign)(?= = ')",
+        r"(reachable\.campaign)(?= = epochs\.)",  # the side of the holdout is drawn by epoch, and one row per campaign
     ):
         named = re.sub(pattern, lambda found: found[0].replace(found[1], f"split_part({found[1]}, '@', 1)"), named)
     return named
