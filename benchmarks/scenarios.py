@@ -183,6 +183,74 @@ def mapped_source() -> Figures:
     }
 
 
+# Twenty metrics over windows of five lengths, a group and what is built upon them.
+METRICS = """
+category_groups: {dining: [Dining]}
+windows:
+  last_30_days: {days: 30}
+  last_60_days: {days: 60}
+  last_180_days: {days: 180}
+  last_365_days: {days: 365}
+metrics:
+  spend_last_30_days: {kind: sum, window: last_30_days}
+  spend_last_60_days: {kind: sum, window: last_60_days}
+  spend_last_180_days: {kind: sum, window: last_180_days}
+  spend_last_365_days: {kind: sum, window: last_365_days}
+  visits_last_30_days: {kind: count, window: last_30_days}
+  visits_last_60_days: {kind: count, window: last_60_days}
+  visits_last_90_days: {kind: count, window: last_90_days}
+  visits_last_180_days: {kind: count, window: last_180_days}
+  visits_last_365_days: {kind: count, window: last_365_days}
+  average_last_365_days: {kind: avg, window: last_365_days}
+  largest_last_180_days: {kind: max, window: last_180_days}
+  dining_last_365_days: {kind: sum, group: dining, window: last_365_days}
+  dining_share_last_30_days: {kind: share, group: dining, window: last_30_days}
+  change_of_30_on_60_days: {kind: change, window: last_30_days, from: last_60_days}
+  days_since_purchase: {kind: recency}
+  change_beyond_all_pct: {kind: relative_change, of: spend_last_90_days, from: spend_prior_90_days}
+  recency_score: {kind: ntile, of: days_since_purchase, buckets: 5}
+  frequency_score: {kind: ntile, of: visits_last_365_days, buckets: 5, order: highest_first}
+  monetary_score: {kind: ntile, of: spend_last_365_days, buckets: 5, order: highest_first}
+  champion: {kind: flag, criteria: [{metric: recency_score, at_most: 2}, {metric: monetary_score, at_most: 2}]}
+"""
+
+
+def metrics_of_ones_own() -> Figures:
+    """The newest month with twenty metrics beside the shipped ones, in turn; and the rows of facts that each scans."""
+    from benchmarks import cost
+
+    rules = FOLDER / "metrics.yml"
+    rules.write_text(METRICS, encoding="utf-8")
+    cost.FOLDER.mkdir(parents=True, exist_ok=True)
+    databases = {
+        "": working_copy(portfolio(CUSTOMERS), "shipped"),
+        str(rules): working_copy(portfolio(CUSTOMERS), "own"),
+    }
+
+    def month(file: str, first: date = LAST_MONTH) -> float:
+        os.environ["SEGMENTATION_RULES"] = file
+        return build(databases[file], first, LAST_MONTH).seconds
+
+    def facts_scanned(file: str) -> int:
+        os.environ["SEGMENTATION_RULES"] = file
+        queries = cost.compiled(databases[file], LAST_MONTH, LAST_MONTH)
+        with duckdb.connect(str(databases[file]), read_only=True) as connection:
+            widths = {table: dict[str, float]() for table in cost.TABLES.values()}
+            return sum(int(cost.profiled(connection, query, widths)["facts"]["rows"]) for query in queries.values())
+
+    for file in databases:
+        month(file, last_months(12)[0])
+        month(file)  # warm
+    rounds = [(month(str(rules)), month("")) for _ in range(ROUNDS)]
+    return {
+        "models_s": statistics.median(ours for ours, _ in rounds),
+        "shipped_models_s": statistics.median(shipped for _, shipped in rounds),
+        "ratio_to_shipped": ratio([ours for ours, _ in rounds], [shipped for _, shipped in rounds]),
+        "facts_scanned": facts_scanned(str(rules)),
+        "facts_scanned_shipped": facts_scanned(""),
+    }
+
+
 def monthly_models() -> Figures:
     """The newest month, beside one hand-written pass over all facts, pandas and Polars, in turn."""
     database = working_copy(portfolio(CUSTOMERS), "monthly")
@@ -394,6 +462,7 @@ SCENARIOS: dict[str, Callable[[], Figures]] = {
     "first backfill of 12 months": lambda: backfill(12),
     "monthly models": monthly_models,
     "mapped source": mapped_source,
+    "metrics of one's own": metrics_of_ones_own,
     "monthly job end to end": end_to_end,
     "backfills": backfills,
     "definitions": definitions,
