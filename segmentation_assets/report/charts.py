@@ -146,7 +146,7 @@ def overlap_chart(report: Report) -> dict[str, Any] | None:
         opacity=altair.Opacity("share:Q", scale=altair.Scale(domain=[0, 100], range=[0, 0.75]), legend=None)
     )
     numbers = base.mark_text(fontSize=10, color="currentColor").encode(text="label:N")
-    return specification((squares + numbers).properties(width=altair.Step(24), height=altair.Step(22)))
+    return specification((squares + numbers).properties(width=altair.Step(24), height=altair.Step(22)), left=30)
 
 
 def contacts_chart(report: Report) -> dict[str, Any]:
@@ -182,13 +182,13 @@ def leavers_chart(report: Report) -> dict[str, Any]:
         return {}
     reached = [name for name in palette if any(value["to"] == name for value in values)]
     chart = altair.Chart(altair.Data(values=values)).mark_bar().encode(
-        y=altair.Y("from:N", title=None, sort=list(report.leavers), axis=altair.Axis(labelLimit=110)),
+        y=altair.Y("from:N", title=None, sort=list(report.leavers), axis=altair.Axis(labelLimit=170)),
         x=altair.X("customers:Q", title="customers who left", scale=altair.Scale(zero=True)),
         color=altair.Color(
             "to:N", legend=None, scale=altair.Scale(domain=reached, range=[palette[name] for name in reached])
         ),
     )  # fmt: skip
-    return specification(chart.properties(width=WIDTH - 120, height=altair.Step(24)))
+    return specification(chart.properties(width=WIDTH - 120, height=altair.Step(24)), left=30)
 
 
 def short_number(value: float | None) -> str:
@@ -200,9 +200,11 @@ def short_number(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
-def specification(chart: Any) -> dict[str, Any]:
-    """The chart in Vega-Lite. Altair takes longer to check one and to join several than to draw them."""
-    return chart.to_dict(validate=False)
+def specification(chart: Any, left: int = 0, right: int = 0) -> dict[str, Any]:
+    """The chart in Vega-Lite. Altair takes longer to check one and to join several than to draw them. The font that a
+    page has may be wider than the one that the chart was measured in: `left` and `right` leave room for its labels."""
+    room = {"padding": {"left": left or 5, "right": right or 5, "top": 5, "bottom": 5}} if left or right else {}
+    return {**chart.to_dict(validate=False), **room}
 
 
 def _shown(text: str) -> Markup:

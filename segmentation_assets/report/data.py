@@ -45,8 +45,10 @@ STEPS = {
 }
 # Of a campaign whose channel needs no address.
 WITHOUT_ADDRESS = {"deliverable_email": "need no address", "one_per_email": "are on the list once"}
-# Steps that only some campaigns have: shown where they leave somebody out.
-AT_TIMES = ("entered_segment", "meets_eligibility", "is_eligible", "within_contact_policy")
+# Steps that only some rules have: shown where they leave somebody out.
+AT_TIMES = (
+    "entered_segment", "meets_eligibility", "is_eligible", "not_in_universal_holdout", "within_contact_policy",
+)  # fmt: skip
 OPERATORS = {"at_least": "at least", "at_most": "at most", "above": "above", "below": "below"}
 
 

@@ -43,7 +43,7 @@ def effects(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         .mark_rule(color="currentColor", strokeDash=[3, 3], opacity=0.6)
         .encode(x=altair.X("zero:Q", scale=scale, title=TITLE, axis=axis)),
     ]
-    return specification(altair.layer(*layers).properties(width=WIDTH - 10, height=altair.Step(40)))
+    return specification(altair.layer(*layers).properties(width=WIDTH - 10, height=altair.Step(40)), right=60)
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any] | None:
