@@ -225,7 +225,7 @@ def png(charts: Mapping[str, Mapping[str, Any]]) -> bytes:
     """All charts (specifications) on one white picture, two in a row."""
     import vl_convert
 
-    own = ("$schema", "config", "datasets")  # which the whole has once
+    own = ("$schema", "config", "datasets", "padding")  # which the whole has once
     titled = [
         {"title": title, **{key: part for key, part in chart.items() if key not in own}}
         for title, chart in charts.items()
