@@ -19,6 +19,7 @@ from segmentation_assets.rules.schema import Campaign
 Column = dict[str, Any]
 
 FOLDER = "models/audiences"
+READERS = "models/exposures.yml"
 PROFILE = "models/insights/customer_360_profile.yml"
 HISTORY = "models/segments/customer_segment_history.yml"
 # What the macro refuse_other_campaigns compares with the rules that dbt is given.
@@ -80,7 +81,11 @@ def campaign_models(rules: Rules, files: Mapping[str, bytes]) -> dict[str, str]:
     # Metrics that the rules add stand behind the columns of the history.
     further = yaml.safe_load(files["dbt_project.yml"])["vars"].get("further_columns", [])
     shown = {column["name"]: column for column in (*columns_of(files, HISTORY), *further, PROJECTED)}
-    made = {MADE: _campaigns_made(rules), PROFILE: _profile(rules, files)}
+    made = {
+        MADE: _campaigns_made(rules),
+        PROFILE: _profile(rules, files),
+        READERS: _readers(rules, files),
+    }
     for campaign in rules.campaigns:
         audience = f"{FOLDER}/audience_{campaign.name}"
         made[f"{audience}.sql"] = f"{{{{ audience('{campaign.name}') }}}}\n"
@@ -119,6 +124,14 @@ def _profile(rules: Rules, files: Mapping[str, bytes]) -> str:
         for campaign in rules.campaigns
     ]
     columns += variables.get("further_columns", [])
+    return as_yaml(said)
+
+
+def _readers(rules: Rules, files: Mapping[str, bytes]) -> str:
+    """The exposures of what reads more than one list: the report counts contacts over all of them."""
+    said = yaml.safe_load(files[READERS])
+    (report,) = (one for one in said["exposures"] if one["name"] == "segment_report")
+    report["depends_on"] += [f"ref('audience_{campaign.name}')" for campaign in rules.campaigns]
     return as_yaml(said)
 
 

@@ -154,9 +154,9 @@ def _columns(star: StarSchema, table: str, found: contract.Found) -> Iterator[Ma
         return
     expressions, types = star.expressions(table), star.types(table) if mapping is not None else {}
     for column, said in COLUMNS[table].items():
-        if mapping is None:
+        if mapping is None and column in actual:
             yield MappedColumn(table, column, f"{star.place(table)}.{column}", actual[column].data_type.lower())
-        elif column in expressions:
+        elif mapping is not None and column in expressions:
             yield MappedColumn(table, column, expressions[column], types.get(column, ""))
         else:
             yield MappedColumn(table, column, "-", "", said.without)

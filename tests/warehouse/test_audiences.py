@@ -400,7 +400,7 @@ def test_a_campaign_is_added_renamed_and_removed_in_the_rules_alone(
         columns = {name for (name, *_) in connection.execute("describe gold.audience_lounge_trial").fetchall()}
     assert columns == {
         "snapshot_month", "campaign", "audience_rank", "customer_id", "travel_spend_pct", "treatment_group",
-        "holdout_unit", "content_hash",
+        "holdout_unit", "content_hash", "holdout_epoch",
     }  # fmt: skip
 
 

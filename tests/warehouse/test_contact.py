@@ -356,7 +356,7 @@ def test_plain_dbt_refuses_a_channel_that_nobody_knows(made: Pipeline) -> None:
     """Python checks the rules of a run; plain dbt has vars of its own."""
     before = lists(made)
     unknown = campaigns({"core_retention": {"channel": "fax"}})
-    succeeded, said = made.dbt(NOVEMBER, select=AUDIENCES, variables=unknown, arguments=NO_TESTS)
+    succeeded, said = made.dbt(NOVEMBER, select=AUDIENCES, run_vars=unknown, arguments=NO_TESTS)
     assert not succeeded
     assert any(
         "channel of campaign core_retention is fax; known: email, ads, mail, phone, app." in line for line in said

@@ -13,9 +13,9 @@ import pytest
 from segmentation_assets.assets import star_schema
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.months import last_closed_month, month_after
+from segmentation_assets.rules.source_contract import DEMO_TABLES
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import SourceError, synthetic
-from segmentation_assets.sources.contract import CONTRACT
 from segmentation_assets.sources.mark import MARK
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import warehouse
@@ -61,7 +61,7 @@ def test_a_star_schema_of_a_persons_own_is_refused_in_a_line_and_nothing_is_touc
     assert dump(pipeline.path) == before
 
 
-@pytest.mark.parametrize("table", list(CONTRACT))
+@pytest.mark.parametrize("table", DEMO_TABLES)
 @pytest.mark.parametrize("kind", ["table", "view"])
 @pytest.mark.usefixtures("pipeline")
 def test_one_table_or_view_of_ones_own_is_enough(table: str, kind: str) -> None:
@@ -85,7 +85,7 @@ def test_a_portfolio_keeps_its_size_and_is_given_the_months_that_closed_since(mo
         comments = session.rows("select comment from duckdb_tables() where schema_name = 'gold'")
         assert {row["comment"].startswith(MARK) for row in comments} == {True}
         # One of a version that marked the facts alone is known as well.
-        for table in CONTRACT:
+        for table in DEMO_TABLES:
             session.execute(f"comment on table gold.{table} is null")
         session.execute(f"comment on table gold.fct_transactions is '{star_schema.recipe(three)}'")
         assert star_schema.fill(session, unsaid).startswith("The star schema is complete already")
