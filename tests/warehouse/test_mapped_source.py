@@ -210,7 +210,16 @@ def test_the_job_reads_it_too_and_lists_are_sent(mapped: tuple[Pipeline, Pipelin
             if asset.key.path[-1] in CONTRACT
         }
     assert set(names.values()) == {
-        f"segmentation.DWH.{name}" for name in ("F POSTINGS", "D_CLIENT", "D_MCC", "dim_date", "OPT_OUT")
+        f"segmentation.DWH.{name}"
+        for name in (
+            "F POSTINGS",
+            "D_CLIENT",
+            "D_MCC",
+            "dim_date",
+            "OPT_OUT",
+            "contact_history",
+            "campaign_eligibility",
+        )
     }
 
 

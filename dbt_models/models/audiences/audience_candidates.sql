@@ -19,7 +19,7 @@ with audits as (
 
 ),
 
-blocked as (
+blocked as (  -- noqa: ST03
 
     {{ blocked_months('audits') }}
 
@@ -27,19 +27,22 @@ blocked as (
 
 history as (
 
+    {% if campaigns_with_trigger() -%}
     select
-        history.*,
-        {{ 'moves.customer_id is not null' if campaigns_with_trigger() else 'true' }} as has_entered
+        moves.customer_id is not null as has_entered,
+        history.*
     from {{ ref('customer_segment_history') }} as history
-    {%- if campaigns_with_trigger() %}
     left join {{ ref('segment_moves') }} as moves
         on
             history.snapshot_month = moves.snapshot_month
             and history.customer_id = moves.customer_id
             and history.customer_segment = moves.to_segment
+    {%- else -%}
+    select
+        true as has_entered,
+        history.*
+    from {{ ref('customer_segment_history') }} as history
     {%- endif %}
-    left join blocked on history.snapshot_month = blocked.snapshot_month
-    where {{ is_asked_month('history.snapshot_month') }} and blocked.snapshot_month is null
 
 ),
 
@@ -230,7 +233,8 @@ epochs as (
 
 ),
 
-contacts_of_others as (
+-- Only a contact policy counts them.
+contacts_of_others as (  -- noqa: ST03
 
     {{ contacts_of_others('contacts', 'known_mailboxes') }}
 

@@ -8,9 +8,9 @@ with window_metrics as (
 )
 
 select
-    window_metrics.snapshot_month,
-    window_metrics.customer_id,
     {%- for name, share in group_shares().items() %}
-    {{ metric_sql(share, {}) }} as {{ name }}{{ "," if not loop.last }}
+    {{ metric_sql(share, {}) }} as {{ name }},
     {%- endfor %}
+    window_metrics.snapshot_month,
+    window_metrics.customer_id
 from window_metrics

@@ -69,12 +69,11 @@ active_months as (
 measures_of_versions as (
 
     select
-        periods.customer_key,
         {%- for one in sums %}
         {%- set inside = is_in_window(one.window, 'periods.period_start', month_after(asked[0])) if one.window %}
-        {{ measured(one, 'periods.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}
-        {{- "," if not loop.last }}
+        {{ measured(one, 'periods.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }},
         {%- endfor %}
+        periods.customer_key
     from periods
     group by periods.customer_key
 
@@ -83,11 +82,11 @@ measures_of_versions as (
 measures as (
 
     select
-        {{ date_literal(asked[0]) }} as snapshot_month,
-        owners.customer_id,
         {%- for one in sums %}
-        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }},
         {%- endfor %}
+        {{ date_literal(asked[0]) }} as snapshot_month,
+        owners.customer_id
     from measures_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
     group by owners.customer_id
@@ -98,12 +97,11 @@ measures as (
 window_periods as (
 
     select
-        months.snapshot_month,
-        period_starts.period_start,
         {%- for window in used_windows() %}
-        {{ is_in_window(window, 'period_starts.period_start', 'months.as_of_date') }} as is_in_{{ window }}
-        {{- "," if not loop.last }}
+        {{ is_in_window(window, 'period_starts.period_start', 'months.as_of_date') }} as is_in_{{ window }},
         {%- endfor %}
+        months.snapshot_month,
+        period_starts.period_start
     from (select distinct period_start from periods) as period_starts
     inner join months
         on
@@ -115,12 +113,12 @@ window_periods as (
 windows_of_versions as (
 
     select
-        periods.customer_key,
-        window_periods.snapshot_month,
         {%- for one in in_windows %}
         {%- set column = 'periods.' ~ rollup_column(one.measure, one.group) %}
-        {{ measured(one, column, 'window_periods.is_in_' ~ one.window) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ measured(one, column, 'window_periods.is_in_' ~ one.window) }} as {{ one.column }},
         {%- endfor %}
+        periods.customer_key,
+        window_periods.snapshot_month
     from periods
     inner join window_periods on periods.period_start = window_periods.period_start
     group by periods.customer_key, window_periods.snapshot_month
@@ -130,11 +128,11 @@ windows_of_versions as (
 windows as (
 
     select
-        owners.customer_id,
-        versions.snapshot_month,
         {%- for one in in_windows %}
-        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }},
         {%- endfor %}
+        owners.customer_id,
+        versions.snapshot_month
     from windows_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
     group by owners.customer_id, versions.snapshot_month
@@ -145,24 +143,24 @@ windows as (
 lifetime_steps_of_versions as (
 
     select
-        customer_key,
-        greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }}) as snapshot_month,
         {%- for one in lifetimes %}
-        {{ measured(one, rollup_column(one.measure, one.group)) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ measured(one, rollup_column(one.measure, one.group)) }} as {{ one.column }},
         {%- endfor %}
+        customer_key,
+        greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }}) as snapshot_month
     from periods
-    group by 1, 2
+    group by customer_key, greatest({{ month_start('period_start') }}, {{ date_literal(asked[0]) }})
 
 ),
 
 lifetime_steps as (
 
     select
-        owners.customer_id,
-        versions.snapshot_month,
         {%- for one in lifetimes %}
-        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ measured(one, 'versions.' ~ one.column) }} as {{ one.column }},
         {%- endfor %}
+        owners.customer_id,
+        versions.snapshot_month
     from lifetime_steps_of_versions as versions
     inner join owners on versions.customer_key = owners.customer_key
     group by owners.customer_id, versions.snapshot_month
@@ -185,11 +183,11 @@ customer_months as (
 running_totals as (
 
     select
-        customer_months.snapshot_month,
-        customer_months.customer_id,
         {%- for one in lifetimes %}
-        {{ measured(one, 'lifetime_steps.' ~ one.column) }} {{ running }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ measured(one, 'lifetime_steps.' ~ one.column) }} {{ running }} as {{ one.column }},
         {%- endfor %}
+        customer_months.snapshot_month,
+        customer_months.customer_id
     from customer_months
     left join lifetime_steps
         on
@@ -201,14 +199,14 @@ running_totals as (
 measures as (
 
     select
-        running_totals.snapshot_month,
-        running_totals.customer_id,
         {%- for one in lifetimes %}
         running_totals.{{ one.column }},
         {%- endfor %}
         {%- for one in in_windows %}
-        windows.{{ one.column }}{{ "," if not loop.last }}
+        windows.{{ one.column }},
         {%- endfor %}
+        running_totals.snapshot_month,
+        running_totals.customer_id
     from running_totals
     left join windows
         on
@@ -219,16 +217,16 @@ measures as (
 {%- endif %}
 
 select
-    population.snapshot_month,
-    population.as_of_date,
-    population.customer_id,
-    population.customer_key,
     {%- for one in sums %}
     {{ rounded_measure(one, 'measures.' ~ one.column) }} as {{ one.column }},
     {%- endfor %}
     {%- for one in counts_of_months %}
     {{ rounded_measure(one, 'active_months.' ~ one.column) }} as {{ one.column }},
     {%- endfor %}
+    population.snapshot_month,
+    population.as_of_date,
+    population.customer_id,
+    population.customer_key,
     cast(stamps.rollup_hash as varchar) as rollup_hash
 from population
 left join stamps on population.snapshot_month = stamps.snapshot_month

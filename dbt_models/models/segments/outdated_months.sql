@@ -59,13 +59,12 @@ population as (
 measures_of_versions as (
 
     select
-        months.snapshot_month,
-        rolled_up.customer_key,
         {%- for one in sums %}
         {%- set inside = is_in_window(one.window, 'rolled_up.period_start', 'months.as_of_date') if one.window %}
-        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }}
-        {{- "," if not loop.last }}
+        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }},
         {%- endfor %}
+        months.snapshot_month,
+        rolled_up.customer_key
     from months
     inner join {{ ref('customer_period_spend') }} as rolled_up on months.as_of_date > rolled_up.period_start
     group by months.snapshot_month, rolled_up.customer_key
@@ -75,12 +74,11 @@ measures_of_versions as (
 measures as (
 
     select
-        measured.snapshot_month,
-        versions.customer_id,
         {%- for one in sums %}
-        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }}
-        {{- "," if not loop.last }}
+        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }},
         {%- endfor %}
+        measured.snapshot_month,
+        versions.customer_id
     from measures_of_versions as measured
     inner join versions on measured.customer_key = versions.customer_key
     group by measured.snapshot_month, versions.customer_id
@@ -105,17 +103,17 @@ active_months as (
 window_metrics as (
 
     select
-        population.snapshot_month,
-        population.customer_id,
-        population.customer_key,
-        months.as_of_date,
-        months.is_of_these_rules,
         {%- for one in counts_of_months %}
         {{ rounded_measure(one, 'active_months.' ~ one.column) }} as {{ one.column }},
         {%- endfor %}
         {%- for one in sums %}
-        {{ rounded_measure(one, 'measures.' ~ one.column) }} as {{ one.column }}{{ "," if not loop.last }}
+        {{ rounded_measure(one, 'measures.' ~ one.column) }} as {{ one.column }},
         {%- endfor %}
+        population.snapshot_month,
+        population.customer_id,
+        population.customer_key,
+        months.as_of_date,
+        months.is_of_these_rules
     from population
     inner join months on population.snapshot_month = months.snapshot_month
     left join measures
@@ -134,6 +132,9 @@ window_metrics as (
 both_sides as (
 
     select
+        {%- for name in compared %}
+        case when months.is_of_these_rules then history.{{ name }} end as {{ name }},
+        {%- endfor %}
         history.snapshot_month,
         history.customer_id,
         history.customer_key,
@@ -141,15 +142,15 @@ both_sides as (
         history.lifetime_value as spend,
         history.spend_last_90_days,
         history.spend_prior_90_days,
-        {%- for name in compared %}
-        case when months.is_of_these_rules then history.{{ name }} end as {{ name }},
-        {%- endfor %}
         history.first_transaction_date,
         history.last_transaction_date
     from history
     inner join months on history.snapshot_month = months.snapshot_month
     union all
     select
+        {%- for name in compared %}
+        case when is_of_these_rules then {{ metric_sql(definitions[name], definitions) }} end as {{ name }},
+        {%- endfor %}
         snapshot_month,
         customer_id,
         customer_key,
@@ -157,9 +158,6 @@ both_sides as (
         -lifetime_value as spend,
         -spend_last_90_days as spend_last_90_days,
         -spend_prior_90_days as spend_prior_90_days,
-        {%- for name in compared %}
-        case when is_of_these_rules then {{ metric_sql(definitions[name], definitions) }} end as {{ name }},
-        {%- endfor %}
         first_transaction_date,
         last_transaction_date
     from window_metrics
