@@ -152,7 +152,7 @@ def test_the_report_opens_on_a_phone_and_on_a_desk(
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(report.as_uri())
     shows(page, "Customer segments, October 2026")
-    assert page.locator("section").count() == 9
+    assert page.locator("section").count() == 10
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     hidden = page.evaluate(
         "[...document.querySelectorAll('h1, h2, h3, svg, table')]"
