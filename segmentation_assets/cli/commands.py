@@ -448,6 +448,11 @@ def _main(arguments: list[str] | None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort of the process: a line, and the traceback in the log
         if isinstance(error, _user_error()):
+            # dbt's own words of a full disk, where a view is made before the run.
+            mishap = mishaps.explained_text(str(error)) if type(error).__name__ == "DbtRunError" else None
+            if mishap:
+                terminal.complain(mishap)
+                return FAILED
             terminal.error(str(error))
             return MISTAKEN
         terminal.error(mishaps.explained(error) or mishaps.unforeseen(error))

@@ -36,6 +36,8 @@ def explained_text(said: str) -> str | None:
     low = said.lower()
     if "no space left on device" in low or "disk quota exceeded" in low or "disk is full" in low:
         return full_disk()
+    if "disk i/o error" in low and "(" in (line := full_disk()):  # SQLite's words, where a place of ours is full
+        return line
     if "memoryerror" in low or "outofmemoryexception" in low or "out of memory error" in low:
         return no_memory()
     if "failed to allocate" in low or "cannot allocate memory" in low:

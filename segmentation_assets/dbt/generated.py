@@ -55,7 +55,10 @@ def _under(rules: Rules, project: bytes) -> bytes:
 def write(files: Mapping[str, bytes], folder: Path) -> None:
     for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+        try:
+            (folder / path).write_bytes(content)
+        except OSError as error:  # which names no file where the disk is full
+            raise OSError(error.errno, error.strerror, str(folder / path)) from error
 
 
 def write_for_others(files: Mapping[str, bytes], folder: Path) -> None:

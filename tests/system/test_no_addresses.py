@@ -141,7 +141,7 @@ def files_with_addresses(home: Home, known: set[bytes]) -> list[str]:
     found = []
     for path in searched(home):
         content = path.read_bytes()
-        if path.name in ("manifest.json", "partial_parse.msgpack"):
+        if path.name in ("manifest.json", "partial_parse.msgpack", "unit_tests.yml"):
             for made_up in sorted(IN_UNIT_TESTS, key=len, reverse=True):
                 content = content.replace(made_up, b"")
         parts = [content, *rows_of(path)] if content.startswith(b"SQLite format 3") else [content]
