@@ -19,7 +19,7 @@ with audits as (
 
 ),
 
-blocked as (  -- noqa: ST03
+blocked as (
 
     {{ blocked_months('audits') }}
 
@@ -43,6 +43,8 @@ history as (
         history.*
     from {{ ref('customer_segment_history') }} as history
     {%- endif %}
+    left join blocked on history.snapshot_month = blocked.snapshot_month
+    where {{ is_asked_month('history.snapshot_month') }} and blocked.snapshot_month is null
 
 ),
 
