@@ -48,6 +48,29 @@ class DbtRunError(UserError):
     """What dbt said of a model or a project that failed."""
 
 
+class _Turns:
+    """Lets dbt's nodes wait for the one of them that asks for all tests of a table (dbt_models/macros/dbt_overrides)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._askers: dict[str, tuple[str, threading.Event]] = {}
+
+    def is_first(self, tables: str, test: str) -> bool:
+        """At once for the first; for any other when that one has ended, and False."""
+        with self._lock:
+            asker, has_ended = self._askers.setdefault(tables, (test, threading.Event()))
+        if asker == test:
+            return True
+        has_ended.wait()
+        return False
+
+    def ended(self, test: str) -> None:
+        with self._lock:
+            for asker, has_ended in self._askers.values():
+                if asker == test:
+                    has_ended.set()
+
+
 class _DbtThread:
     """dbtRunner in a thread, and its events as dbt would print them as JSON, above debug level."""
 
@@ -58,6 +81,7 @@ class _DbtThread:
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()  # None at the end
         self._is_reading, self._has_ended = False, False
         self._nodes, self._finished = sys.maxsize, 0
+        self._turns = _Turns()
         self._thread = threading.Thread(target=self._run, name="dbt", daemon=True)
 
     def start(self) -> None:
@@ -87,6 +111,7 @@ class _DbtThread:
             # Read afresh for every build: compiling writes the SQL into the manifest's nodes.
             manifest = Manifest.from_msgpack(self._manifest_file.read_bytes())
             manifest.build_flat_graph()  # what macros see as `graph`; parsing would have made it
+            manifest.flat_graph["turns_of_tests"] = self._turns
             result = dbtRunner(manifest=manifest, callbacks=[self._publish]).invoke(self.arguments)
             self.succeeded = result.success
             if result.exception is not None:
@@ -105,6 +130,7 @@ class _DbtThread:
         elif event.info.name == "NodeFinished":
             # After the last node, and before it says so in any event, dbt closes every connection. Whoever reads may be
             # asking for a table's columns through one of them just then, so the last node ends when all is read.
+            self._turns.ended(event.data.node_info.unique_id)
             self._finished += 1
             if self._finished >= self._nodes:
                 self._events.join()

@@ -53,11 +53,17 @@ def account() -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def emulator() -> Iterator[dict[str, str]]:
-    """A server of its own: a session that dies inside a transaction blocks the table until its server ends."""
+def emulator(record: Path | None = None) -> Iterator[dict[str, str]]:
+    """A server of its own: a session that dies inside a transaction blocks the table until its server ends.
+
+    With `record`, a file, what it is asked is written there (tests/support/recording_emulator.py).
+    """
     port = free_port()
+    plain = [str(Path(sys.executable).with_name("fakesnow")), "-s", "-p", str(port)]
+    recording = [sys.executable, "-m", "tests.support.recording_emulator", str(port), str(record)]
     server = subprocess.Popen(
-        [str(Path(sys.executable).with_name("fakesnow")), "-s", "-p", str(port)],
+        recording if record else plain,
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
