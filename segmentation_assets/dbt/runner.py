@@ -49,7 +49,7 @@ class DbtRunError(UserError):
 
 
 class _Turns:
-    """Lets dbt's nodes wait for the one of them that asks for all tests of a table (dbt_models/macros/dbt_overrides)."""
+    """Lets nodes of dbt wait for the one that asks for all tests of a table (macros/dbt_overrides)."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -2,7 +2,7 @@
 
     python -m tests.support.recording_emulator PORT FILE
 
-Each line has `asked` ("login" or "statement"), `session`, a number in the order of logins, and the `sql` of a statement.
+Each line has `asked` ("login" or "statement"), `session`, a number in the order of logins, and a statement its `sql`.
 """
 
 import gzip
