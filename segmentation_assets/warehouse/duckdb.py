@@ -14,6 +14,7 @@ from pydantic import PrivateAttr
 
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.private import make_folder, tighten
+from segmentation_assets.warehouse.columns import Column
 
 # As long as dbt waits for it (profiles.yml).
 FOREIGN_LOCK_SECONDS = 240
@@ -60,6 +61,17 @@ class DuckDBSession:
     def types(self, sql: str) -> dict[str, str]:
         rows = self.connection.execute(f"describe {sql}").fetchall()
         return {name.lower(): kind.lower() for name, kind, *_ in rows}
+
+    def columns(self, schema: str) -> list[Column]:
+        rows = self.connection.execute(
+            "select lower(schema_name), lower(table_name), lower(column_name),"
+            " lower(split_part(data_type, '(', 1)), numeric_precision, numeric_scale,"
+            " not is_nullable and column_default is null"
+            " from duckdb_columns() where database_name = current_database() and lower(schema_name) = lower(?)"
+            " order by table_name, column_index",
+            [schema],
+        ).fetchall()
+        return [Column(*row) for row in rows]
 
 
 class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]

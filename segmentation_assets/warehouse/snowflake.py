@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from segmentation_assets.errors import SettingsError, WarehouseError
-from segmentation_assets.settings import Settings, Snowflake
+from segmentation_assets.settings import PLAIN_NAME, Settings, Snowflake
+from segmentation_assets.warehouse.columns import Column
 
 if TYPE_CHECKING:
     from dagster_snowflake import SnowflakeResource
@@ -26,6 +27,8 @@ CONNECTOR_ONLY = ("host", "port", "protocol")
 # The connector's own limits are five minutes and none at all. The second bounds a statement too, for the connector
 # cancels one that takes longer: it is the statement time-out of snowflake/setup.sql.
 LOGIN_SECONDS, NETWORK_SECONDS = 15, 3600
+# "Object does not exist, or operation cannot be performed", and the same of a database or schema.
+DOES_NOT_EXIST = frozenset({2003, 2043})
 
 # What a refused login says, and the setting to look at. The first that fits is told.
 REFUSALS = (
@@ -130,6 +133,7 @@ class SnowflakeSession:
 
     def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
+        self._columns: dict[str, list[Column]] = {}
 
     @property
     def engine_error(self) -> type[Exception]:
@@ -138,6 +142,7 @@ class SnowflakeSession:
         return Error
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        self._columns.clear()
         with self.connection.cursor() as cursor:
             cursor.execute(*_bound(sql, parameters))
 
@@ -158,6 +163,35 @@ class SnowflakeSession:
         with self.connection.cursor() as cursor:
             cursor.execute(sql)
             return {column[0].lower(): _type_name(column, FIELD_ID_TO_NAME) for column in cursor.description}
+
+    def columns(self, schema: str) -> list[Column]:
+        """Asked for once, until this session writes: SHOW needs no warehouse, and answers for a whole schema at once
+        what INFORMATION_SCHEMA is asked about table by table."""
+        from snowflake.connector.errors import ProgrammingError
+
+        if schema not in self._columns:
+            name = schema if PLAIN_NAME.fullmatch(schema) else f'"{schema}"'
+            try:
+                rows = self.rows(f"show columns in schema {name}")
+            except ProgrammingError as error:
+                if error.errno not in DOES_NOT_EXIST:
+                    raise
+                rows = []
+            self._columns[schema] = [_column(row) for row in rows]
+        return self._columns[schema]
+
+
+def _column(row: Mapping[str, Any]) -> Column:
+    kind = json.loads(row["data_type"])
+    return Column(
+        row["schema_name"].lower(),
+        row["table_name"].lower(),
+        row["column_name"].lower(),
+        {"FIXED": "number", "REAL": "float"}.get(kind["type"], kind["type"].lower()),
+        kind.get("precision"),
+        kind.get("scale"),
+        row["null?"].lower() in ("false", "n") and not row["default"],
+    )
 
 
 def _type_name(column: Any, names: Mapping[int, str]) -> str:
