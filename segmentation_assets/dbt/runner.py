@@ -5,6 +5,7 @@ thread, and each of its events becomes Dagster's the moment it happens, through 
 tests/warehouse/test_dbt_in_process.py compares what is told with what the stock resource tells.
 """
 
+import json
 import logging
 import queue
 import shutil
@@ -162,6 +163,7 @@ class DbtBuild:
         self._project, self._context, self._artifacts = project, context, artifacts
         self._months, self._column_lineage = months, column_lineage
         self._columns: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._schemas: dict[str, dict[str, list[Any]]] = {}
 
     def stream(self) -> Iterator[DagsterEvent]:
         """As they happen; those of tables carry columns and column lineage, as `.fetch_column_metadata()` adds them.
@@ -238,7 +240,9 @@ class DbtBuild:
             return output
 
     def _metadata(self, event: dict[str, Any], model: Model) -> Mapping[str, Any]:
-        columns = {"columns": self._columns_of(model["unique_id"])[1]}
+        # A monthly table has the columns that it had.
+        made_anew = model["config"]["materialized"] not in ("incremental", "log_table")
+        columns = {"columns": self._columns_of(model["unique_id"], made_anew=made_anew)[1]}
 
         def fetch(with_lineage: bool) -> Mapping[str, Any]:
             parents = self._parents(model) if with_lineage else {}
@@ -258,9 +262,9 @@ class DbtBuild:
         tables = [self._columns_of(parent) for parent in self._manifest["parent_map"].get(model["unique_id"], [])]
         return {"parents": {table: {"columns": columns} for table, columns in tables}}
 
-    def _columns_of(self, unique_id: str) -> tuple[str, dict[str, Any]]:
-        """The name of a table and its columns, asked for once in a build."""
-        if unique_id not in self._columns:
+    def _columns_of(self, unique_id: str, *, made_anew: bool = False) -> tuple[str, dict[str, Any]]:
+        """The name of a table and its columns, asked for once in a build, and once more when it was made anew in it."""
+        if made_anew or unique_id not in self._columns:
             entry = self._manifest["nodes"].get(unique_id) or self._manifest["sources"][unique_id]
             with self._adapter() as adapter:
                 relation = adapter.Relation.create(
@@ -268,9 +272,19 @@ class DbtBuild:
                     schema=entry["schema"],
                     identifier=entry.get("identifier") or entry["alias"],
                 )
-                found = adapter.get_columns_in_relation(relation)
+                found = self._columns_in(adapter, relation, made_anew=made_anew)
             self._columns[unique_id] = str(relation), {column.name: {"data_type": column.data_type} for column in found}
         return self._columns[unique_id]
+
+    def _columns_in(self, adapter: Any, relation: Any, *, made_anew: bool) -> list[Any]:
+        """Snowflake is asked for a whole schema at once; for one table where that was made since."""
+        if adapter.type() != "snowflake" or made_anew:
+            return adapter.get_columns_in_relation(relation)
+        schema = str(relation.include(identifier=False))
+        if schema not in self._schemas:
+            self._schemas[schema] = columns_in_schema(adapter, schema)
+        name = relation.identifier.lower()
+        return self._schemas[schema].get(name) or adapter.get_columns_in_relation(relation)
 
     @contextmanager
     def _adapter(self) -> Iterator[Any]:
@@ -280,6 +294,34 @@ class DbtBuild:
         adapter = cast("Any", get_adapter_by_type(self._manifest["metadata"]["adapter_type"]))
         with adapter.connection_named("segmentation_metadata"):
             yield adapter
+
+
+def columns_in_schema(adapter: Any, schema: str) -> dict[str, list[Any]]:
+    """Of Snowflake: table or view in lower case -> its columns, as the adapter gives those of one."""
+    table = adapter.execute(f"show columns in schema {schema}", fetch=True)[1]
+    names = [name.lower() for name in table.column_names]
+    found: dict[str, list[Any]] = {}
+    for row in (dict(zip(names, row.values(), strict=True)) for row in table.rows):
+        described = described_type(json.loads(row["data_type"]))
+        found.setdefault(row["table_name"].lower(), []).append(
+            adapter.Column.from_description(row["column_name"], described)
+        )
+    return found
+
+
+def described_type(told: Mapping[str, Any]) -> str:
+    """What DESCRIBE calls a type that SHOW COLUMNS tells as JSON."""
+    match told["type"]:
+        case "FIXED":
+            return f"NUMBER({told['precision']},{told['scale']})"
+        case "TEXT":
+            return f"VARCHAR({told['length']})"
+        case "REAL":
+            return "FLOAT"
+        case name if name.startswith("TIME"):
+            return f"{name}({told['scale']})"
+        case name:
+            return name
 
 
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]

@@ -6,7 +6,6 @@ macros/publication/ownership.sql asks the same when plain dbt starts.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from segmentation_assets.dbt.campaign_models import OF_EVERY_LIST
 from segmentation_assets.dbt.project import Project

@@ -46,9 +46,9 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def account() -> Iterator[dict[str, str]]:
-    """The variables that lead to a database of the test's own."""
-    with on_an_account() if ON_AN_ACCOUNT else emulator() as variables:
+def account(record: Path | None = None) -> Iterator[dict[str, str]]:
+    """The variables that lead to a database of the test's own; an emulator writes to `record` what it is asked."""
+    with on_an_account() if ON_AN_ACCOUNT else emulator(record) as variables:
         yield variables
 
 
