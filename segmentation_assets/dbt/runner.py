@@ -45,6 +45,12 @@ logger = logging.getLogger(__name__)
 _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 
 
+# Of a node in dbt's words; after any other its session may be inside a transaction.
+_ENDED_WELL = frozenset({"success", "pass", "fail", "warn", "skipped"})
+# Read by profiles.yml: the nodes of a build share a session of Snowflake's.
+_ONE_SESSION = {"SEGMENTATION_ONE_SESSION": "1"}
+
+
 class DbtRunError(UserError):
     """What dbt said of a model or a project that failed."""
 
@@ -132,6 +138,8 @@ class _DbtThread:
             # After the last node, and before it says so in any event, dbt closes every connection. Whoever reads may be
             # asking for a table's columns through one of them just then, so the last node ends when all is read.
             self._turns.ended(event.data.node_info.unique_id)
+            if event.data.run_result.status not in _ENDED_WELL:
+                roll_back()
             self._finished += 1
             if self._finished >= self._nodes:
                 self._events.join()
@@ -292,6 +300,10 @@ class DbtBuild:
         from dbt.adapters.factory import get_adapter_by_type
 
         adapter = cast("Any", get_adapter_by_type(self._manifest["metadata"]["adapter_type"]))
+        if adapter.type() == "snowflake":  # one session until the build ends
+            adapter.acquire_connection("segmentation_metadata")
+            yield adapter
+            return
         with adapter.connection_named("segmentation_metadata"):
             yield adapter
 
@@ -363,7 +375,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         ]  # fmt: skip
         # `buildable`: a test runs with the last of the models it reads, not with each of them.
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
-        with warehouse.exclusive(), project.environment(), variables_set(selection):
+        with warehouse.exclusive(), project.environment(), variables_set(selection | _ONE_SESSION):
             close_connections()
             # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
             make_folder(artifacts.parent)
@@ -434,6 +446,16 @@ def _renamed_manifest(project: Project, schema_prefix: str) -> Any:
         node.relation_name = None  # what the old schema was written into; dbt makes names of the parts
     manifest.build_flat_graph()
     return manifest
+
+
+def roll_back() -> None:
+    """Closes the session of the thread that asks, where it has one on Snowflake: what it had begun is rolled back."""
+    from dbt.adapters.factory import FACTORY
+
+    for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
+        connection = adapter.connections.get_if_exists()
+        if adapter.type() == "snowflake" and connection is not None:
+            adapter.connections.close(connection)
 
 
 def close_connections() -> None:
