@@ -7,6 +7,7 @@ UserError
 ├── MonthError             months.py: a month that cannot be asked for
 ├── SourceError            sources/: the star schema
 ├── WarehouseError         the database cannot be used as configured
+│   └── RefusedLoginError  a server that answered, and let nobody in
 ├── WarehouseBusyError     somebody else has the DuckDB file open
 ├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
 └── one per command or step that refuses what was asked:
@@ -32,6 +33,14 @@ class SettingsError(UserError):
 
 class WarehouseError(UserError):
     """The warehouse cannot be used as configured; one line that names the variable, its value and the fix."""
+
+
+class RefusedLoginError(WarehouseError):
+    """The server answered and refused the sign-in; `is_of_the_secret` where another secret would be let in."""
+
+    def __init__(self, told: str, is_of_the_secret: bool) -> None:
+        super().__init__(told)
+        self.is_of_the_secret = is_of_the_secret
 
 
 class WarehouseBusyError(UserError):
