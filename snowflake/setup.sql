@@ -170,7 +170,7 @@ revoke role identifier($email_role) from role sysadmin;
 
 -- 7. Names and addresses (Enterprise). The policy hangs on the tag, which the pipeline sets on a column in the statement
 -- after the one that makes its table, before it grants the table to anybody. A kind that the policy does not know is masked
--- whole; keys, by which rows of a person belong together, are not masked.
+-- whole; keys, by which the rows of a person belong together, are not masked.
 execute immediate $$
 declare
     tag varchar default getvariable('GOVERNANCE') || '.personal_data';
@@ -178,10 +178,13 @@ declare
 begin
     if (getvariable('EDITION') = 'enterprise') then
         execute immediate 'create tag if not exists ' || :tag;
+        -- Of earlier versions, which knew one kind.
+        execute immediate 'alter tag ' || :tag || ' unset allowed_values';
         execute immediate 'create masking policy if not exists ' || :policy || ' as (value varchar) returns varchar ->'
             || ' case when is_role_in_session(''' || getvariable('PIPELINE_ROLE') || ''')'
             || ' or is_role_in_session(''' || getvariable('EMAIL_ROLE') || ''') then value'
-            || ' when system$get_tag_on_current_column(''' || :tag || ''') in (PSEUDONYMOUS_KINDS) then value'
+            || ' when system$get_tag_on_current_column(''' || :tag || ''') in ('
+            || '''customer_id'', ''customer_key'', ''transaction_key'', ''behaviour'', ''erased'', ''staff'') then value'
             || ' when system$get_tag_on_current_column(''' || :tag || ''') = ''email'''
             || ' then regexp_replace(value, ''^[^@]+'', ''*****'')'
             || ' else ''*****'' end';

@@ -47,6 +47,9 @@ class DuckDBSession:
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self.connection.execute(sql, list(parameters))
 
+    def show_readers(self, table: str) -> None:
+        """A file has no roles."""
+
     def kept(self, name: str, sql: str) -> str:
         """The query's result as it is now, for as long as the session lasts."""
         self.connection.execute(f"create or replace temp table {name} as {sql}")

@@ -276,8 +276,11 @@ class SnowflakeSession:
     edit_distance = "editdistance"
     folds_names = True
 
-    def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
+    def __init__(
+        self, connection: Any, gold: str = "gold", silver: str = "silver", account: Snowflake | None = None
+    ) -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
+        self._account = account
 
     @property
     def engine_error(self) -> type[Exception]:
@@ -288,6 +291,10 @@ class SnowflakeSession:
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(*_bound(sql, parameters))
+
+    def show_readers(self, table: str) -> None:
+        if self._account is not None and self._account.reader_role and not self._account.is_emulator:
+            self.execute(f"grant select on table {table} to role {self._account.reader_role}")
 
     def kept(self, name: str, sql: str) -> str:
         """The query itself: a table of one's own would want a schema and a grant, and costs more than it saves."""
@@ -344,13 +351,14 @@ class SnowflakeWarehouse:
     @contextmanager
     def session(self, *, read_only: bool = False) -> Iterator[SnowflakeSession]:
         del read_only  # the role's grants decide
-        found = settings(self.account)
+        account = self.account or Settings.from_environment().snowflake
+        found = settings(account)
         resource = snowflake_resource(found, self.limits())
         with ExitStack() as stack:
             connection = _connect(stack, resource, found)
             # dagster-snowflake closes it only where nothing was raised; an open transaction ends with its session.
             stack.callback(connection.close)
-            yield SnowflakeSession(connection, self.gold, self.silver)
+            yield SnowflakeSession(connection, self.gold, self.silver, account)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -412,7 +420,9 @@ def refused(said: str, found: Mapping[str, str], number: int | None = None) -> W
         "token_variable": SETTINGS["token_file_path" if "token_file_path" in found else "token"],
         "workload": found.get("workload_identity_provider", ""),
     }
-    # Its numbers first: a text that never came from Snowflake may hold any word.
+    # An account may be called warehouse.
+    said = re.sub(r"^.*Failed to connect to DB: \S+?:\d+\. ", "", said, flags=re.DOTALL)
+    # The number first: a text that never came from Snowflake may hold any word.
     if number not in _NO_ANSWER:
         for refusal in REFUSALS:
             if any(sign in said.lower() for sign in refusal.signs):

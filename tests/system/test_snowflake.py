@@ -61,6 +61,12 @@ CONTACT_TABLES = (
     "alter table gold.marketing_suppressions add column expires_at date;"
     "update gold.marketing_suppressions set campaign = 'core_retention', expires_at = date '2025-10-15'"
 )
+# Roles and a tag that an account would know; the emulator is told of the tag alone (macros/dbt_overrides/access.sql).
+ACCESS = {
+    "SNOWFLAKE_READER_ROLE": "test_readers",
+    "SNOWFLAKE_LISTS_ROLE": "test_lists",
+    "SNOWFLAKE_PERSONAL_DATA_TAG": "governance.tags.personal_data",
+}
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # When, by which run, and the engine's own hash of the content.
 DIFFERS = re.compile(r"published_at|made_at|updated_at|run_id|(\w+_)?content_hash|rollup_hash|facts_hash")
@@ -128,6 +134,7 @@ def process(account: dict[str, str], duckdb_file: Path) -> Iterator[subprocess.P
             cwd=ROOT,
             env={
                 **environment(account),
+                **({} if ON_AN_ACCOUNT else ACCESS),
                 "DBT_TARGET_PATH": str(target_path),
                 "SEGMENTATION_EXPORT_URI": str(duckdb_file.with_name("exports")),
                 "SEGMENTATION_RULES": str(duckdb_file.with_name("rules.yml")),

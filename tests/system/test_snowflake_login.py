@@ -6,17 +6,22 @@ that is tried again and again.
 
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
-import sqlglot
 from pytest_httpserver import HTTPServer
-from sqlglot import exp
 
-from segmentation_assets.errors import UserError
+from segmentation_assets.automation import catch_up, logins
+from segmentation_assets.automation.own_runs import OwnRuns
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import RefusedLoginError, UserError
+from segmentation_assets.warehouse.session import warehouse
 from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
 from tests.support.snowflake_account import emulator, session_on
 
@@ -113,6 +118,46 @@ def test_a_refused_login_is_told_once_and_in_one_line(
     assert len(httpserver.log) == 1
 
 
+def test_a_refused_password_is_tried_once_by_the_sensors_and_another_one_at_once(
+    configured: pytest.MonkeyPatch, httpserver: HTTPServer
+) -> None:
+    """Ten ticks a minute apart were ten logins, and five lock a user."""
+    httpserver.expect_request("/session/v1/login-request").respond_with_json(
+        {"data": None, "code": "390100", "message": "Incorrect username or password was specified.", "success": False}
+    )
+    configured.setenv("SEGMENTATION_TARGET", "snowflake")
+    configured.setenv("SNOWFLAKE_PORT", str(httpserver.port))
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def tick(at: datetime) -> str:
+            project = Project.load()
+            own_runs = OwnRuns.of(project.portfolio, (), (), (), ())
+            place = catch_up.Surroundings(instance, own_runs, warehouse(project.settings), project)
+            with pytest.raises(RefusedLoginError) as refused:
+                catch_up.evaluate(place, at)
+            with pytest.raises(RefusedLoginError):
+                catch_up.reason_to_skip(place, place.warehouse, project, date(2026, 10, 1), at)
+            return str(refused.value)
+
+        configured.setenv("SNOWFLAKE_PASSWORD", SECRET)
+        told = [tick(now + timedelta(minutes=minute)) for minute in range(10)]
+        assert len(httpserver.log) == 1
+        assert "SNOWFLAKE_PASSWORD" in told[0]
+        assert "It is not tried again before 2026-11-27T12:00 unless it changes." in told[-1]
+        configured.setenv("SNOWFLAKE_PASSWORD", f"{SECRET}-2")
+        told = [tick(now + timedelta(minutes=minute)) for minute in range(10, 20)]
+        assert len(httpserver.log) == 2
+        # What was put right in the account is found a day later.
+        tick(now + timedelta(days=1, minutes=11))
+        assert len(httpserver.log) == 3
+        kept = instance.daemon_cursor_storage.get_cursor_values(
+            {f"segmentation/{Project.load().portfolio.identity}/{logins.DOCUMENT}"}
+        )
+        assert kept
+        assert SECRET not in str(kept)
+
+
 @pytest.fixture
 def hangs_up() -> Iterator[tuple[int, list[object]]]:
     """A port where somebody listens who closes every connection, and who came."""
@@ -166,14 +211,14 @@ def test_a_run_of_dbt_gets_the_limits_of_the_warehouse_and_nobody_after_it() -> 
 
 
 def test_the_setup_runs_twice_where_the_emulator_can(account: dict[str, str]) -> None:
-    places = [
-        statement.sql(dialect="snowflake", comments=False)
-        for statement in sqlglot.parse((ROOT / "snowflake/setup.sql").read_text(), read="snowflake")
-        if isinstance(statement, exp.Create) and statement.kind in ("DATABASE", "SCHEMA")
-    ]
-    assert len(places) == 5
+    places = re.findall(r"^create (?:database|schema)[^;]+;", (ROOT / "snowflake/setup.sql").read_text(), re.M)
+    assert len(places) == 6
+    names = {"database_name": "SEGMENTATION", "own_source": "SEGMENTATION.STAR_SCHEMA"}
+    names |= {name: f"SEGMENTATION.{name}" for name in ("gold", "silver", "test_failures", "governance")}
     with session_on(account, "setup") as session:
         for statement in [*places, *places]:
-            session.execute(statement)
+            # Neither session variables nor what a schema is made with is known there.
+            plain = re.sub(r"identifier\(\$(\w+)\)", lambda found: names[found[1]], statement)
+            session.execute(re.sub(r" with managed access| default_ddl_collation = ''", "", plain))
         schemas = session.rows("select lower(schema_name) as name from segmentation.information_schema.schemata")
-    assert {"gold", "silver", "test_failures", "governance"} <= {row["name"] for row in schemas}
+    assert {"gold", "silver", "test_failures", "governance", "star_schema"} <= {row["name"] for row in schemas}

@@ -18,9 +18,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segmentation_assets.errors import SettingsError
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.snowflake import REQUIRED, SETTINGS, refusal
+from segmentation_assets.warehouse.snowflake import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 SETUP = (ROOT / "snowflake" / "setup.sql").read_text()
@@ -59,19 +58,11 @@ def test_every_statement_of_the_setup_parses() -> None:
 
 
 def test_the_setup_can_be_run_again() -> None:
-    bodies = [re.sub(r"--[^\n]*", "", part).strip().lower() for part in SETUP.split(";")]
-    creates = [body for body in bodies if body.startswith("create")]
-    assert creates
+    text = re.sub(r"--[^\n]*", "", SETUP)
+    creates = re.findall(r"^create [^;]+|'create [^']+", text, re.M)
+    assert len(creates) > 15
     assert [body for body in creates if " if not exists " not in body] == []
-    assert [body for body in bodies if body.startswith(("drop", "truncate", "create or replace"))] == []
-
-
-def test_the_setup_masks_every_campaigns_addresses() -> None:
-    """Whatever the rules call them: the names of a company's own campaigns stand in no file of ours."""
-    assert "table_name like 'AUDIENCE!_%' escape '!' and column_name = 'EMAIL'" in SETUP
-    assert "modify column email set tag segmentation.governance.personal_data = ''email''" in SETUP
-    campaigns = yaml.safe_load((ROOT / "dbt_models" / "dbt_project.yml").read_text())["vars"]["campaigns"]
-    assert not [campaign["name"] for campaign in campaigns if campaign["name"] in SETUP]
+    assert not re.search(r"^\s*(drop|truncate|create or replace)\b|'(drop|truncate|create or replace)\b", text, re.M)
 
 
 def test_every_variable_has_a_line_in_the_example() -> None:
@@ -84,9 +75,12 @@ def test_every_variable_has_a_line_in_the_example() -> None:
     assert used - set(listed) == set()
     for name in SETTINGS.values():
         assert re.search(rf"^#.*\n{name}=", example, re.M), f"{name} has no line that says what it is"
-    assert {name: listed[name] for name in listed if "PASS" in name or "KEY" in name} == {
+    assert {name: listed[name] for name in listed if re.search("PASS|KEY|TOKEN", name)} == {
         "SNOWFLAKE_PRIVATE_KEY_PATH": "",
+        "SNOWFLAKE_PRIVATE_KEY": "",
         "SNOWFLAKE_PRIVATE_KEY_PASSPHRASE": "",
+        "SNOWFLAKE_TOKEN": "",
+        "SNOWFLAKE_TOKEN_FILE_PATH": "",
         "SNOWFLAKE_PASSWORD": "",
     }
 
@@ -108,25 +102,3 @@ def test_the_query_tag_says_which_run_and_which_months(last_month: str | None) -
         "first_month": "2025-08-01",
         "last_month": last_month or "2025-08-01",
     }
-
-
-def test_no_refusal_holds_a_secret_or_a_second_line() -> None:
-    found = {key: f"<{key}>" for key in SETTINGS}
-    for said in ("Incorrect username or password", "JWT token is invalid", "some\nunknown\nfailure"):
-        told = refusal(said, found)
-        assert "<password>" not in told
-        assert "<private_key_password>" not in told
-        assert "\n" not in told
-
-
-@pytest.mark.parametrize("key", REQUIRED)
-def test_a_setting_that_is_missing_is_an_error_before_any_import(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from segmentation_assets.warehouse.snowflake import settings
-
-    for name in SETTINGS.values():
-        monkeypatch.setenv(
-            name, "443" if name == "SNOWFLAKE_PORT" else "https" if name == "SNOWFLAKE_PROTOCOL" else "x"
-        )
-    monkeypatch.delenv(SETTINGS[key])
-    with pytest.raises(SettingsError, match=SETTINGS[key]):
-        settings()

@@ -8,7 +8,13 @@
 {% macro snowflake__apply_grants(relation, grant_config, should_revoke=True) %}
     {% set stays = should_revoke and config.get('materialized') in ['incremental', 'log_table'] %}
     {% if var('schema_prefix', '') or stays %}{{ return('') }}{% endif %}
-    {% for sql in access_statements(relation, model, grant_config) %}{% do run_query(sql) %}{% endfor %}
+    {% for sql in access_statements(relation, model, grant_config) %}{% do set_access(sql) %}{% endfor %}
+{% endmacro %}
+
+{#- The emulator knows tags and no grants; what it would be sent stands in the log, in its place. -#}
+{% macro set_access(sql) %}
+    {% do log("Access: " ~ sql) %}
+    {% if not (is_emulator() and sql.startswith('grant')) %}{% do run_query(sql) %}{% endif %}
 {% endmacro %}
 
 {#- A DuckDB file has no roles. -#}
@@ -37,7 +43,7 @@
 {% macro personal_columns(node) %}
     {% set found = {} %}
     {% for name, column in node.columns.items() %}
-        {% set kind = (column.meta or {}).get('personal_data') %}
+        {% set kind = (column.meta or (column.config or {}).get('meta') or {}).get('personal_data') %}
         {% if kind %}{% do found.update({name: kind}) %}{% endif %}
     {% endfor %}
     {{ return(found) }}
@@ -72,7 +78,19 @@
         {% if only_show or adapter.get_relation(node.database, node.schema, node.alias) %}
             {% for sql in access_statements(relation, node, node.config.grants) %}
                 {% do log(sql, info=true) %}
-                {% if not only_show %}{% do run_query(sql) %}{% endif %}
+                {% if not only_show %}{% do set_access(sql) %}{% endif %}
+            {% endfor %}
+        {% endif %}
+    {% endfor %}
+    {#- Made by Python, of counts and sums. -#}
+    {% for name in ['campaign_outcomes', 'program_outcomes'] %}
+        {% set relation = api.Relation.create(
+            database=target.database, schema=generate_schema_name('gold', none), identifier=name, type='table'
+        ) %}
+        {% if only_show or adapter.get_relation(relation.database, relation.schema, name) %}
+            {% for sql in access_statements(relation, {'columns': {}}, {'select': ['SNOWFLAKE_READER_ROLE']}) %}
+                {% do log(sql, info=true) %}
+                {% if not only_show %}{% do set_access(sql) %}{% endif %}
             {% endfor %}
         {% endif %}
     {% endfor %}
