@@ -8,7 +8,7 @@ UserError
 ├── SourceError            sources/: the star schema
 ├── WarehouseError         the database cannot be used as configured
 │   └── RefusedLoginError  a server that answered, and let nobody in
-├── WarehouseBusyError     somebody else has the DuckDB file open
+├── WarehouseBusyError     somebody else has the DuckDB file open, or writes to the account's tables
 ├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
 └── one per command or step that refuses what was asked:
     NotPublishedError, ObjectionsError, WhatIfError, WhyError,
@@ -44,7 +44,7 @@ class RefusedLoginError(WarehouseError):
 
 
 class WarehouseBusyError(UserError):
-    """Something else has the DuckDB file open; one line to show."""
+    """Something else has the DuckDB file open, or writes to the account's tables; one line to show."""
 
 
 @contextmanager

@@ -118,6 +118,12 @@ def _schema(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    if text and not _QUOTED_NAME.fullmatch(text):
+        raise ValueError("; the name of a database has letters, digits and _, and blanks or dashes between them.")
+    return text
+
+
 def _plain_schema(text: str) -> str:
     if not PLAIN_NAME.fullmatch(text) or text.lower() in (*_OF_THE_ENGINE, *_SNOWFLAKE_RESERVED, *_DUCKDB_RESERVED):
         raise ValueError(
@@ -291,6 +297,8 @@ class Settings(_Variables):
     )
     start_month: Annotated[date, BeforeValidator(_month)] | None = Field(None, alias="SEGMENTATION_START_MONTH")
     source_schema: Annotated[str, BeforeValidator(_schema)] = Field("gold", alias="SEGMENTATION_SOURCE_SCHEMA")
+    # Nothing: the target's.
+    source_database: Annotated[str, BeforeValidator(_database)] = Field("", alias="SEGMENTATION_SOURCE_DATABASE")
     # Of what this pipeline writes. Asset keys say gold and silver whatever the schemas are called.
     gold_schema: Annotated[str, BeforeValidator(_plain_schema)] = Field("gold", alias="SEGMENTATION_GOLD_SCHEMA")
     silver_schema: Annotated[str, BeforeValidator(_plain_schema)] = Field("silver", alias="SEGMENTATION_SILVER_SCHEMA")
@@ -374,6 +382,7 @@ class Settings(_Variables):
         """On Snowflake names are written without quotes, as its users write them: what needs some is refused."""
         for name, value in (
             ("SEGMENTATION_SOURCE_SCHEMA", self.source_schema),
+            ("SEGMENTATION_SOURCE_DATABASE", self.source_database),
             ("SNOWFLAKE_DATABASE", self.snowflake.database),
         ):
             if value and (not PLAIN_NAME.fullmatch(value) or value.lower() in _SNOWFLAKE_RESERVED):
@@ -422,6 +431,7 @@ class Settings(_Variables):
             "SEGMENTATION_TARGET": self.target,
             "SEGMENTATION_DUCKDB_PATH": str(self.duckdb_path),
             "SEGMENTATION_SOURCE_SCHEMA": self.source_schema,
+            "SEGMENTATION_SOURCE_DATABASE": self.source_database,
             "SEGMENTATION_GOLD_SCHEMA": self.gold_schema,
             "SEGMENTATION_SILVER_SCHEMA": self.silver_schema,
             "DO_NOT_TRACK": "1",

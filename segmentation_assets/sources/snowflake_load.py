@@ -46,7 +46,8 @@ def copy_tables(
         defined = ", ".join(f"{name} {kind}" for name, kind in columns)
         # The mark comes with the table: one that is left half-filled is known as ours by the next run.
         session.execute(
-            f"create or replace table {quoted(session, schema)}.{table} ({defined}){kept} comment = '{MARK}being filled'"
+            f"create or replace table {quoted(session, schema)}.{table} ({defined}){kept}"
+            f" comment = '{MARK}being filled'"
         )
         copy = _insert_rows if is_emulator else _copy_files
         copy(session, local, schema, table, columns)

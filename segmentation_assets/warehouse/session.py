@@ -28,7 +28,7 @@ class Session(Protocol):
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
 
     def show_readers(self, table: str) -> None:
-        """Lets the role of the settings read a table of gold that holds nothing of a person; as dbt does with its own."""
+        """Lets the readers' role read a table of gold that holds nothing of a person, as dbt does with its own."""
         ...
 
     def kept(self, name: str, sql: str) -> str:

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from segmentation_assets.errors import RefusedLoginError, SettingsError, WarehouseError
 from segmentation_assets.settings import Settings, Snowflake
+from segmentation_assets.warehouse.lease import lease
 
 if TYPE_CHECKING:
     from dagster_snowflake import SnowflakeResource
@@ -89,8 +90,8 @@ REFUSALS = (
     ),
     Refusal(
         ("mfa", "multi-factor", "multifactor", "second factor"),
-        "Snowflake wants a second factor of SNOWFLAKE_USER {user!r}, which no run can give: use a user of TYPE = SERVICE"
-        " with SNOWFLAKE_PRIVATE_KEY_PATH, or a token (docs/snowflake.md).",
+        "Snowflake wants a second factor of SNOWFLAKE_USER {user!r}, which no run can give: use a user of TYPE ="
+        " SERVICE with SNOWFLAKE_PRIVATE_KEY_PATH, or a token (docs/snowflake.md).",
         is_of_the_secret=True,
     ),
     Refusal(
@@ -368,6 +369,17 @@ class SnowflakeWarehouse:
         """
         with self.session():
             pass
+        with self._for_dbt():
+            yield
+
+    @contextmanager
+    def writing(self, holder: str) -> Iterator[None]:
+        """As exclusive, and no other run writes to the tables meanwhile. Raises WarehouseBusyError."""
+        with self.session() as session, lease(session, holder), self._for_dbt():
+            yield
+
+    @contextmanager
+    def _for_dbt(self) -> Iterator[None]:
         with _pinned_sessions(), _connector_defaults({**self.limits(), "log_imported_packages_in_telemetry": False}):
             yield
 

@@ -20,7 +20,8 @@ from pytest_httpserver import HTTPServer
 from segmentation_assets.automation import catch_up, logins
 from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.errors import RefusedLoginError, UserError
+from segmentation_assets.errors import RefusedLoginError, UserError, WarehouseBusyError
+from segmentation_assets.warehouse.lease import lease
 from segmentation_assets.warehouse.session import warehouse
 from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
 from tests.support.snowflake_account import emulator, session_on
@@ -208,6 +209,31 @@ def test_a_run_of_dbt_gets_the_limits_of_the_warehouse_and_nobody_after_it() -> 
     with SnowflakeWarehouse(network_seconds=7).exclusive():
         assert limit() == 7
     assert limit() == before
+
+
+def test_one_run_at_a_time_has_the_lease_and_a_killed_one_is_waited_for(
+    account: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with session_on(account, "leases") as one, session_on(account, "leases") as other:
+        with lease(one, "first", beat=0.2):
+            with lease(other, "first"):  # another step of the same run
+                pass
+            with pytest.raises(WarehouseBusyError) as refused, lease(other, "second", look=0.5):
+                pass
+            assert "Run first is writing to this database since" in str(refused.value)
+        (row,) = one.rows("select * from silver.run_lease")
+        assert row["holder"] is None
+        # Taken, and never heard of again.
+        one.execute(
+            "update silver.run_lease set holder = 'killed', heard_at = cast(current_timestamp() as timestamp_ntz)"
+        )
+        caplog.clear()
+        with lease(other, "second", seconds=2, look=0.5):
+            (row,) = one.rows("select * from silver.run_lease")
+            assert row["holder"] == "second"
+        (told,) = [record.message for record in caplog.records if record.name.endswith("lease")]
+        assert told.startswith("Run killed writes to this database since")
+        assert "waiting for that" in told
 
 
 def test_the_setup_runs_twice_where_the_emulator_can(account: dict[str, str]) -> None:

@@ -85,8 +85,7 @@ def setup() -> str:
     text = re.sub(r"--[^\n]*", "", SETUP)
     values: dict[str, str] = {}
     for name, value in re.findall(r"^set (\w+) = (.*?);", text, re.M):
-        parts = [values.get(part[1:], part).strip("'") for part in value.split(" || ")]
-        values[name] = "".join(parts)
+        values[name] = "".join(values.get(part[1:], part).strip("'") for part in str(value).split(" || "))
     text = re.sub(r"identifier\(\$(\w+)\)", lambda found: values[found[1]], text)
     return re.sub(r"\$(?!\$)(\w+)", lambda found: values.get(found[1], found[0]), text)
 

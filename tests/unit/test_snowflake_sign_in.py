@@ -84,6 +84,7 @@ def test_a_key_is_taken_from_a_file_or_from_a_text_of_one_line(tmp_path: Path) -
         assert "authenticator" not in of_dbt  # the connector sees the key
     from dbt.adapters.snowflake.auth import private_key_from_string
 
+    of_dbt = profile(Settings.from_environment({**ACCOUNT, **ways[-1]}).for_dbt())
     read = private_key_from_string(of_dbt["private_key"], of_dbt["private_key_passphrase"])
     assert read.private_numbers() == KEY.private_numbers()
 

@@ -51,6 +51,35 @@ def test_snowflakes_hash_number_is_the_first_sixty_bits_of_the_md5(texts: list[s
     assert found == [(int(hashlib.md5(text.encode()).hexdigest()[:15], 16),) for text in texts]
 
 
+def test_publishing_is_one_block_that_the_server_begins_and_ends() -> None:
+    """One statement to the connector, which dbt splits texts with: no client can be killed between two of its parts.
+    The emulator knows no blocks, and is sent the parts one by one."""
+    from io import StringIO
+
+    from snowflake.connector.util_text import split_statements
+    from sqlfluff.core import Linter
+
+    statements = [
+        "update silver.publication_locks set writes = writes + 1 where table_name = 'segment_summary'",
+        "\ndelete from gold.segment_summary where snapshot_month in ('2025-11-01')\n",
+        "insert into gold.segment_summary (a, b) select a, ';' || b from silver.batch",
+    ]
+    template = jinja2.Environment(autoescape=False).from_string(
+        macro("publication/locks.sql", "snowflake_block") + "{{ snowflake_block(statements) }}"
+    )
+    sql = template.render(statements=statements).strip()
+    assert [text for text, _ in split_statements(StringIO(sql)) if text] == [sql]
+    (body,) = re.findall(r"^execute immediate \$\$\n(.*)\n\$\$$", sql, re.S)
+    parsed = Linter(dialect="snowflake").parse_string(body)
+    assert parsed.tree is not None
+    assert [str(error) for error in parsed.violations] == []
+    parts = [part.strip() for part in body.split(";\n")]
+    assert parts[0].split() == ["begin", "begin", "transaction"]
+    assert parts[1:5] == [*(statement.strip() for statement in statements), "commit"]
+    assert parts[5].split() == ["exception", "when", "other", "then", "rollback"]
+    assert [part.split()[0] for part in parts[6:]] == ["raise", "end;"]
+
+
 def test_every_statement_of_the_setup_parses() -> None:
     statements = sqlglot.parse(SETUP, read="snowflake")
     assert len(statements) > 30
