@@ -98,6 +98,12 @@ def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
         "other rules": {"do": "dbt", "arguments": ["run", "--select", "segment_summary"], "vars": OTHER_RULES},
         "no months": {"do": "dbt", "arguments": ["test", "--select", "one_row_per_month_and_segment"], "vars": {}},
         "freshness": {"do": "dbt", "arguments": ["source", "freshness"], "vars": {}},
+        "profile": {
+            "do": "dbt",
+            "arguments": ["run", "--select", "customer_360_profile"],
+            "vars": {"first_month": str(LAST_MONTH), "last_month": str(LAST_MONTH)},
+        },
+        "access": {"do": "dbt", "arguments": ["run-operation", "apply_access"], "vars": {}},
         "facts lost": {"do": "execute", "sql": LAST_DAYS_ARE_MISSING},
         "refused": {**last, "selection": "models and audits"},
     }
@@ -294,6 +300,45 @@ def test_no_log_holds_a_secret(account: dict[str, str], run: Run) -> None:
         if secret:
             word = re.compile(rf"\b{re.escape(secret)}\b")  # the emulator's, snow, begins many a word
             assert not [text for text in (run.said, *written) if word.search(text)]
+
+
+if not ON_AN_ACCOUNT:
+
+    def test_a_column_is_tagged_before_its_table_is_granted_to_anybody(run: Run) -> None:
+        """In the statement after the one that makes the table. The emulator takes tags and knows no grants, which stand
+        in dbt's log in their place."""
+        profile = run.told["profile"]
+        assert profile["success"], profile["said"][-2000:]
+        made = profile["said"].index("create or replace")
+        tagged, granted = (
+            profile["said"].index(f"Access: {words}", made)
+            for words in (
+                "alter table SEGMENTATION.gold.customer_360_profile modify column customer_id set tag"
+                " governance.tags.personal_data = 'customer_id', column first_name set tag"
+                " governance.tags.personal_data = 'name', column last_name set tag",
+                "grant select on SEGMENTATION.gold.customer_360_profile to role test_lists",
+            )
+        )
+        assert made < tagged < granted
+        assert profile["said"].count("create or replace") == 1
+        assert "test_readers" not in profile["said"]
+
+    def test_every_table_that_is_there_gets_its_tags_and_its_readers(run: Run) -> None:
+        access = run.told["access"]
+        assert access["success"], access["said"][-2000:]
+        sent = re.findall(r"^Access: (.*)$", access["said"], re.MULTILINE)
+        assert len(sent) > 40
+        assert not [sql for sql in sent if sql.startswith("grant") and not re.fullmatch(
+            r"grant select on SEGMENTATION\.gold\.\w+ to role test_(readers|lists)", sql)]  # fmt: skip
+        on_lists = {sql.split()[3].split(".")[-1] for sql in sent if sql.endswith("test_lists")}
+        assert {"audience_core_retention", "customer_360_profile", "audience_exclusions"} <= on_lists
+        tagged = {sql.split()[2].split(".")[-1] for sql in sent if sql.startswith("alter")}
+        assert {"stg_customers", "customer_contacts", "audience_core_retention", "customer_segment_history"} <= tagged
+        granted = {sql.split()[3].split(".")[-1]: at for at, sql in enumerate(sent) if sql.startswith("grant")}
+        assert {"campaign_outcomes", "segment_summary"} <= set(granted) - on_lists
+        late = [sql for at, sql in enumerate(sent) if sql.startswith("alter")
+                and granted.get(sql.split()[2].split(".")[-1], at) < at]  # fmt: skip
+        assert not late
 
 
 def agree(ours: object, theirs: object, scale: int, of: float = 0.0) -> bool:
