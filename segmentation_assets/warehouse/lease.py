@@ -16,6 +16,8 @@ from segmentation_assets.errors import WarehouseBusyError
 logger = logging.getLogger(__name__)
 
 TABLE = "run_lease"
+# And that of dbt_models/macros/publication/locks.sql.
+TABLES = (TABLE, "publication_locks")
 # Whoever was not heard of for so long is gone: longer than a session that lost its client keeps its transaction, which
 # is five minutes, so that what it left half done is undone by then.
 LEASE_SECONDS, BEAT_SECONDS, LOOK_SECONDS = 330, 60, 15

@@ -464,6 +464,11 @@ def test_the_sql_is_snowflakes(run: Run) -> None:
             unknown = {call.name.lower() for call in statement.find_all(exp.Anonymous)} - NOT_SQLGLOTS
             assert not unknown, (path.name, unknown)
             assert not list(statement.find_all(exp.Filter)), path.name
+        # What it means, the session says: a day as text, and a moment's type.
+        said = re.findall(
+            r"cast\((?:\w+\.)?(?:snapshot_month|\w+_date|day) as varchar\)|as timestamp\)", path.read_text()
+        )
+        assert not said, (path.name, said)
 
 
 ACCENTS = re.compile(r"(?:replace\(){90,}(lower\(.*?\))(?:, '[^']+', '[^']+'\)){90,}", re.DOTALL)

@@ -23,7 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from segmentation_assets.errors import RefusedLoginError, SettingsError
+from segmentation_assets.rules.load import load_rules
 from segmentation_assets.settings import Settings, secret_values
+from segmentation_assets.sources.star_schema import parts_of, refuse_unusable_mapping
 from segmentation_assets.warehouse.snowflake import (
     REQUIRED,
     SETTINGS,
@@ -166,6 +168,24 @@ def test_what_cannot_be_used_is_told(variables: dict[str, str], told: str) -> No
     with pytest.raises(SettingsError) as caught:
         found(**variables)
     assert told in str(caught.value)
+
+
+def test_a_star_schema_in_another_database_is_read_on_snowflake_alone() -> None:
+    rules = load_rules(ROOT / "dbt_models")
+    given = {**ACCOUNT, "SEGMENTATION_SOURCE_DATABASE": "lake", "SEGMENTATION_SOURCE_SCHEMA": "dwh"}
+    settings = Settings.from_environment(given)
+    refuse_unusable_mapping(settings, rules)
+    assert parts_of(settings, rules, "dim_customer") == ["lake", "dwh", "dim_customer"]
+    assert settings.for_dbt()["SEGMENTATION_SOURCE_DATABASE"] == "lake"
+    for further, told in (
+        ({"SEGMENTATION_SOURCE": "synthetic"}, "and a demo fills the target's, which is called 'segmentation'"),
+        ({"SEGMENTATION_TARGET": "duckdb", "SEGMENTATION_DUCKDB_PATH": "/x/cards.duckdb"}, "which is called 'cards'"),
+    ):
+        with pytest.raises(SettingsError, match="SEGMENTATION_SOURCE_DATABASE is 'lake'") as caught:
+            refuse_unusable_mapping(Settings.from_environment({**given, **further}), rules)
+        assert told in str(caught.value)
+    with pytest.raises(SettingsError, match="SEGMENTATION_SOURCE_DATABASE is 'my-lake', which Snowflake takes only"):
+        Settings.from_environment({**given, "SEGMENTATION_SOURCE_DATABASE": "my-lake"})
 
 
 def test_an_entry_of_the_connectors_file_gives_what_no_variable_says(
