@@ -41,8 +41,12 @@ def lease(session: Session, holder: str, *, seconds: int = LEASE_SECONDS, beat: 
     """Has the lease inside of the `with`; the session is the lease's alone there. Steps of one run, which are of one
     holder, may be in it at once. Raises WarehouseBusyError, in words, where another run is writing."""
     table = f"{session.silver}.{TABLE}"
-    _make(session, table)
-    if _is_renewed(session, table, holder):  # whoever took it first gives it back
+    try:
+        is_held = _is_renewed(session, table, holder)
+    except session.engine_error:  # the first run of all; what else is wrong shows at once
+        _make(session, table)
+        is_held = False
+    if is_held:  # whoever took it first gives it back
         yield
         return
     _take(session, table, holder, seconds, look)

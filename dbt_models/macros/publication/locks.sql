@@ -21,9 +21,9 @@
             {% do wanted.append("select '" ~ node.alias ~ "' as table_name") %}
         {% endif %}
     {% endfor %}
-    {% do run_query(
-        "create table if not exists " ~ locks_table() ~ " (table_name varchar, writes integer)"
-    ) %}
+    {% if not adapter.get_relation(target.database, generate_schema_name('silver', none), 'publication_locks') %}
+        {% do run_query("create table if not exists " ~ locks_table() ~ " (table_name varchar, writes integer)") %}
+    {% endif %}
     {% do run_query(
         "insert into " ~ locks_table() ~ " (table_name, writes) select wanted.table_name, 0 from ("
         ~ wanted | join(' union all ') ~ ") as wanted where wanted.table_name not in (select table_name from "
