@@ -21,7 +21,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(value SOURCE)
 endif
 
-.PHONY: help run check-source test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot bench cost lint uninstall-list clean
+.PHONY: help run check-source test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot personal-data bench cost lint uninstall-list clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,9 @@ accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [
 snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO=/shared/segments.duckdb
 	@$(BIN)/segmentation snapshot -- "$$TO"
 
+personal-data: $(SETUP) ## Every table, file and store with personal data: what, why, for how long, who may read it
+	@$(BIN)/segmentation personal-data
+
 ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run: [PORT=3000]
 	@$(BIN)/segmentation ui --port "$$PORT"
 
@@ -96,6 +99,7 @@ lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/python -m tools.layers --check
 	@$(BIN)/python -m tools.source_contract --check
 	@$(BIN)/python -m tools.rules_schema --check
+	@$(BIN)/python -m tools.personal_data --check
 	@$(BIN)/python -m tools.lint_sql
 
 bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]

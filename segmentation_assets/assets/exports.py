@@ -46,6 +46,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
     portfolio = project.portfolio
     key = portfolio.key(GROUP, f"export_{campaign.name}")
     columns = asset_columns.of_files(project, f"audience_{campaign.name}", exported_columns(campaign))
+    listed = project.entries[f"audience_{campaign.name}"]["columns"]
 
     @dg.asset(
         key=key,
@@ -62,7 +63,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
                 "One folder per month: manifest.json names the files of the current version.",
             ]
         ),
-        tags=asset_tags.tags(GROUP, exported_columns(campaign)),
+        tags=asset_tags.tags(GROUP, {name: listed[name] for name in exported_columns(campaign)}),
         metadata={
             "segment": campaign.segment,
             "audience_code": campaign.audience_code,

@@ -111,7 +111,7 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
         " first appearance on its lists, in the 90 days from it and adjusted by the spend before; and what target"
         " and holdout of the month's own list spent. A run makes the audience months whose window has closed by then:"
         " usually the one three months back.",
-        tags=asset_tags.tags(GOLD, NAMES),
+        tags=asset_tags.tags(GOLD, {}),
         metadata={
             asset_columns.SCHEMA: asset_tables.schema(TABLE),
             asset_columns.TABLE_NAME: asset_columns.table_name(project, READS, NAME),

@@ -57,7 +57,7 @@ def program_asset(project: Project) -> dg.AssetsDefinition:
         description="One row per month with a universal holdout: what the customers of the year's first month spent in"
         " the 90 days before the as-of date, those kept out of every campaign against everybody else, adjusted by their"
         " spend before. Empty without a universal_holdout_pct.",
-        tags=asset_tags.tags(GOLD, NAMES),
+        tags=asset_tags.tags(GOLD, {}),
         metadata={
             asset_columns.SCHEMA: asset_tables.schema(TABLE),
             asset_columns.TABLE_NAME: asset_columns.table_name(project, READS, NAME),

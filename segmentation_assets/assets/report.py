@@ -53,7 +53,7 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
         ],
         kinds={"python", "html"},
         owners=["team:customer-analytics"],
-        tags=asset_tags.tags(GROUP, ()),
+        tags=asset_tags.tags(GROUP, {}),
         description="One HTML file per month: headline numbers, shares against their bands, migration, overlap of"
         " criteria, value, audiences, campaign outcomes, audits and definitions. It opens offline and holds no personal"
         " data: reports/<month>/segment_report.html beside the exports.",

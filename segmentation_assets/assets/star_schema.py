@@ -16,7 +16,6 @@ from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
 from segmentation_assets.publication import ownership
-from segmentation_assets.rules.source_contract import CONTRACT
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract, mark
 from segmentation_assets.sources.star_schema import StarSchema
@@ -60,7 +59,7 @@ def specs(project: Project, tables: Mapping[str, str] = TABLES) -> list[dg.Asset
             group_name=GROUP,
             kinds=kinds,
             owners=["team:customer-analytics"],
-            tags=asset_tags.tags("star_schema", CONTRACT[name]),
+            tags=asset_tags.tags("star_schema", project.entries[name]["columns"]),
             metadata=asset_columns.of_source(project, name),
         )
         for name, grain in tables.items()
@@ -141,7 +140,13 @@ def fill(session: Session, settings: Settings) -> str:
         # In a file, not in memory: 50,000 customers are 13.5 million facts.
         with tempfile.TemporaryDirectory() as folder, closing(duckdb.connect(f"{folder}/star_schema.duckdb")) as local:
             _build(local, settings, wanted)
-            copy_tables(session, local, schema, is_emulator=settings.snowflake.is_emulator)
+            copy_tables(
+                session,
+                local,
+                schema,
+                is_emulator=settings.snowflake.is_emulator,
+                has_tags=bool(settings.snowflake.personal_data_tag),
+            )
         mark.write(session, schema, wanted, _tables_of(settings))
     return f"Filled the star schema ({wanted})."
 

@@ -7,6 +7,7 @@ be published with those that are. What it knows is kept in Dagster's storage, wh
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from segmentation_assets.automation.due_months import (
     newest_due,
 )
 from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.automation.logins import sensor_session
 from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.automation.start import sensor_status
 from segmentation_assets.dagster_home.key_values import Notes
@@ -122,7 +124,7 @@ def _evaluate(known: Months, place: Surroundings, now: datetime) -> tuple[date |
     if known.next_look and now < datetime.fromisoformat(known.next_look):
         return None, f"{known.words}\nLooked for again at {known.next_look}."
     try:
-        with try_session(place.warehouse) as session:
+        with sensor_session(place.notes, place.warehouse, now) as session:
             if session is None:
                 return None, "Nothing has been published yet."
             published, runs = set(publications.months(session)), runs_by_month(place)
@@ -243,7 +245,7 @@ def reason_to_skip(
     if place and asked_lately(place.notes, month, now) == CATCH_UP:
         return f"The run of {month} was asked for by {CATCH_UP} already."
     try:
-        with try_session(warehouse) as session:
+        with _session(place, warehouse, now) as session:
             if session is None:
                 return None
             before = _months_that_come_first(place, session, month, now) if place else None
@@ -252,6 +254,10 @@ def reason_to_skip(
     except WarehouseBusyError as busy:
         waits = project.settings.source == "warehouse"
         return f"{busy} {CATCH_UP} looks whether {month} is ready." if waits else None
+
+
+def _session(place: Surroundings | None, warehouse: Warehouse, now: datetime) -> AbstractContextManager[Session | None]:
+    return sensor_session(place.notes, warehouse, now) if place else try_session(warehouse)
 
 
 def _months_that_come_first(place: Surroundings, session: Session, month: date, now: datetime) -> str | None:

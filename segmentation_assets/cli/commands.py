@@ -269,6 +269,20 @@ def snapshot(to: str) -> int:
     return 0
 
 
+@segmentation.command()
+def personal_data() -> int:
+    """Print what is held of a person, and where.
+
+    Every table, file and store: what it holds, why, for how long, and who may read it.
+    """
+    from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.privacy import register
+
+    terminal.say("\n".join(register.lines(register.register(Project.load()))))
+    return 0
+
+
 AS_THEY_ARE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 

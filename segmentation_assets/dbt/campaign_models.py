@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from segmentation_assets.dbt.personal_data import PERSONAL_DATA
 from segmentation_assets.errors import UserError
 from segmentation_assets.rules.load import Rules
 from segmentation_assets.rules.schema import Campaign
@@ -32,6 +33,13 @@ PROJECTED = {
     "description": "Twelve times avg_monthly_spend.",
 }
 NOT_NULL = {"constraints": [{"type": "not_null"}]}
+
+
+def _holds(kind: str) -> dict[str, Any]:
+    """As a model's yml declares it; the kinds are of personal_data.py."""
+    return {"config": {"meta": {PERSONAL_DATA: kind}}}
+
+
 BEFORE = (
     {"name": "snapshot_month", "data_type": "date", "description": "The month just closed, by its first day."},
     {"name": "campaign", "data_type": "varchar", "description": "The name of the campaign, {name}."},
@@ -40,16 +48,22 @@ BEFORE = (
         "data_type": "bigint",
         "description": "1 for the best-ranked customer of the month, without gaps; ties go to the smaller customer_id.",
     },
-    {"name": "customer_id", "data_type": "varchar", "description": "The durable key of the customer."},
+    {
+        "name": "customer_id",
+        "data_type": "varchar",
+        "description": "The durable key of the customer.",
+        **_holds("customer_id"),
+    },
 )
 EMAIL = {
     "name": "email",
     "data_type": "varchar",
     "description": "The address on file now, without blanks around it; NULL where the campaign's channel needs none.",
+    **_holds("email"),
 }
 NAMES = (
-    {"name": "first_name", "data_type": "varchar", "description": "First name on file now."},
-    {"name": "last_name", "data_type": "varchar", "description": "Last name on file now."},
+    {"name": "first_name", "data_type": "varchar", "description": "First name on file now.", **_holds("name")},
+    {"name": "last_name", "data_type": "varchar", "description": "Last name on file now.", **_holds("name")},
 )
 SIDE = {
     "name": "treatment_group",
@@ -57,11 +71,18 @@ SIDE = {
     "description": "target is sent the campaign; holdout is not, so that the two can be compared.",
 }
 AFTER = (
-    {"name": "holdout_unit", "data_type": "varchar", "description": "{{ doc('holdout_unit') }}"},
+    {
+        "name": "holdout_unit",
+        "data_type": "varchar",
+        "description": "{{ doc('holdout_unit') }}",
+        **_holds("customer_id"),
+    },
     {"name": "content_hash", "data_type": "varchar", "description": "{{ doc('content_hash') }}"},
     {"name": "holdout_epoch", "data_type": "varchar", "description": "{{ doc('holdout_epoch') }}"},
 )
 # The columns of every list, of whatever campaign and version.
+# What a list holds of a person, for one that no model describes any more.
+HELD_BY_LISTS = {column["name"]: column for column in (*BEFORE, EMAIL, *NAMES, SIDE, *AFTER)}
 OF_EVERY_LIST = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "treatment_group")
 TESTS = (
     "audience_members_meet_the_rules", "audience_ranks_run_from_one", "audience_ranks_follow_the_rules",
@@ -164,6 +185,7 @@ def _model(campaign: Campaign, shown: list[Column]) -> dict[str, Any]:
         "description": _description(campaign),
         "config": {
             "access": "public",
+            "grants": {"select": ["SNOWFLAKE_LISTS_ROLE"]},
             "tags": ["published", "contact_details"],
             "contract": {"enforced": True},
             "meta": {"dagster": {"owners": ["team:customer-analytics"]}},

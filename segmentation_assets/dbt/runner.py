@@ -375,7 +375,8 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         ]  # fmt: skip
         # `buildable`: a test runs with the last of the models it reads, not with each of them.
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
-        with warehouse.exclusive(), project.environment(), variables_set(selection | _ONE_SESSION):
+        settings = variables_set(selection | _ONE_SESSION)
+        with warehouse.writing(context.run.run_id[:8]), project.environment(), settings:
             close_connections()
             # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
             make_folder(artifacts.parent)

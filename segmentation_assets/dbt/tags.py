@@ -4,22 +4,14 @@ In the UI `tag:personal_data=contact-details` lists what holds somebody's name o
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-LAYER, PERSONAL_DATA = "layer", "personal_data"
-CONTACT_DETAILS = frozenset({"email", "first_name", "last_name"})
-# external_id is what other tools call the customer_id they are given.
-CUSTOMER_KEYS = frozenset({"customer_id", "customer_key", "external_id"})
+from segmentation_assets.dbt import personal_data
+from segmentation_assets.dbt.personal_data import PERSONAL_DATA, Column
+
+LAYER = "layer"
 
 
-def tags(layer: str, columns: Iterable[str]) -> dict[str, str]:
+def tags(layer: str, columns: Mapping[str, Column]) -> dict[str, str]:
     # A schema may have any name, a tag of Dagster letters of ASCII only.
-    return {LAYER: re.sub(r"[^A-Za-z0-9_.-]", "-", layer)[:63], PERSONAL_DATA: personal_data(columns)}
-
-
-def personal_data(columns: Iterable[str]) -> str:
-    """contact-details, pseudonymous (a row is about a customer, by key alone) or none."""
-    names = set(columns)
-    if names & CONTACT_DETAILS:
-        return "contact-details"
-    return "pseudonymous" if names & CUSTOMER_KEYS else "none"
+    return {LAYER: re.sub(r"[^A-Za-z0-9_.-]", "-", layer)[:63], PERSONAL_DATA: personal_data.of_table(columns)}

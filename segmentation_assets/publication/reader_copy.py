@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segmentation_assets.atomic import PARTIAL, atomically
+from segmentation_assets.dbt.campaign_models import HELD_BY_LISTS
+from segmentation_assets.dbt.personal_data import CONTACT_DETAILS, tag_of
 from segmentation_assets.dbt.project import Entry, Project
-from segmentation_assets.dbt.tags import CONTACT_DETAILS, PERSONAL_DATA
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.publication import ownership
 from segmentation_assets.warehouse.catalog import GOLD
@@ -43,7 +44,7 @@ def published_models(entries: Iterable[Entry]) -> list[Published]:
     name_of: dict[str, str] = {entry["unique_id"]: entry["name"] for entry in entries}
     for entry in entries:
         if entry["resource_type"] == "model" and entry["config"]["schema"] == GOLD:
-            shown = tuple(name for name, column in entry["columns"].items() if not _is_contact(name, column))
+            shown = tuple(name for name, column in entry["columns"].items() if tag_of(name, column) != CONTACT_DETAILS)
             nodes: list[str] = entry["depends_on"]["nodes"]
             parents = frozenset(name_of.get(node, node) for node in nodes)
             found.append(Published(entry["alias"], shown, parents, len(shown) < len(entry["columns"])))
@@ -55,16 +56,14 @@ def _former_lists(session: DuckDBSession, project: Project) -> list[Published]:
     declared = ownership.declared(project)
     names = ownership.with_former_lists(session, declared, session.gold)
     return [
-        Published(table[1], tuple(one for one in columns if one not in CONTACT_DETAILS), hides=True)
+        Published(
+            table[1],
+            tuple(one for one in columns if tag_of(one, HELD_BY_LISTS.get(one, {})) != CONTACT_DETAILS),
+            hides=True,
+        )
         for table, columns in names.items()
         if table not in declared
     ]
-
-
-def _is_contact(name: str, column: Mapping[str, object]) -> bool:
-    said = column.get("meta")
-    marked = isinstance(said, Mapping) and said.get(PERSONAL_DATA) not in (None, "none", "pseudonymous")
-    return name.lower() in CONTACT_DETAILS or marked
 
 
 def take(

@@ -16,8 +16,8 @@ from segmentation_assets.rules.reachability import (
     region,
     takers,
 )
-from segmentation_assets.rules.schema import Audits, Campaign, ContactPolicy, Exports, Program, Segment, Source
-from segmentation_assets.rules.star_schema import StarSchema
+from segmentation_assets.rules.schema import Audits, Campaign, ContactPolicy, Exports, Privacy, Program, Segment, Source
+from segmentation_assets.rules.star_schema import StarSchema, columns_of
 from segmentation_assets.rules.validators import METRICS, Metric, Number, did_you_mean, neutral_code, spelling
 from segmentation_assets.spelling import code
 
@@ -42,12 +42,14 @@ class ParsedRules:
     program: Program | None = None
     star_schema: StarSchema | None = None
     contact_policy: ContactPolicy | None = None
+    privacy: Privacy = field(default_factory=Privacy)
 
 
 def check(rules: ParsedRules) -> list[Problem]:
     """Every problem between the rules that could be read."""
     checks = (
         _names, _priority, _shares, _audience_codes, _contact_policy, _category_groups, _minimum_share, _who_is_left,
+        _protected,
     )  # fmt: skip
     return list(chain.from_iterable(one(rules) for one in checks))
 
@@ -239,3 +241,34 @@ def _minimum_share(rules: ParsedRules) -> Iterator[Problem]:
             where = of_all if own[i] is None else ("segments", i, "minimum_share_pct")
             words = f"{floor} would block {segment.name!r}, expected in {band}; lower it, or raise the band"
             yield Problem(where, words)
+
+
+def _protected(rules: ParsedRules) -> Iterator[Problem]:
+    """Names that speak of a protected characteristic or a proxy for one, and which nobody accepted with a reason."""
+    for where, name in _names_that_decide(rules):
+        parts = [part for part in re.split(r"[^a-z0-9]+", name.lower()) if part]
+        # marital_status is one characteristic of two parts, and age is none of average.
+        found = next((one for one in rules.privacy.protected if _holds(parts, one)), None)
+        if found and name not in rules.privacy.accepted:
+            words = (
+                f"{name!r} speaks of {found!r}, a protected characteristic or what stands for one (privacy.protected),"
+                f" and no rule may be made of it; leave it out, or say why it may be: privacy.accepted: {{{name}: ...}}"
+            )
+            yield Problem(where, words)
+
+
+def _holds(parts: Sequence[str], protected: str) -> bool:
+    wanted = [part for part in re.split(r"[^a-z0-9]+", protected.lower()) if part]
+    return any(parts[i : i + len(wanted)] == wanted for i in range(len(parts) - len(wanted) + 1)) if wanted else False
+
+
+def _names_that_decide(rules: ParsedRules) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Metrics, groups of categories and the company's own columns: whatever a criterion can be made of."""
+    for key in ("metrics", "category_groups"):
+        entries = rules.raw.get(key)
+        for name in entries if isinstance(entries, dict) else ():
+            yield (key, str(name)), str(name)
+    for table, mapped in (rules.star_schema.tables if rules.star_schema else {}).items():
+        for column, sql in (getattr(mapped, "columns", None) or {}).items():
+            for name in dict.fromkeys(columns_of(sql)):
+                yield ("star_schema", "tables", table, "columns", column), name

@@ -44,6 +44,7 @@ from segmentation_assets.rules.schema import (
     Exports,
     Freshness,
     Insights,
+    Privacy,
     Program,
     RankBy,
     RecencyDays,
@@ -71,7 +72,16 @@ __all__ = [
 
 SOURCE_KEYS = tuple(Source.model_fields)
 PROGRAM_KEYS = tuple(Program.model_fields)
-OPTIONAL_KEYS = ("windows", "metrics", *SOURCE_KEYS, "insights", "star_schema", *PROGRAM_KEYS, "contact_policy")
+OPTIONAL_KEYS = (
+    "windows",
+    "metrics",
+    *SOURCE_KEYS,
+    "insights",
+    "star_schema",
+    *PROGRAM_KEYS,
+    "contact_policy",
+    "privacy",
+)
 KEYS = ("segments", "category_groups", "campaigns", "audits", "exports", *OPTIONAL_KEYS)
 _MODELS: dict[str, type[Rule]] = {
     "segments": Segment,
@@ -86,6 +96,7 @@ _MODELS: dict[str, type[Rule]] = {
     "unknown_customers": UnknownCustomers,
     "star_schema": StarSchema,
     "contact_policy": ContactPolicy,
+    "privacy": Privacy,
 }
 MOST_RULES = {"segments": 100, "campaigns": 200}
 _WHY_BOUNDED = {
@@ -113,6 +124,7 @@ class Rules(Rule):
     program: Program = Program()
     star_schema: StarSchema | None = None
     contact_policy: ContactPolicy | None = None
+    privacy: Privacy = Privacy()
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
 
@@ -282,6 +294,7 @@ def _rules(raw: dict[str, Any], parsed: ParsedRules, language: "_Language", repl
         program=parsed.program,
         star_schema=parsed.star_schema,
         contact_policy=parsed.contact_policy,
+        privacy=parsed.privacy,
         replaced=frozenset(replaced),
         raw=raw,
     )
@@ -398,6 +411,8 @@ def _parse(raw: dict[str, Any]) -> tuple[ParsedRules, _Language, list[Problem]]:
         one(Insights, raw["insights"], "insights")  # read by dbt alone
     if raw.get("contact_policy") is not None:
         parsed.contact_policy = one(ContactPolicy, raw["contact_policy"], "contact_policy")
+    if raw.get("privacy") is not None:
+        parsed.privacy = one(Privacy, raw["privacy"], "privacy") or parsed.privacy
     parsed.source = one(Source, {key: raw[key] for key in SOURCE_KEYS if key in raw})
     parsed.program = one(Program, {key: raw[key] for key in PROGRAM_KEYS if key in raw})
     if raw.get("star_schema") is not None:

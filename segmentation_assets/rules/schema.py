@@ -323,3 +323,22 @@ class Exports(Rule):
 
     allow_formula_ids: Annotated[bool, PlainValidator(flag)] = False
     replaced_versions_days: Annotated[int, PlainValidator(whole(0, 365))] = 7
+
+
+# Characteristics that the law protects, and what stands for one: its words, as parts of a name (age in age_group).
+PROTECTED = (
+    "age", "birth", "birthday", "birthdate", "born", "sex", "gender", "pregnancy", "pregnant", "marital", "married",
+    "postcode", "postal", "zip", "language", "nationality", "citizenship", "ethnicity", "ethnic", "race", "religion",
+    "religious", "faith", "disability", "disabled", "orientation", "political",
+)  # fmt: skip
+
+
+class Privacy(Rule):
+    """What is kept of a person, and what no rule may be made of; docs/personal_data.md says more."""
+
+    # A year's lists and the month they are compared with.
+    retention_months: Annotated[int, PlainValidator(whole(1, 120))] = 13
+    pseudonymise: Annotated[bool, PlainValidator(flag)] = False
+    protected: Annotated[tuple[Name, ...], BeforeValidator(a_list), AfterValidator(distinct)] = PROTECTED
+    # Name of a metric, group or column -> why a rule may be made of it all the same.
+    accepted: dict[Name, Text] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,9 @@ class DuckDBSession:
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self.connection.execute(sql, list(parameters))
+
+    def show_readers(self, table: str) -> None:
+        """A file has no roles."""
 
     def kept(self, name: str, sql: str) -> str:
         """The query's result as it is now, for as long as the session lasts."""
@@ -150,6 +153,11 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                 raise WarehouseError(
                     f"SEGMENTATION_DUCKDB_PATH is {path}, which DuckDB cannot open: {told} {advice}"
                 ) from error
+
+    def writing(self, holder: str) -> AbstractContextManager[None]:
+        """The file has one writer, whoever it is."""
+        del holder
+        return self.exclusive()
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

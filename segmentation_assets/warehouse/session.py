@@ -28,6 +28,10 @@ class Session(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
 
+    def show_readers(self, table: str) -> None:
+        """Lets the readers' role read a table of gold that holds nothing of a person, as dbt does with its own."""
+        ...
+
     def kept(self, name: str, sql: str) -> str:
         """What to select from for the result of a query that is asked for often in this session."""
         ...

@@ -12,8 +12,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from segmentation_assets.dbt.personal_data import of_table
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.dbt.tags import personal_data
 from segmentation_assets.definitions import build_defs
 
 Manifest = Mapping[str, Any]
@@ -65,7 +65,7 @@ def test_what_is_published_is_public_and_versioned_and_nothing_else_is(models: M
         is_published = node["schema"] == "gold"
         assert (node["config"]["access"] == "public") == is_published, name
         assert ("published" in node["tags"]) == is_published, name
-        has_details = personal_data(node["columns"]) == "contact-details"
+        has_details = of_table(node["columns"]) == "contact-details"
         assert ("contact_details" in node["tags"]) == has_details, name
         # The columns of a list are those that the campaign shows: its contract is in the rules.
         keeps_columns = is_published and node["group"] in ("segments_published", "insights")
