@@ -337,13 +337,17 @@ class SnowflakeSession:
         return self._columns[schema]
 
 
+# What SHOW COLUMNS calls otherwise than INFORMATION_SCHEMA.
+_CATALOGUE_WORDS = {"FIXED": "number", "REAL": "float"}
+
+
 def _column(row: Mapping[str, Any]) -> Column:
     kind = json.loads(row["data_type"])
     return Column(
         row["schema_name"].lower(),
         row["table_name"].lower(),
         row["column_name"].lower(),
-        {"FIXED": "number", "REAL": "float"}.get(kind["type"], kind["type"].lower()),
+        _CATALOGUE_WORDS.get(kind["type"], str(kind["type"]).lower()),
         kind.get("precision"),
         kind.get("scale"),
         row["null?"].lower() in ("false", "n") and not row["default"],
