@@ -9,8 +9,10 @@
         {% set found = {} %}
         {% if schema | lower in schemas_there() %}
             {% set place = api.Relation.create(database=target.database, schema=schema).include(identifier=false) %}
+            {% set comments = comments_at_the_emulator(schema) if is_emulator() else {} %}
             {% for row in run_query('show objects in schema ' ~ place) %}
-                {% do found.update({row['name'] | lower: {'comment': row['comment'] or '', 'columns': {}}}) %}
+                {% set comment = comments.get(row['name'] | lower) or row['comment'] or '' %}
+                {% do found.update({row['name'] | lower: {'comment': comment, 'columns': {}}}) %}
             {% endfor %}
             {% for row in run_query('show columns in schema ' ~ place) if row['table_name'] | lower in found %}
                 {% do found[row['table_name'] | lower].columns.update({row['column_name'] | lower: row['comment'] or ''}) %}
@@ -19,6 +21,17 @@
         {% do known.update({schema: found}) %}
     {% endif %}
     {{ return(known[schema]) }}
+{% endmacro %}
+
+{#- Whose SHOW tells none. -#}
+{% macro comments_at_the_emulator(schema) %}
+    {% set known = graph.setdefault('comments_at_the_emulator', {}) %}
+    {% if not known %}
+        {% for row in run_query('select table_schema, table_name, comment from information_schema.tables') %}
+            {% do known.setdefault(row[0] | lower, {}).update({row[1] | lower: row[2] or ''}) %}
+        {% endfor %}
+    {% endif %}
+    {{ return(known.get(schema | lower, {})) }}
 {% endmacro %}
 
 {% macro schemas_there() %}

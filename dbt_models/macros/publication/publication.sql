@@ -466,7 +466,7 @@
     {% set names = names | reject('in', published_metrics()) | unique | list %}
     {% set columns = [] %}
     {% set history = existing_relation_of('customer_segment_history') if execute and names %}
-    {% for column in (adapter.get_columns_in_relation(history) if history else []) if column.name | lower in names %}
+    {% for column in (columns_before(history) if history else []) if column.name | lower in names %}
         {% do columns.append({'name': column.name | lower, 'dtype': column.dtype | lower}) %}
     {% endfor %}
     {{ return(columns) }}
