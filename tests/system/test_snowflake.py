@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polyglot_sql
 import pytest
 import sqlglot
 from pytest_httpserver import HTTPServer
@@ -33,9 +34,11 @@ from segmentation_assets.sources.snowflake_load import copy_tables
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from tests.support import snowflake_account
 from tests.support.lost_connection import CuttingProxy, cutting_proxy
+from tests.support.recording_emulator import recorded
 from tests.support.run_steps import MARK, RECORD, tables_of_what_if
 from tests.support.snowflake_account import ON_AN_ACCOUNT, environment, session_on
 from tests.support.snowflake_portfolio import FIRST_MONTH, LAST_MONTH, SECOND_MONTH, thresholds_among_customers
+from tests.support.snowflake_statements import Resolver, unresolved
 from tests.support.warehouse_fixture import CANDIDATE, Pipeline
 
 ROOT = Path(__file__).parents[2]
@@ -458,6 +461,47 @@ RESERVED = set(
         """,
     )
 )
+
+
+@pytest.fixture(scope="module")
+def statements(run: Run, record: Path) -> list[str]:
+    """Every one that was sent, by dbt and by Python, in its order and once."""
+    assert run.told
+    return list(dict.fromkeys(line["sql"] for line in recorded(record) if line["asked"] == "statement"))
+
+
+@pytest.mark.skipif(ON_AN_ACCOUNT, reason="there Snowflake itself resolves them")
+def test_every_statement_resolves_in_snowflakes_names_and_types(statements: list[str], duckdb_file: Path) -> None:
+    """By sqlglot alone, against the tables there are: no engine that would let more pass has a say."""
+    tables: dict[tuple[str, str], dict[str, str]] = {}
+    with duckdb.connect(str(duckdb_file), read_only=True) as connection:
+        for schema, table, column, kind in connection.execute(
+            "select schema_name, table_name, column_name, data_type from duckdb_columns()"
+            " where schema_name in ('gold', 'silver')"
+        ).fetchall():
+            tables.setdefault((schema, table), {})[column] = kind
+    # The account's own tables are not among them; what-if and the demo have schemas of their own.
+    elsewhere = re.compile(r"information_schema|\bwhat_if_|\bdemo\.|run_lease|publication_locks", re.IGNORECASE)
+    asked = [sql for sql in statements if not elsewhere.search(sql)]
+    resolved, wrong = unresolved(Resolver("segmentation", tables), asked)
+    assert not wrong, "\n".join(f"{one.why}\n  {one.statement[:300]}" for one in wrong[:5])
+    assert resolved > 300
+
+
+@pytest.mark.skipif(ON_AN_ACCOUNT, reason="there Snowflake itself parses them")
+def test_another_parser_takes_every_statement(statements: list[str]) -> None:
+    """polyglot-sql, which shares no code with sqlglot. It stops at 64 calls inside of each other, one less than the
+    blanks and control characters that an id is trimmed of; no other statement may fail."""
+    too_deep = "E_GUARD_FUNCTION_NESTING_DEPTH_EXCEEDED: value 65 exceeds"
+    refused = []
+    for sql in statements:
+        try:
+            polyglot_sql.parse(sql, "snowflake")
+        except polyglot_sql.PolyglotError as error:
+            if too_deep not in str(error):
+                refused.append((str(error)[:200], sql[:300]))
+    assert not refused, refused[:3]
+    assert len(statements) > 500
 
 
 # Functions in Snowflake's reference that sqlglot has no class for.
