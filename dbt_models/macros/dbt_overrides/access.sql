@@ -1,10 +1,11 @@
 {#- Who may read a table: dbt's own grants, less what it would take away, and with the tags that a mask hangs on first.
 
-    A model's `grants` name variables of the environment, SNOWFLAKE_READER_ROLE or SNOWFLAKE_LISTS_ROLE, whose values are
-    roles; nobody is granted anything where one is not set. Every materialization grants right after the statement
-    that makes its table, so here a column is tagged before anybody else can read it. dbt would look up and revoke what it
-    does not know of: who was let read by hand may go on doing so. A table that stays from run to run keeps its grants
-    and tags: nothing is asked of it, and the operation apply_access sets both for tables that were made before. -#}
+    A model's `grants` name variables of the environment, SNOWFLAKE_READER_ROLE or SNOWFLAKE_LISTS_ROLE, whose values
+    are roles; nobody is granted anything where one is not set. Every materialization grants right after the statement
+    that makes its table, so here a column is tagged before anybody else can read it. dbt would look up and revoke what
+    it does not know of: who was let read by hand may go on doing so. A table that stays from run to run keeps its
+    grants and tags: nothing is asked of it, and the operation apply_access sets both for tables that were made
+    before. -#}
 {% macro snowflake__apply_grants(relation, grant_config, should_revoke=True) %}
     {% set stays = should_revoke and config.get('materialized') in ['incremental', 'log_table'] %}
     {% if var('schema_prefix', '') or stays %}{{ return('') }}{% endif %}
