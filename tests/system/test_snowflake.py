@@ -61,7 +61,7 @@ CONTACT_TABLES = (
     "alter table gold.marketing_suppressions add column expires_at date;"
     "update gold.marketing_suppressions set campaign = 'core_retention', expires_at = date '2025-10-15'"
 )
-# Roles and a tag that an account would know; the emulator is told of the tag alone (macros/dbt_overrides/access.sql).
+# Roles and a tag that an account would know; the emulator is told of the tag alone (macros/publication/access.sql).
 ACCESS = {
     "SNOWFLAKE_READER_ROLE": "test_readers",
     "SNOWFLAKE_LISTS_ROLE": "test_lists",
