@@ -255,7 +255,7 @@ class Snowflake(_Variables):
     protocol: Annotated[Literal["https", "http"], BeforeValidator(_one_of(("https", "http")))] = Field(
         "https", alias="SNOWFLAKE_PROTOCOL"
     )
-    # Whom tables are granted to, and the tag on their personal columns: dbt_models/macros/dbt_overrides/access.sql.
+    # Whom tables are granted to, and the tag on their personal columns: dbt_models/macros/publication/access.sql.
     reader_role: Annotated[str, BeforeValidator(_dotted(1, "a role"))] = Field("", alias="SNOWFLAKE_READER_ROLE")
     lists_role: Annotated[str, BeforeValidator(_dotted(1, "a role"))] = Field("", alias="SNOWFLAKE_LISTS_ROLE")
     personal_data_tag: Annotated[str, BeforeValidator(_dotted(3, "a tag"))] = Field(

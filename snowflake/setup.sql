@@ -145,7 +145,7 @@ grant select on future external tables in schema identifier($source) to role ide
 grant select on all iceberg tables in schema identifier($source) to role identifier($pipeline_role);
 grant select on future iceberg tables in schema identifier($source) to role identifier($pipeline_role);
 
--- 6. What readers may do: enter. Which table they may read, the pipeline grants when it makes it (`grants` of each model).
+-- 6. What readers may do: enter. Which table they may read, the pipeline grants when it makes it (`meta.granted_to` of each model).
 grant usage on warehouse identifier($readers_warehouse) to role identifier($reader_role);
 grant usage on database identifier($database_name) to role identifier($reader_role);
 grant usage on schema identifier($gold) to role identifier($reader_role);

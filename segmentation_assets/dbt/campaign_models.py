@@ -185,10 +185,9 @@ def _model(campaign: Campaign, shown: list[Column]) -> dict[str, Any]:
         "description": _description(campaign),
         "config": {
             "access": "public",
-            "grants": {"select": ["SNOWFLAKE_LISTS_ROLE"]},
             "tags": ["published", "contact_details"],
             "contract": {"enforced": True},
-            "meta": {"dagster": {"owners": ["team:customer-analytics"]}},
+            "meta": {"granted_to": "SNOWFLAKE_LISTS_ROLE", "dagster": {"owners": ["team:customer-analytics"]}},
         },
         "columns": columns,
         "data_tests": [

@@ -66,7 +66,7 @@ CONTACT_TABLES = (
 )
 # Of a whole month through the job: sessions, statements, questions to INFORMATION_SCHEMA, statements of data tests.
 MOST_ASKED = {"logins": 0, "statements": 0, "on information_schema": 0, "tests": 0}
-# Roles and a tag that an account would know; the emulator is told of the tag alone (macros/dbt_overrides/access.sql).
+# Roles and a tag that an account would know; the emulator is told of the tag alone (macros/publication/access.sql).
 ACCESS = {
     "SNOWFLAKE_READER_ROLE": "test_readers",
     "SNOWFLAKE_LISTS_ROLE": "test_lists",
@@ -331,10 +331,10 @@ if not ON_AN_ACCOUNT:
         tagged, granted = (
             profile["said"].index(f"Access: {words}", made)
             for words in (
-                "alter table SEGMENTATION.gold.customer_360_profile modify column customer_id set tag"
+                "alter table segmentation.gold.customer_360_profile modify column customer_id set tag"
                 " governance.tags.personal_data = 'customer_id', column first_name set tag"
                 " governance.tags.personal_data = 'name', column last_name set tag",
-                "grant select on SEGMENTATION.gold.customer_360_profile to role test_lists",
+                "grant select on segmentation.gold.customer_360_profile to role test_lists",
             )
         )
         assert made < tagged < granted
@@ -347,7 +347,7 @@ if not ON_AN_ACCOUNT:
         sent = re.findall(r"^Access: (.*)$", access["said"], re.MULTILINE)
         assert len(sent) > 40
         assert not [sql for sql in sent if sql.startswith("grant") and not re.fullmatch(
-            r"grant select on SEGMENTATION\.gold\.\w+ to role test_(readers|lists)", sql)]  # fmt: skip
+            r"grant select on segmentation\.gold\.\w+ to role test_(readers|lists)", sql)]  # fmt: skip
         on_lists = {sql.split()[3].split(".")[-1] for sql in sent if sql.endswith("test_lists")}
         assert {"audience_core_retention", "customer_360_profile", "audience_exclusions"} <= on_lists
         tagged = {sql.split()[2].split(".")[-1] for sql in sent if sql.startswith("alter")}

@@ -33,7 +33,8 @@ class Model(NamedTuple):
 
     @property
     def grantees(self) -> list[str]:
-        return (self.config.get("grants") or {}).get("select", [])
+        role = self.config.get("meta", {}).get("granted_to")
+        return [role] if role else []
 
 
 @cache

@@ -1,8 +1,8 @@
 {#- Two runs that publish at once, on Snowflake: INSERTs do not wait for each other there, so both would read the newest
-    version and log the next one, and a DELETE that waited may miss the rows that it waited for. An UPDATE does wait. Each
-    published table has a row in publication_locks, and the first statement of the transaction that replaces months of it
-    is an UPDATE of that row: whoever comes second begins to read when the first has committed. The lease of the run
-    (segmentation_assets/warehouse/lease.py) refuses a second run before that; plain dbt has this alone. -#}
+    version and log the next one, and a DELETE that waited may miss the rows that it waited for. An UPDATE does wait.
+    Each published table has a row in publication_locks, and the first statement of the transaction that replaces months
+    of it is an UPDATE of that row: whoever comes second begins to read when the first has committed. The lease of the
+    run (segmentation_assets/warehouse/lease.py) refuses a second run before that; plain dbt has this alone. -#}
 
 {% macro locks_table() %}
     {{ return(target.database ~ '.' ~ generate_schema_name('silver', none) ~ '.publication_locks') }}
@@ -40,8 +40,8 @@
     ]) }}
 {% endmacro %}
 
-{#- Begun and ended in the server: a client that is killed leaves no open transaction behind, as the block goes on to its
-    end, or is undone as a whole. In a block, `begin` alone would open another block. -#}
+{#- Begun and ended in the server: a client that is killed leaves no open transaction behind, as the block goes on to
+    its end, or is undone as a whole. In a block, `begin` alone would open another block. -#}
 {% macro snowflake_block(statements) %}
 execute immediate $$
 begin

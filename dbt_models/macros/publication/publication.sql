@@ -437,7 +437,8 @@
         {%- set kind = definitions.get(metric, {}).get('kind', 'avg') -%}
         {%- set is_number = kind not in ('first_date', 'last_date', 'flag') -%}
         {%- set value = "cast(" ~ metric ~ " as decimal(38, 9))" if is_number else metric -%}
-        {%- set written = date_text(metric) if kind in ('first_date', 'last_date') else "cast(" ~ value ~ " as varchar)" %}
+        {%- set is_day = kind in ('first_date', 'last_date') -%}
+        {%- set written = date_text(metric) if is_day else "cast(" ~ value ~ " as varchar)" %}
         {%- set text = "customer_id || '|" ~ metric ~ "|' || " ~ written %}
         + coalesce(sum(
             case when {{ metric }} is not null then cast({{ hash_number(text) }} as decimal(38, 0)) end

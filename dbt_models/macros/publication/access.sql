@@ -1,14 +1,19 @@
-{#- Who may read a table: dbt's own grants, less what it would take away, and with the tags that a mask hangs on first.
-
-    A model's `grants` name variables of the environment, SNOWFLAKE_READER_ROLE or SNOWFLAKE_LISTS_ROLE, whose values are
-    roles; nobody is granted anything where one is not set. Every materialization grants right after the statement
-    that makes its table, so here a column is tagged before anybody else can read it. dbt would look up and revoke what it
-    does not know of: who was let read by hand may go on doing so. A table that stays from run to run keeps its grants
-    and tags: nothing is asked of it, and the operation apply_access sets both for tables that were made before. -#}
-{% macro snowflake__apply_grants(relation, grant_config, should_revoke=True) %}
-    {% set stays = should_revoke and config.get('materialized') in ['incremental', 'log_table'] %}
-    {% if var('schema_prefix', '') or stays %}{{ return('') }}{% endif %}
-    {% for sql in access_statements(relation, model, grant_config) %}{% do set_access(sql) %}{% endfor %}
+{#- Who may read a table. A model's `meta.granted_to` names a variable of the environment, SNOWFLAKE_READER_ROLE or
+    SNOWFLAKE_LISTS_ROLE, whose value is a role; nobody is granted anything where it is not set. A post-hook of every
+    model tags the columns with personal data, on which the mask hangs, and then grants: nobody else can read a column
+    before it is tagged. dbt's own `grants` would come before the hooks of a view, would take away what a person granted
+    by hand, and would be sent to a DuckDB file. A table that stays from run to run keeps its grants and tags, so
+    nothing is asked of it; the operation apply_access sets both for tables that were made before. -#}
+{% macro set_access_of_model() %}
+    {% if not execute or target.type != 'snowflake' or var('schema_prefix', '') %}{{ return('') }}{% endif %}
+    {% set kind = config.get('materialized') %}
+    {#- What dbt knew to be there before this model was made. -#}
+    {% if kind in ['incremental', 'log_table'] and load_cached_relation(this) %}{{ return('') }}{% endif %}
+    {% set made = this.incorporate(type='view' if kind == 'view' else 'table') %}
+    {% for sql in access_statements(made, model, (config.get('meta') or {}).get('granted_to')) %}
+        {% do set_access(sql) %}
+    {% endfor %}
+    {{ return('') }}
 {% endmacro %}
 
 {#- The emulator knows tags and no grants; what it would be sent stands in the log, in its place. -#}
@@ -17,11 +22,8 @@
     {% if not (is_emulator() and sql.startswith('grant')) %}{% do run_query(sql) %}{% endif %}
 {% endmacro %}
 
-{#- A DuckDB file has no roles. -#}
-{% macro duckdb__apply_grants(relation, grant_config, should_revoke=True) %}{% endmacro %}
-
 {#- In this order: the tags, then the grants. -#}
-{% macro access_statements(relation, node, grant_config) %}
+{% macro access_statements(relation, node, granted_to) %}
     {% set statements, tagged = [], [] %}
     {% set tag = env_var('SNOWFLAKE_PERSONAL_DATA_TAG', '') %}
     {% for name, kind in personal_columns(node).items() if tag %}
@@ -31,11 +33,8 @@
         {% set kind = 'view' if relation.is_view else 'table' %}
         {% do statements.append("alter " ~ kind ~ " " ~ relation ~ " modify " ~ tagged | join(', ')) %}
     {% endif %}
-    {% for privilege, grantees in (grant_config or {}).items() %}
-        {% for role in roles(grantees) %}
-            {% do statements.append(get_grant_sql(relation, privilege, ['role ' ~ role])) %}
-        {% endfor %}
-    {% endfor %}
+    {% set role = role_of(granted_to) %}
+    {% if role %}{% do statements.append("grant select on " ~ relation ~ " to role " ~ role) %}{% endif %}
     {{ return(statements) }}
 {% endmacro %}
 
@@ -49,19 +48,11 @@
     {{ return(found) }}
 {% endmacro %}
 
-{#- The lists are for nobody while nothing masks them: without the tag, the role of the lists stands for no role. -#}
-{% macro roles(grantees) %}
-    {% set masked = env_var('SNOWFLAKE_PERSONAL_DATA_TAG', '') %}
-    {% set variables = {
-        'SNOWFLAKE_READER_ROLE': env_var('SNOWFLAKE_READER_ROLE', ''),
-        'SNOWFLAKE_LISTS_ROLE': env_var('SNOWFLAKE_LISTS_ROLE', '') if masked else '',
-    } %}
-    {% set found = [] %}
-    {% for grantee in ([grantees] if grantees is string else grantees) %}
-        {% set role = variables.get(grantee, grantee) %}
-        {% if role %}{% do found.append(role) %}{% endif %}
-    {% endfor %}
-    {{ return(found) }}
+{#- The lists are for nobody while nothing masks them: without the tag, their role stands for no role. -#}
+{% macro role_of(variable) %}
+    {% if variable == 'SNOWFLAKE_READER_ROLE' %}{{ return(env_var('SNOWFLAKE_READER_ROLE', '')) }}{% endif %}
+    {% set is_masked = env_var('SNOWFLAKE_PERSONAL_DATA_TAG', '') %}
+    {{ return(env_var('SNOWFLAKE_LISTS_ROLE', '') if variable == 'SNOWFLAKE_LISTS_ROLE' and is_masked else '') }}
 {% endmacro %}
 
 {#- `segmentation dbt run-operation apply_access`: tags and grants of every table that is there, as after a variable was
@@ -76,7 +67,7 @@
             database=node.database, schema=node.schema, identifier=node.alias, type=type
         ) %}
         {% if only_show or adapter.get_relation(node.database, node.schema, node.alias) %}
-            {% for sql in access_statements(relation, node, node.config.grants) %}
+            {% for sql in access_statements(relation, node, node.config.meta.granted_to) %}
                 {% do log(sql, info=true) %}
                 {% if not only_show %}{% do set_access(sql) %}{% endif %}
             {% endfor %}
@@ -88,7 +79,7 @@
             database=target.database, schema=generate_schema_name('gold', none), identifier=name, type='table'
         ) %}
         {% if only_show or adapter.get_relation(relation.database, relation.schema, name) %}
-            {% for sql in access_statements(relation, {'columns': {}}, {'select': ['SNOWFLAKE_READER_ROLE']}) %}
+            {% for sql in access_statements(relation, {'columns': {}}, 'SNOWFLAKE_READER_ROLE') %}
                 {% do log(sql, info=true) %}
                 {% if not only_show %}{% do set_access(sql) %}{% endif %}
             {% endfor %}
