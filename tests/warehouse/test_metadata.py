@@ -108,7 +108,8 @@ def test_contact_details_are_tagged_where_they_are(shown: Shown) -> None:
     holding = {
         f"{row['table_schema']}/{row['table_name']}"
         for row in shown.rows(
-            "select * from information_schema.columns where column_name in ('email', 'mailbox', 'first_name', 'last_name')"
+            "select * from information_schema.columns"
+            " where column_name in ('email', 'mailbox', 'first_name', 'last_name')"
             " and table_schema in ('silver', 'gold')"
         )
     }
