@@ -130,7 +130,7 @@ clean: ## Remove the demo database, its exports, Dagster's state and build artif
 				-path "*/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]/*" -delete; \
 			rm -f "$$found"; \
 		done; \
-		find exports/reports -mindepth 2 -maxdepth 2 -type f -name segment_report.html -path "$$months/*" -delete 2>/dev/null || true; \
+		find exports/reports -mindepth 2 -maxdepth 2 -type f \( -name segment_report.html -o -name evidence.json \) -path "$$months/*" -delete 2>/dev/null || true; \
 		find exports -depth -type d -empty -delete; \
 	fi
 	@if [ -d data ] && [ ! -L data ]; then rmdir data 2>/dev/null || true; fi
