@@ -21,7 +21,7 @@ ifdef SOURCE
 export SEGMENTATION_SOURCE := $(value SOURCE)
 endif
 
-.PHONY: help run check-source test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot personal-data bench cost lint uninstall-list clean
+.PHONY: help run check-source test test-system test-snowflake soak ui month backfill restate why what-if accept snapshot erase evidence personal-data bench cost lint uninstall-list clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,12 @@ accept: $(SETUP) ## Accept a failed audit as measured: MONTH= AUDIT= WHO= WHY= [
 
 snapshot: $(SETUP) ## Copy the published tables to a DuckDB file for readers: TO=/shared/segments.duckdb
 	@$(BIN)/segmentation snapshot -- "$$TO"
+
+erase: $(SETUP) ## Remove a person from every table, file, log and store; totals stay: CUSTOMER=CUST00000042 | FILE=ids.txt
+	@$(BIN)/segmentation erase --customer "$$CUSTOMER" --file "$$FILE"
+
+evidence: $(SETUP) ## One file that says how a month came about, for whoever examines it: MONTH=2025-11
+	@$(BIN)/segmentation evidence -- "$$MONTH"
 
 personal-data: $(SETUP) ## Every table, file and store with personal data: what, why, for how long, who may read it
 	@$(BIN)/segmentation personal-data
@@ -116,7 +122,7 @@ clean: ## Remove the demo database, its exports, Dagster's state and build artif
 	@# exports only what lies beside a manifest or is a report of a month.
 	@[ -f segmentation_assets/definitions.py ] || { echo "make clean works in the checkout; this is $$PWD." >&2; exit 2; }
 	@rm -rf .dagster dbt_models/target dbt_models/logs build dist
-	@rm -f data/{segmentation,completejourney,warehouse}.duckdb{,.wal,.lock}
+	@rm -f data/{segmentation,completejourney,warehouse}.duckdb{,.wal,.lock,.copies}
 	@months=exports/'*'/'[0-9][0-9][0-9][0-9]-[0-9][0-9]-01'; \
 	if [ -d exports ] && [ ! -L exports ]; then \
 		find exports -mindepth 3 -maxdepth 3 -type f -name manifest.json -path "$$months/*" -print0 | while IFS= read -r -d '' found; do \
@@ -124,7 +130,7 @@ clean: ## Remove the demo database, its exports, Dagster's state and build artif
 				-path "*/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]/*" -delete; \
 			rm -f "$$found"; \
 		done; \
-		find exports/reports -mindepth 2 -maxdepth 2 -type f -name segment_report.html -path "$$months/*" -delete 2>/dev/null || true; \
+		find exports/reports -mindepth 2 -maxdepth 2 -type f \( -name segment_report.html -o -name evidence.json \) -path "$$months/*" -delete 2>/dev/null || true; \
 		find exports -depth -type d -empty -delete; \
 	fi
 	@if [ -d data ] && [ ! -L data ]; then rmdir data 2>/dev/null || true; fi

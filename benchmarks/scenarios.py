@@ -383,6 +383,45 @@ def end_to_end() -> Figures:
     }  # fmt: skip
 
 
+def erasure() -> Figures:
+    """10,000 customers erased from 12 published months with their lists and files, as `make erase FILE=` does."""
+    folder = FOLDER / "erasure"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "home").mkdir(parents=True)
+    shutil.copy(ROOT / "segmentation_assets" / "dagster_home" / "dagster.yaml", folder / "home" / "dagster.yaml")
+    database = working_copy(portfolio(CUSTOMERS), "erasure")
+    environment = {
+        **os.environ, "SEGMENTATION_DUCKDB_PATH": str(database), "SEGMENTATION_SOURCE": "warehouse",
+        "SEGMENTATION_EXPORT_URI": str(folder / "exports"), "DAGSTER_HOME": str(folder / "home"),
+        "DBT_TARGET_PATH": str(folder / "target"), "DAGSTER_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+    }  # fmt: skip
+
+    def command(*arguments: str) -> float:
+        log = folder / f"{arguments[0]}.log"
+        with log.open("w", encoding="utf-8") as file:
+            started = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-m", "segmentation_assets.cli", *arguments],
+                cwd=folder, env={**environment, "PYTHONPATH": str(ROOT)}, stdout=file, stderr=file,
+            )  # fmt: skip
+            taken = time.perf_counter() - started
+        if done.returncode:
+            raise SystemExit(f"segmentation {arguments[0]} failed; see {log}")
+        return taken
+
+    command("backfill", *map(str, last_months(12)))
+    with duckdb.connect(str(database), read_only=True) as connection:
+        ids = connection.execute(
+            "select customer_id from gold.customer_segments order by hash(customer_id) limit 10000"
+        ).fetchall()
+    (folder / "ids.txt").write_text("".join(f"{customer_id}\n" for (customer_id,) in ids), encoding="utf-8")
+    before = database.stat().st_size
+    return {
+        "erase_10000_s": command("erase", "--file", str(folder / "ids.txt")),
+        "database_before_gib": before / 2**30, "database_after_gib": database.stat().st_size / 2**30,
+    }  # fmt: skip
+
+
 def steps_of_a_warm_run(home: Path) -> Figures:
     """Of the median among our warm runs: seconds of every step, and of the whole inside Dagster."""
     import dagster as dg
@@ -465,6 +504,7 @@ SCENARIOS: dict[str, Callable[[], Figures]] = {
     "metrics of one's own": metrics_of_ones_own,
     "monthly job end to end": end_to_end,
     "backfills": backfills,
+    "erasure": erasure,
     "definitions": definitions,
     "user interface": user_interface,
     "growth, 12 months": lambda: growth(CUSTOMERS, 12),

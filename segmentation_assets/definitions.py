@@ -8,6 +8,7 @@ import dagster as dg
 
 from segmentation_assets.alerts.sensor import SENSOR as ALERTS
 from segmentation_assets.alerts.sensor import alert_sensor
+from segmentation_assets.assets import outcomes, program
 from segmentation_assets.assets.checks import audit_checks
 from segmentation_assets.assets.exports import export_assets
 from segmentation_assets.assets.outcomes import outcomes_asset
@@ -20,6 +21,7 @@ from segmentation_assets.automation.claims import CATCH_UP
 from segmentation_assets.automation.dead_runs import in_process_with_lock
 from segmentation_assets.automation.dead_runs_sensor import SENSOR as DEAD_RUNS
 from segmentation_assets.automation.dead_runs_sensor import dead_runs_sensor
+from segmentation_assets.automation.erase_job import erase_job
 from segmentation_assets.automation.freshness import with_freshness
 from segmentation_assets.automation.jobs import monthly_job
 from segmentation_assets.automation.own_runs import OwnRuns
@@ -85,14 +87,15 @@ def build_defs(
     checks = [spec for one in [*made, audits] for spec in one.check_specs]
     job = monthly_job(project, [key for one in made for key in one.keys], [spec.key for spec in checks])
     what_if = what_if_job(project)
+    erasing = erase_job(project, {one.NAME: one.NAMES for one in (outcomes, program)})
     ticking = map(portfolio.name, (SCHEDULE_NAME, ALERTS, CATCH_UP, RESTATE, DEAD_RUNS))
-    own_runs = OwnRuns.of(portfolio, assets, checks, jobs=(job.name, what_if.name), instigators=ticking)
+    own_runs = OwnRuns.of(portfolio, assets, checks, jobs=(job.name, what_if.name, erasing.name), instigators=ticking)
     opened = provided["warehouse"]
     # No executor: it would be that of whatever these definitions are merged with. Each of our jobs names its own.
     return dg.Definitions(
         assets=with_freshness(assets, settings),
         asset_checks=[audits],
-        jobs=[job, what_if],
+        jobs=[job, what_if, erasing],
         schedules=[monthly_schedule(job, opened, project, own_runs)],
         sensors=[
             alert_sensor(settings, own_runs),

@@ -12,7 +12,7 @@ UserError
 ├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
 └── one per command or step that refuses what was asked:
     NotPublishedError, ObjectionsError, WhatIfError, WhyError,
-    AcceptanceError, ExportError, ReportError, AlertAddressError,
+    AcceptanceError, ExportError, ReportError, ErasureError, AlertAddressError,
     AnotherTickError, DbtCommandError, SemanticViewError,
     HandWrittenCampaignError, ProjectFolderError
 """

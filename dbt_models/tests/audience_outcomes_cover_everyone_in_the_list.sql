@@ -38,3 +38,5 @@ left join sizes
 where
     {{ is_asked_month('outcomes.snapshot_month') }}
     and outcomes.customers <> coalesce(sizes.customers, 0)
+    -- Outcomes keep whoever was erased in their sums, lists do not.
+    and outcomes.snapshot_month not in ({{ months_of_erasure() }})

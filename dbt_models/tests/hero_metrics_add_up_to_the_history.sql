@@ -79,9 +79,13 @@ full outer join summed
         expected.snapshot_month = summed.snapshot_month
         and expected.kind = summed.kind
 where
-    expected.kind is null
-    or summed.kind is null
-    or expected.customers <> summed.customers
-    or expected.active_customers <> summed.active_customers
-    or expected.total_lifetime_value <> summed.total_lifetime_value
-    or expected.spend_last_90_days <> summed.spend_last_90_days
+    -- The metrics keep whoever was erased, the history does not.
+    coalesce(expected.snapshot_month, summed.snapshot_month) not in ({{ months_of_erasure(3) }})
+    and (
+        expected.kind is null
+        or summed.kind is null
+        or expected.customers <> summed.customers
+        or expected.active_customers <> summed.active_customers
+        or expected.total_lifetime_value <> summed.total_lifetime_value
+        or expected.spend_last_90_days <> summed.spend_last_90_days
+    )

@@ -12,7 +12,7 @@ with restated as (
     select
         snapshot_month,
         version,
-        sum(case when to_segment = 'Not in this version' then 0 else customers end) as customers
+        sum(case when to_segment in ('Not in this version', 'Erased') then 0 else customers end) as customers
     from {{ ref('segment_restatements') }}
     group by snapshot_month, version
 

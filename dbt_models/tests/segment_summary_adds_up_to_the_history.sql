@@ -41,7 +41,11 @@ select
 from history
 full outer join summary on history.snapshot_month = summary.snapshot_month
 where
-    coalesce(history.customers, -1) <> coalesce(summary.customers, -1)
-    or history.total_lifetime_value <> summary.total_lifetime_value
-    -- Five shares in double add up to 100 but for their last digits.
-    or abs(summary.share_pct - 100) > 0.0000005
+    -- The summary keeps whoever was erased, the history does not.
+    coalesce(history.snapshot_month, summary.snapshot_month) not in ({{ months_of_erasure() }})
+    and (
+        coalesce(history.customers, -1) <> coalesce(summary.customers, -1)
+        or history.total_lifetime_value <> summary.total_lifetime_value
+        -- Five shares in double add up to 100 but for their last digits.
+        or abs(summary.share_pct - 100) > 0.0000005
+    )

@@ -51,5 +51,9 @@ select
 from pairs
 full outer join transitions on pairs.snapshot_month = transitions.snapshot_month
 where
-    coalesce(pairs.customers, -1) <> coalesce(transitions.customers, -1)
-    or coalesce(pairs.previous_customers, -1) <> coalesce(transitions.previous_customers, -1)
+    -- Transitions keep whoever was erased, the history does not.
+    coalesce(pairs.snapshot_month, transitions.snapshot_month) not in ({{ months_of_erasure(1) }})
+    and (
+        coalesce(pairs.customers, -1) <> coalesce(transitions.customers, -1)
+        or coalesce(pairs.previous_customers, -1) <> coalesce(transitions.previous_customers, -1)
+    )

@@ -27,6 +27,7 @@ from segmentation_assets.exports.files import Baseline
 from segmentation_assets.exports.store import MANIFEST, ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.privacy import retention
 from segmentation_assets.publication.migration import bring_up_to_date_once
 from segmentation_assets.rules.load import Campaign, Rules
 from segmentation_assets.sources.star_schema import StarSchema
@@ -96,11 +97,18 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
                 today = ask_today(session, campaign, star)
                 told = {month: export_month(session, exports, campaign, month, star, today) for month in months}
                 removed = sweep(exports, project.rules, campaign.name)
+            with warehouse.session() as session:
+                # What is older than the rules keep names and addresses for, of this campaign and of former ones.
+                blanked = [
+                    retention.blank(session, exports, project.rules, name)
+                    for name in own_and_former(exports, project.rules, campaign.name)
+                ]
             stale = stale_months(exports, campaign.name, months.last)
         if stale:
             told[months.last]["stale_months"] = ", ".join(map(str, stale))
             context.log.warning(f"added.csv and removed.csv of {stale_message(stale)}")
         told[months.last]["replaced_versions_removed"] = removed
+        told[months.last]["rows_without_contact_details_now"] = sum(one.rows for one in blanked)
         for month, metadata in told.items():
             context.add_asset_metadata({**metadata, **columns}, asset_key=key, partition_key=str(month))
         empty = [str(month) for month, metadata in told.items() if not metadata["dagster/row_count"]]
@@ -149,6 +157,7 @@ def export_month(
         "removed": files[export_files.REMOVED].rows,
         "left_since": audience.left_since,
         "suppressed_since": audience.suppressed_since,
+        "unreachable_since": audience.unreachable_since,
         "compared_with": str(baseline.month) if baseline else "nothing, as no month before was exported",
         "audience_code": campaign.audience_code,
         "channel": campaign.channel,
@@ -162,8 +171,13 @@ def export_month(
 def sweep(store: ExportStore, rules: Rules, campaign: str) -> int:
     """Remove what was replaced long enough ago, of any month; also of campaigns that the rules no longer have."""
     keep, now = timedelta(days=rules.exports.replaced_versions_days), datetime.now(UTC)
+    return sum(store.sweep(name, now, keep) for name in own_and_former(store, rules, campaign))
+
+
+def own_and_former(store: ExportStore, rules: Rules, campaign: str) -> list[str]:
+    """Campaigns that an export of `campaign` sees to: itself, and those that the rules no longer have."""
     others = {one.name for one in rules.campaigns} - {campaign}
-    return sum(store.sweep(name, now, keep) for name in store.campaigns() if name not in others)
+    return list(dict.fromkeys([campaign, *(name for name in store.campaigns() if name not in others)]))
 
 
 def last_export(store: ExportStore, campaign: str, month: date) -> Baseline | None:

@@ -15,6 +15,7 @@ from segmentation_assets.errors import as_failure
 from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.privacy import evidence
 from segmentation_assets.publication.migration import bring_up_to_date_once
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
@@ -56,7 +57,8 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
         tags=asset_tags.tags(GROUP, {}),
         description="One HTML file per month: headline numbers, shares against their bands, migration, overlap of"
         " criteria, value, audiences, campaign outcomes, audits and definitions. It opens offline and holds no personal"
-        " data: reports/<month>/segment_report.html beside the exports.",
+        " data: reports/<month>/segment_report.html beside the exports. Beside it is evidence.json: version, rules,"
+        " audits with bounds and measured values, acceptances and who published, for whoever examines the month.",
         required_resource_keys=portfolio.resource_keys("exports", "warehouse"),
         pool=portfolio.pool,
     )
@@ -69,8 +71,11 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
             with warehouse.session(read_only=True) as session:
                 # All are read before the first is written: a range goes out whole or not at all.
                 reports = [read_report(session, project.rules, month) for month in months]
+                packs = {month: evidence.evidence(session, project, exports, month) for month in months}
             for report in reports:
                 metadata = write(exports, report)
+                path = evidence.write_made(exports, report.month, packs[report.month])
+                metadata["evidence"] = dg.MetadataValue.path(path)
                 context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=str(report.month))
 
     return segment_report

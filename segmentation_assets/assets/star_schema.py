@@ -15,6 +15,7 @@ from segmentation_assets.dbt import tags as asset_tags
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import as_of_date, last_closed_month, month_after
+from segmentation_assets.privacy import in_tables
 from segmentation_assets.publication import ownership
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources import contract, mark
@@ -87,6 +88,7 @@ def star_schema_assets(project: Project) -> list[dg.AssetsDefinition | dg.AssetS
         with warehouse.session() as session:
             with as_failure():
                 said = fill(session, settings)
+                in_tables.remove_from_demo(session, project)
             context.log.info(said)
             seconds = round(time.monotonic() - started, 2)
             star = StarSchema(session, settings, project.rules)

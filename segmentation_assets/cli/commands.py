@@ -270,6 +270,53 @@ def snapshot(to: str) -> int:
 
 
 @segmentation.command()
+@click.option("--customer", default="", help="The customer_id.")
+@click.option("--file", default="", help="A file with one customer_id a line, or a CSV file with them in front.")
+def erase(customer: str, file: str) -> int:
+    """Remove people from all that this pipeline wrote.
+
+    Tables, stored failures, export files, copies for readers, reports, Dagster's storage and logs. Published totals
+    stay, and nobody comes back by a backfill. Killed on its way, it completes when it is typed again.
+    """
+    from segmentation_assets.assets import outcomes, program
+    from segmentation_assets.cli import terminal
+    from segmentation_assets.cli.home import dagster_home, dagster_instance
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.privacy.erase import asked
+    from segmentation_assets.privacy.erase import erase as erase_people
+    from segmentation_assets.warehouse.session import warehouse
+
+    customers = asked(customer, file)
+    project = Project.load()
+    further = {one.NAME: one.NAMES for one in (outcomes, program)}
+    with dagster_instance(dagster_home()) as instance:
+        done = erase_people(project, warehouse(project.settings), customers, terminal.say, instance, further)
+    terminal.say("\n".join(done.lines()))
+    return 0
+
+
+@segmentation.command()
+@click.argument("month")
+def evidence(month: str) -> int:
+    """Write the evidence pack of a published MONTH.
+
+    One file beside the month's report: version, rules, audits, acceptances, exports, and how to rebuild it.
+    """
+    from segmentation_assets.cli import terminal
+    from segmentation_assets.dbt.project import Project
+    from segmentation_assets.exports.store import ExportStore
+    from segmentation_assets.months import parse_month
+    from segmentation_assets.privacy import evidence as packs
+    from segmentation_assets.warehouse.session import warehouse
+
+    project = Project.load()
+    store = ExportStore(project.settings.export_uri)
+    with warehouse(project.settings).session(read_only=True) as session:
+        terminal.say(packs.write(session, project, store, parse_month(month, "MONTH")))
+    return 0
+
+
+@segmentation.command()
 def personal_data() -> int:
     """Print what is held of a person, and where.
 

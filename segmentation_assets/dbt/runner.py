@@ -10,6 +10,7 @@ import logging
 import queue
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -433,6 +434,25 @@ def run_models(
     if not result.success:
         failed = [one for one in cast("Any", result.result).results if str(one.status) == "error"]
         raise DbtRunError("\n".join(str(one.message).strip() for one in failed) or "a model failed")
+
+
+def compiled(project: Project, warehouse: Warehouse, text: str, variables: Mapping[str, object]) -> str:
+    """A template of dbt's as SQL of the engine in use, as the project's macros make it. Raises DbtRunError."""
+    from dbt.cli.main import dbtRunner
+
+    with tempfile.TemporaryDirectory(prefix="compiled_") as artifacts, warehouse.exclusive(), project.environment():
+        arguments = [
+            *_EVENTS_ONLY, "compile", *project.arguments(Path(artifacts)), *project.vars_arguments(variables),
+            "--inline", text,
+        ]  # fmt: skip
+        close_connections()
+        try:
+            result = dbtRunner(manifest=_renamed_manifest(project, "")).invoke(arguments)
+        finally:
+            close_connections()
+    if not result.success:
+        raise DbtRunError(str(result.exception or "the SQL cannot be compiled").strip())
+    return str(cast("Any", result.result).results[0].node.compiled_code)
 
 
 def _renamed_manifest(project: Project, schema_prefix: str) -> Any:

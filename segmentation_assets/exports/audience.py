@@ -19,6 +19,8 @@ from segmentation_assets.warehouse.session import Session
 if TYPE_CHECKING:
     import pyarrow as pa  # imported where it is used: with NumPy it takes 0.2 s, and loading the definitions needs none
 
+# Of today, whatever the list has.
+CONTACT = ("email", "first_name", "last_name")
 COLUMNS = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "first_name", "last_name")
 # Arrow's alias of either engine's name of a type.
 ARROW_TYPES = {
@@ -51,13 +53,15 @@ def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
 class Today:
     """Who may be written to on the day of an export, found out once for all of its months.
 
-    `customers`, `suppressed` and `closed_mailboxes` are what SQL selects from: customer_id, customer_id, mailbox.
+    `customers`, `suppressed`, `closed_mailboxes` and `contacts` are what SQL selects from: customer_id, customer_id,
+    mailbox; and customer_id with the name, the address and the mailbox of today.
     """
 
     objections: Mapping[str, tuple[float, int]]  # what the audits of the list of objections measure
     customers: str
     suppressed: str
     closed_mailboxes: str
+    contacts: str
     closed_at_google: tuple[str, ...]  # addresses of who has objected, of those that have more than one spelling
 
 
@@ -91,6 +95,10 @@ def ask_today(session: Session, campaign: Campaign, star: StarSchema) -> Today:
         customers,
         suppressed,
         closed,
+        session.kept(
+            "contacts_today",
+            f"select customer_id, first_name, last_name, email, mailbox from {session.silver}.customer_contacts",
+        ),
         tuple(row["email"] for row in at_google),
     )
 
@@ -111,7 +119,7 @@ def read_audience(
         )
     }
     refuse_another_version(session, campaign, month)
-    refuse_another_channel(session, campaign, month)
+    refuse_another_channel(session, campaign, month, is_older=_is_blanked(session, month, star))
     today = today or ask_today(session, campaign, star)
     objections.require(session, month, today.objections)
     targets = (
@@ -122,10 +130,12 @@ def read_audience(
     (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
     may_be_reached = f"customer_id not in (select customer_id from {today.suppressed} as suppressed)"
     if campaign.needs_address:
-        may_be_reached += f" and lower(email) not in (select mailbox from {today.closed_mailboxes} as closed)"
-    rows = session.rows(
-        f"select {', '.join(schema.names)} {targets} and {may_be_reached} order by audience_rank", (month,)
-    )
+        closed = f"select mailbox from {today.closed_mailboxes} as closed"
+        # A list of long ago has no addresses of its own any more (privacy.retention_months).
+        may_be_reached += f" and (email is null or lower(email) not in ({closed}))"
+    (allowed,) = session.rows(f"select count(*) as n {targets} and {may_be_reached}", (month,))
+    rows = session.rows(_with_todays_contact(session, campaign, schema, f"{targets} and {may_be_reached}", today),
+                        (month, month) if campaign.needs_address else (month,))  # fmt: skip
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
     joined, left = segment_moves(session, campaign, month, today) if campaign.trigger else ((), ())
@@ -139,7 +149,8 @@ def read_audience(
         rows=rows,
         waterfall=waterfall,
         left_since=waterfall["sent"] - customers["n"],
-        suppressed_since=customers["n"] - len(rows),
+        suppressed_since=customers["n"] - allowed["n"],
+        unreachable_since=allowed["n"] - len(rows),
         publication=publication,
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
@@ -148,6 +159,34 @@ def read_audience(
         joined=joined,
         left=left,
         has_moves=bool(campaign.trigger),
+    )
+
+
+def _with_todays_contact(session: Session, campaign: Campaign, schema: "pa.Schema", allowed: str, today: Today) -> str:
+    """SQL for the exported columns of whom the list may reach, with the name and the address of today. Where an address
+    is needed: who has none by now is left out, who moved to one that is closed or held out, and of two at one mailbox
+    the worse ranked."""
+    columns = ", ".join(f"contacts.{name}" if name in CONTACT else f"listed.{name}" for name in schema.names)
+    names = ", ".join(name for name in schema.names if name not in CONTACT)
+    joined = (
+        f"select {columns} from (select {names} {allowed}) as listed"
+        f" left join {today.contacts} as contacts on listed.customer_id = contacts.customer_id"
+    )
+    if not campaign.needs_address:
+        return f"{joined} order by listed.audience_rank"
+    held_out = (
+        f"select lower(audience.email) as mailbox, contacts.mailbox as mailbox_today"
+        f" from {session.gold}.audience_{campaign.name} as audience"
+        f" left join {today.contacts} as contacts on audience.customer_id = contacts.customer_id"
+        " where audience.snapshot_month = ? and audience.treatment_group <> 'target'"
+    )
+    return (
+        f"with held_out as ({held_out}) {joined} where contacts.mailbox is not null"
+        f" and contacts.mailbox not in (select mailbox from {today.closed_mailboxes} as closed)"
+        " and contacts.mailbox not in (select mailbox from held_out where mailbox is not null)"
+        " and contacts.mailbox not in (select mailbox_today from held_out where mailbox_today is not null)"
+        " qualify row_number() over (partition by contacts.mailbox order by listed.audience_rank) = 1"
+        " order by listed.audience_rank"
     )
 
 
@@ -210,15 +249,23 @@ def refuse_another_version(session: Session, campaign: Campaign, month: date) ->
         )
 
 
-def refuse_another_channel(session: Session, campaign: Campaign, month: date) -> None:
+def _is_blanked(session: Session, month: date, star: StarSchema) -> bool:
+    """Whether the list may have lost its addresses by its age."""
+    first = published.first_month_with_contact_details(session, star.rules.retention_months)
+    return first is not None and month < first
+
+
+def refuse_another_channel(session: Session, campaign: Campaign, month: date, *, is_older: bool) -> None:
     """The channel decides who is on the list: one made for another channel is not this campaign's."""
     (found,) = session.rows(
         f"select count(*) as customers, count(email) as addresses from {session.gold}.audience_{campaign.name}"
         " where snapshot_month = ?",
         (month,),
     )
+    # None at all in one that is older than privacy.retention_months.
+    is_blanked = campaign.needs_address and not found["addresses"] and is_older
     expected = found["customers"] if campaign.needs_address else 0
-    if found["addresses"] != expected:
+    if found["addresses"] != expected and not is_blanked:
         raise ExportError(
             f"The audience of {campaign.name}, {month}, was not made for the channel {campaign.channel}, which needs"
             f" {'an' if campaign.needs_address else 'no'} address: materialise {GOLD}/audience_{campaign.name} and"

@@ -69,6 +69,7 @@ class Audience:
     # Who came into the segment in the month and who left it: customer_id, and the segment before or after.
     joined: Sequence[Row] = ()
     left: Sequence[Row] = ()
+    unreachable_since: int = 0  # no address of their own any more, or one that must not be written to
     has_moves: bool = False  # whether the campaign asks for them
 
     @property
@@ -186,6 +187,7 @@ def manifest_of(
         "waterfall": dict(audience.waterfall),
         "left_since": audience.left_since,
         "suppressed_since": audience.suppressed_since,
+        "unreachable_since": audience.unreachable_since,
         "customers_sha256": customers_digest(audience.customers),
         "compared_with": baseline
         and {"snapshot_month": str(baseline.month), "customers_sha256": customers_digest(baseline.customers)},

@@ -37,7 +37,7 @@ _VERSION = re.compile(r"[0-9a-f]{12}")
 # A write that was cut off leaves such a folder behind; the next export of the month removes it.
 _PARTIAL = re.compile(r"[.].+[.]partial")
 # What a version of an export is made of, in any release. A sweep removes nothing else.
-_EXPORTED = re.compile(r"(full|added|removed|ads(_[a-z0-9]+)?)[.](csv|parquet)")
+_EXPORTED = re.compile(r"(full|added|removed|joined|left|ads(_[a-z0-9]+)?)[.](csv|parquet)")
 
 
 class ExportStore:
@@ -121,6 +121,33 @@ class ExportStore:
                 if _PARTIAL.fullmatch(name):
                     self._remove(f"{place}/{name}", recursive=True)
 
+    def other_versions(self, campaign: str, month: date, manifest: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+        """Name and content of every file of a version that the manifest does not name."""
+        folder = f"{campaign}/{month}"
+        for version in self._names(folder):
+            if _VERSION.fullmatch(version) and version != manifest["version"]:
+                for name in self._names(f"{folder}/{version}"):
+                    content = self._read(f"{folder}/{version}/{name}") if _EXPORTED.fullmatch(name) else None
+                    if content is not None:
+                        yield name, content
+
+    def remove_other_versions(self, campaign: str, month: date, manifest: Mapping[str, Any]) -> int:
+        """At once, without days of grace; how many they were."""
+        folder = f"{campaign}/{month}"
+        others = [one for one in self._names(folder) if _VERSION.fullmatch(one) and one != manifest["version"]]
+        return sum(self._remove_version(f"{folder}/{version}") for version in others)
+
+    def reports(self) -> Iterator[tuple[date, str, bytes]]:
+        """Month, name and content of every report."""
+        for month in self._months(REPORTS):
+            for name in self._names(f"{REPORTS}/{month}"):
+                content = self._read(f"{REPORTS}/{month}/{name}") if name.endswith((".html", ".json")) else None
+                if content is not None:
+                    yield month, name, content
+
+    def replace_report(self, month: date, name: str, content: bytes) -> None:
+        self._put(f"{REPORTS}/{month}/{name}", content)
+
     def campaigns(self) -> list[str]:
         """Names of the folders that may be a campaign's, today's or an earlier one's."""
         return [name for name in self._names("") if name != REPORTS]
@@ -194,6 +221,16 @@ class ExportStore:
             if _PARTIAL.fullmatch(left):
                 self._remove(f"{folder}/{left}", recursive=True)
         return files.unstrip_protocol(f"{root}/{folder}/{name}")
+
+    def write_evidence(self, month: date, name: str, content: bytes, form: str) -> str:
+        """`reports/<month>/<name>`; its address. Raises ExportError where a file of that name is none of that form."""
+        files, root = self._place
+        path = f"{REPORTS}/{month}/{name}"
+        standing = self._read(path)
+        if standing is not None and form.encode() not in standing:
+            raise self._foreign(path)
+        self._put(path, content)
+        return files.unstrip_protocol(f"{root}/{path}")
 
     def _foreign(self, path: str) -> ExportError:
         files, root = self._place

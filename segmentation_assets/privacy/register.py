@@ -41,7 +41,7 @@ def undeclared(entries: Iterable[Entry]) -> list[str]:
 
 
 def tables(entries: Iterable[Entry], project: Project) -> Iterator[Held]:
-    kept = project.rules.privacy.retention_months
+    kept = project.rules.retention_months
     for entry in sorted(entries, key=lambda one: (one["resource_type"] != "source", one["schema"], one["name"])):
         columns: dict[str, Column] = entry["columns"]
         holds = tuple((name, words(column)) for name, column in columns.items() if personal_data.declared(column))
@@ -78,7 +78,7 @@ def how_long(entry: Entry, *, is_source: bool, is_view: bool, months: int) -> st
 
 
 def files(project: Project) -> Iterator[Held]:
-    months = project.rules.privacy.retention_months
+    months = project.rules.retention_months
     address, name, customer = (KINDS[kind].words for kind in ("email", "name", "customer_id"))
     kept = f"names and addresses {months} months (privacy.retention_months), the rest until erasure"
     replaced = "a replaced version a week more"
@@ -140,7 +140,7 @@ def stores(project: Project) -> Iterator[Held]:
     )
     yield Held(
         "store",
-        f"{project.settings.gold_schema}.erased_customers",
+        f"{project.settings.silver_schema}.erased_customers",
         (("erased_hash", KINDS["erased"].words),),
         "Keeps who was erased from coming back while the source still has them.",
         "until the source no longer has them and the list is emptied by its owner",

@@ -24,6 +24,8 @@ OF_STEPS = {
     "campaign_outcomes": ("snapshot_month", "campaign", "window_start", "window_end"),
     "program_outcomes": ("snapshot_month", "holdout_epoch", "entry_month", "entered_target_customers"),
 }
+# The same in the schema of what that is made of.
+OF_ERASURE = {"erased_customers": ("erased_hash", "salt", "erased_at")}
 
 Table = tuple[str, str]  # schema and name, in lower case
 
@@ -69,8 +71,9 @@ def declared(project: Project) -> dict[Table, tuple[str, ...]]:
         for entry in project.entries.values()
         if entry["resource_type"] == "model" and entry["config"]["materialized"] != "ephemeral"
     }
-    gold = project.settings.gold_schema.lower()
-    return models | {(gold, name): columns for name, columns in OF_STEPS.items()}
+    gold, silver = project.settings.gold_schema.lower(), project.settings.silver_schema.lower()
+    steps = {(gold, name): columns for name, columns in OF_STEPS.items()}
+    return models | steps | {(silver, name): columns for name, columns in OF_ERASURE.items()}
 
 
 def with_former_lists(

@@ -26,6 +26,13 @@ def months(session: Session) -> list[date]:
     return [row["snapshot_month"] for row in rows]
 
 
+def first_month_with_contact_details(session: Session, retention_months: int) -> date | None:
+    """Names and addresses are kept of so many months, the newest published one the last of them; None before there is
+    one. By what is published, not by the clock: the same run gives the same files."""
+    known = months(session)
+    return month_after(known[-1], 1 - retention_months) if known else None
+
+
 def required_months(session: Session) -> list[date]:
     """In order, one at least. Raises NotPublishedError."""
     if not table_exists(session, session.gold, LOG):

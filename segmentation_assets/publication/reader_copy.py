@@ -19,7 +19,7 @@ from segmentation_assets.dbt.project import Entry, Project
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.publication import ownership
 from segmentation_assets.warehouse.catalog import GOLD
-from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse, files_of
 
 DUCKDB_MAGIC = (8, b"DUCK")
 ALIAS = "snapshot_of_published"
@@ -92,9 +92,26 @@ def take(
                 shutil.rmtree(left)
             with atomically(to, mode=mode) as partial:
                 copied = _copy(session, partial, published)
+            _note(warehouse, to)
     except OSError as error:
         raise WarehouseError(f"The snapshot cannot be written to {to}: {error.strerror}. Name another file.") from error
     return copied
+
+
+def known(warehouse: DuckDBWarehouse) -> list[Path]:
+    """Where copies were taken to, beside the database: an erasure takes them anew."""
+    noted = _noted_in(warehouse)
+    return [Path(line) for line in noted.read_text(encoding="utf-8").splitlines()] if noted.exists() else []
+
+
+def _noted_in(warehouse: DuckDBWarehouse) -> Path:
+    return files_of(Path(warehouse.path))[-1]
+
+
+def _note(warehouse: DuckDBWarehouse, to: Path) -> None:
+    places = dict.fromkeys([*map(str, known(warehouse)), str(to.absolute())])
+    with atomically(_noted_in(warehouse), mode=0o600) as partial:
+        partial.write_text("".join(f"{place}\n" for place in places), encoding="utf-8")
 
 
 def _refuse(database: Path, to: Path) -> None:

@@ -49,7 +49,7 @@ def check(rules: ParsedRules) -> list[Problem]:
     """Every problem between the rules that could be read."""
     checks = (
         _names, _priority, _shares, _audience_codes, _contact_policy, _category_groups, _minimum_share, _who_is_left,
-        _protected,
+        _protected, _kept_long_enough,
     )  # fmt: skip
     return list(chain.from_iterable(one(rules) for one in checks))
 
@@ -272,3 +272,27 @@ def _names_that_decide(rules: ParsedRules) -> Iterator[tuple[tuple[str | int, ..
         for column, sql in (getattr(mapped, "columns", None) or {}).items():
             for name in dict.fromkeys(columns_of(sql)):
                 yield ("star_schema", "tables", table, "columns", column), name
+
+
+def look_backs(campaigns: Iterable[Campaign], policy: ContactPolicy | None) -> list[tuple[str, int]]:
+    """What looks back on earlier lists, by address and by id, and on how many months."""
+    found = [(f"cooldown_months of {one.name}", one.cooldown_months + 1) for one in campaigns if one.cooldown_months]
+    return [*found, *([("contact_policy.per_months", policy.per_months)] if policy else [])]
+
+
+def _kept_long_enough(rules: ParsedRules) -> Iterator[Problem]:
+    """Where the rules say how long: what is looked back on has to be there."""
+    kept, said = rules.privacy.retention_months, rules.raw.get("privacy")
+    lists = look_backs(filter(None, rules.campaigns), rules.contact_policy)
+    if rules.privacy.pseudonymise:
+        lists.append(("the year of a holdout_epoch", 13))
+        for i, one in enumerate(rules.campaigns):
+            if one and one.holdout_epoch == "never":
+                words = (
+                    "'never' looks back on every list by id, and privacy.pseudonymise takes those of older lists away"
+                )
+                yield Problem(("campaigns", i, "holdout_epoch"), f"{words}; write year, or leave the ids")
+    what, longest = max(lists, key=lambda one: one[1], default=("", 0))
+    if isinstance(said, dict) and "retention_months" in said and longest > kept:
+        words = f"{kept} is less than the {longest} months that {what} looks back on; keep {longest} or more"
+        yield Problem(("privacy", "retention_months"), words)

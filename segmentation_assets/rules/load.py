@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from segmentation_assets.errors import UserError
-from segmentation_assets.rules.consistency import ParsedRules, Problem, check
+from segmentation_assets.rules.consistency import ParsedRules, Problem, check, look_backs
 from segmentation_assets.rules.metrics import (
     KINDS,
     MOST,
@@ -127,6 +127,12 @@ class Rules(Rule):
     privacy: Privacy = Privacy()
     replaced: frozenset[str] = frozenset()
     raw: dict[str, Any] = Field(repr=False)  # the keys as YAML gave them, for dbt and the hash
+
+    @property
+    def retention_months(self) -> int:
+        """Of how many months lists and files have names and addresses: no fewer than a rule looks back on."""
+        looked_back = look_backs(self.campaigns, self.contact_policy)
+        return max([self.privacy.retention_months, *(months for _, months in looked_back)])
 
     @property
     def segment_names(self) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
 """DuckDB: sessions on a database file, and waiting for whoever has it open."""
 
+import glob
 import logging
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
@@ -12,6 +14,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 from pydantic import PrivateAttr
 
+from segmentation_assets.atomic import PARTIAL, atomically
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.private import make_folder, tighten
 from segmentation_assets.warehouse.columns import Column
@@ -159,6 +162,35 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
         del holder
         return self.exclusive()
 
+    def write_anew(self) -> tuple[int, int]:
+        """Copies the database into a new file, which replaces it in one step: what was deleted stands in free blocks
+        and in the log until then. Bytes before and after. Nobody may have it open.
+
+        A copy that a killed process left is removed; it holds what the database does.
+        """
+        import duckdb
+
+        path = Path(self.path)
+        with self.exclusive():
+            for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+                shutil.rmtree(left)
+            before = path.stat().st_size
+            with closing(self._connect(path, read_only=False)) as connection:
+                connection.execute("checkpoint")
+                (name,) = connection.execute("select current_database()").fetchone()
+                with atomically(path, mode=path.stat().st_mode & 0o777) as partial:
+                    quoted = str(partial).replace("'", "''")
+                    connection.execute(f"attach '{quoted}' as written_anew")
+                    try:
+                        connection.execute(f'copy from database "{name}" to written_anew')
+                        connection.execute("checkpoint written_anew")
+                        connection.execute("detach written_anew")
+                    except duckdb.Error as error:
+                        raise WarehouseError(f"{path} cannot be written anew: {error}. It is as it was.") from error
+                    connection.close()
+                    path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+            return before, path.stat().st_size
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Wait for the other runs on this file. DuckDB's own lock refuses at once instead of waiting.
@@ -191,8 +223,8 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
 
 
 def files_of(path: Path) -> list[Path]:
-    """The database, its log and its lock."""
-    return [path, path.with_name(f"{path.name}.wal"), path.with_name(f"{path.name}.lock")]
+    """The database, its log, its lock, and where copies of it for readers are."""
+    return [path, *(path.with_name(f"{path.name}.{end}") for end in ("wal", "lock", "copies"))]
 
 
 def _holder(lock: Path) -> str:

@@ -5,7 +5,7 @@ It loads the graph once, then reads one JSON object a line and runs each in a ch
 `folder` holds the DuckDB file, DAGSTER_HOME and the exports. `fault` names the moment at which the child kills its
 whole group; `seconds` lets this process do it after so long. With `command` the child is `segmentation month`; else it
 is the same job without dbt's tests, which write nothing but their failures and take as long as everything else; with
-`dbt`, plain dbt of the models and with the arguments and vars that it names. The
+`dbt`, plain dbt of the models and with the arguments and vars that it names; with `arguments`, that command line. The
 answer is a line with the child's exit code (-9 where it was killed) and how long it took.
 
 A fault is caused from outside the product: the wrappers below pass everything on, and end the process at one call.
@@ -72,6 +72,20 @@ def at_statement(matches: str = "", nth: int = 1, milliseconds: float | None = N
     DuckDBCursorWrapper.execute = watched
 
 
+def at_session(matches: str, nth: int = 1) -> None:
+    """Before the nth statement of a session of ours that matches."""
+    from segmentation_assets.warehouse.duckdb import DuckDBSession
+
+    execute, pattern, countdown = DuckDBSession.execute, re.compile(matches, re.S), Countdown(nth)
+
+    def watched(self: DuckDBSession, sql: str, parameters: Any = ()) -> None:
+        if pattern.search(sql):
+            countdown.tell()
+        execute(self, sql, parameters)
+
+    DuckDBSession.execute = watched
+
+
 def at_touch(under: str, nth: int = 1) -> None:
     """Before the nth file or folder below it is opened, renamed, made or removed."""
     countdown = Countdown(nth)
@@ -107,6 +121,7 @@ def _told(function: Callable[..., Any], countdown: Countdown) -> Callable[..., A
 
 FAULTS: dict[str, Callable[..., None]] = {
     "statement": at_statement,
+    "session": at_session,
     "touch": at_touch,
     "metadata": at_metadata,
     "close": at_close,
@@ -128,6 +143,8 @@ def run(asked: dict[str, Any]) -> int:
         return 0 if Pipeline(folder / "segmentation.duckdb").dbt(first, last, **asked["dbt"])[0] else 1
     from segmentation_assets.cli import commands
 
+    if asked.get("arguments"):
+        return commands.main(asked["arguments"])
     if asked.get("command"):
         return commands.main(["month", asked["first"]])
     return run_without_tests(first, last)

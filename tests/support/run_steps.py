@@ -6,6 +6,7 @@ it did:
     {"do": "execute", "sql": ...}    a statement on the warehouse
     {"do": "dbt", "arguments": [...], "vars": {...}}    as plain dbt, which passes no rules of its own
     {"do": "what if", "changes": ..., "first": ..., "last": ...}    its tables
+    {"do": "erase", "customers": [...]}    what was removed where, in counts
 `selection` is one of SELECTIONS or a list of asset keys, `variables` hold for that step only.
 """
 
@@ -28,6 +29,7 @@ from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import month_after
 from segmentation_assets.partitions import monthly_partitions
+from segmentation_assets.privacy.erase import erase
 from segmentation_assets.publication import audits
 from segmentation_assets.warehouse.session import Warehouse, warehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
@@ -149,6 +151,10 @@ def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]
     if step["do"] == "what if":
         first, last = (date.fromisoformat(step[name]) for name in ("first", "last"))
         return {"tables": tables_of_what_if(warehouse(), step["changes"], first, last)}
+    if step["do"] == "erase":
+        done = erase(Project.load(), warehouse(), step["customers"])
+        dies = done.tables.last_copy_dies
+        return {"rows": done.tables.rows, "last_copy_dies": dies and str(dies), "said": "\n".join(done.lines())}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in step.get("variables", {}).items():
             patch.setenv(name, value)

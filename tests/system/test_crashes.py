@@ -15,7 +15,9 @@ import duckdb
 import pytest
 
 from segmentation_assets.errors import WarehouseError
+from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from tests.support.byte_search import hits
 from tests.support.crashes import (
     FILE,
     KILLED,
@@ -62,6 +64,22 @@ for month in (2, 3):
     connection.execute(f"insert into published select {month}, customer from published where month = 1")
 os._exit(0)
 """
+
+# The same of an erasure.
+KILLS_OF_ERASURE: dict[str, dict[str, Any]] = {
+    "before the list of the erased": {"at": "session", "matches": "create table if not exists silver.erased"},
+    "before somebody is on it": {"at": "session", "matches": "insert into silver.erased_customers"},
+    "before a view looks at it": {"at": "statement", "matches": r"create\s+(or replace\s+)?view.*stg_customers"},
+    "before the first export is written": {"at": "touch", "under": "exports", "nth": 2},
+    "between files of an export": {"at": "touch", "under": "exports", "nth": 40},
+    "before a log is replaced": {"at": "touch", "under": "home/.notes.log.", "nth": 2},
+    "between two tables": {"at": "session", "matches": "delete from gold.customer_segment_history"},
+    "before the log of publications": {"at": "session", "matches": "insert into gold.segment_publications"},
+    "before the tables are committed": {"at": "session", "matches": "^commit"},
+    "before the file is replaced": {"at": "touch", "under": f".{FILE}.", "nth": 2},
+}
+SUMS = ("segment_summary", "segment_transitions", "hero_metrics", "campaign_outcome_groups")
+OF_THE_SOURCE = {f"gold.{table}" for table in ("dim_customer", "fct_transactions", "marketing_suppressions")}
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +144,53 @@ def test_a_log_that_is_damaged_and_not_cut_short_is_told_with_what_saves_the_mon
     log.rename(tmp_path / "damaged.wal")
     with duckdb.connect(str(path)) as connection:
         assert connection.execute("select month, count(*) from published group by all").fetchall() == [(1, 10000)]
+
+
+def test_an_erasure_killed_at_ten_moments_completes_and_no_total_ever_moves(
+    runs: Runs, found: Portfolio, tmp_path: Path
+) -> None:
+    folder = copied(found.start, tmp_path / "erasing")
+    with duckdb.connect(str(folder / FILE)) as connection:
+        people = connection.execute(
+            "select customer_id, any_value(email), any_value(first_name), any_value(last_name)"
+            " from gold.audience_core_retention where treatment_group = 'target'"
+            " group by 1 order by count(*) desc, 1 limit 1"
+        ).fetchall()
+    (folder / "home" / "notes.log").write_text(f"{people[0][1]} of {people[0][0]}\n", encoding="utf-8")
+    arguments, before = ["erase", "--customer", people[0][0]], sums(folder)
+    for moment, fault in KILLS_OF_ERASURE.items():
+        if "under" in fault:
+            fault = {**fault, "under": str(folder / fault["under"])}
+        code = runs.run(folder, fault=fault, arguments=arguments)
+        assert code == KILLED, f"not killed {moment}: {(folder / 'run.log').read_text()[-2000:]}"
+        assert sums(folder) == before, moment
+        whole_exports(folder / "exports")
+    assert runs.run(folder, arguments=arguments) == 0, (folder / "run.log").read_text()[-2000:]
+    assert sums(folder) == before
+    assert whole_exports(folder / "exports") > 10
+    left = {hit.rpartition(": ")[2].rpartition(".")[0] for hit in hits(people, folder / FILE) if ": " in hit}
+    assert left <= OF_THE_SOURCE
+    assert hits(people, folder / "exports", folder / "home") == []
+    assert not list(folder.glob(".*.partial"))
+
+
+def sums(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
+    stamps = ("content_hash", "previous_content_hash", "base_content_hash")
+    with duckdb.connect(str(folder / FILE)) as connection:
+        return {
+            table: connection.execute(
+                f"select columns(lambda c: c not in {stamps}) from gold.{table} order by all"
+            ).fetchall()
+            for table in SUMS
+        }
+
+
+def whole_exports(folder: Path) -> int:
+    """Every file that a manifest names is what it says; how many there are."""
+    store, files = ExportStore(str(folder)), 0
+    for campaign in store.campaigns():
+        for month in store.exported_months(campaign):
+            manifest = store.manifest(campaign, month)
+            assert manifest is not None
+            files += len([store.file(campaign, month, manifest, name) for name in manifest["files"]])
+    return files

@@ -29,6 +29,7 @@ from sqlglot import exp
 
 from segmentation_assets.assets import star_schema
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.privacy.erase import erase
 from segmentation_assets.settings import Settings
 from segmentation_assets.sources.snowflake_load import copy_tables
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -74,7 +75,11 @@ ACCESS = {
 }
 NO_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
 # When, by which run, and the engine's own hash of the content.
-DIFFERS = re.compile(r"published_at|made_at|updated_at|run_id|(\w+_)?content_hash|rollup_hash|facts_hash")
+DIFFERS = re.compile(
+    r"published_at|made_at|updated_at|erased_at|run_id|(\w+_)?content_hash|rollup_hash|facts_hash|erased_hash|salt"
+)
+# Members of the lists, of whom the source keeps its rows.
+ERASED = ["CUST00000004", "CUST00000009"]
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
     if proxy_port is not None:
         cut = {"variables": {"SNOWFLAKE_PORT": str(proxy_port)}, "network_seconds": 2}
         asked["cut"] = {**second, **cut, "selection": [["gold", "customer_segment_history"]]}
+    asked["erased"] = {"do": "erase", "customers": ERASED}
     return asked
 
 
@@ -236,6 +242,10 @@ def same_steps_on_duckdb(pipeline: Pipeline) -> list[str]:
         assert succeeded, said
         if select is None:
             tables = tables_of_what_if(DuckDBWarehouse(path=str(pipeline.path)), WHAT_IF, SECOND_MONTH, LAST_MONTH)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGMENTATION_SOURCE", "warehouse")
+        patch.setenv("SEGMENTATION_EXPORT_URI", str(pipeline.path.with_name("exports_of_duckdb")))
+        erase(Project.load(), DuckDBWarehouse(path=str(pipeline.path)), ERASED)
     return tables
 
 
@@ -429,6 +439,31 @@ def test_every_table_is_the_same_on_both_engines(account: dict[str, str], run: R
             one for (one,) in connection.execute("select distinct reason from gold.audience_exclusions").fetchall()
         }
         assert {"over_contact_policy", "not_eligible", "suppressed"} <= reasons
+
+
+def test_whoever_is_erased_is_in_no_table_and_the_day_of_the_last_copy_is_told(
+    account: dict[str, str], run: Run
+) -> None:
+    """That the tables are those that DuckDB has afterwards is compared above."""
+    erased = run.told["erased"]
+    assert erased["rows"]["gold.customer_segment_history"] == 2 * 3
+    assert {"gold.customer_segments", "silver.customer_period_spend", "silver.segment_assignments"} <= set(
+        erased["rows"]
+    )
+    assert erased["last_copy_dies"] >= str(date.today())
+    assert "Time Travel" in erased["said"] and not any(customer in erased["said"] for customer in ERASED)
+    names = ", ".join(f"'{customer}'" for customer in ERASED)
+    with session_on(account) as session:
+        for table in ("gold.customer_segment_history", "gold.audience_exclusions", "silver.audience_candidates"):
+            assert session.rows(f"select count(*) as n from {table} where customer_id in ({names})") == [{"n": 0}]
+        rows = session.rows(
+            "select snapshot_month, sum(customers) as n from gold.segment_restatements where to_segment = 'Erased'"
+            " group by snapshot_month order by 1"
+        )
+        assert [int(row["n"]) for row in rows] == [2, 2, 2]
+        assert session.rows(f"select count(*) as n from silver.stg_customers where customer_id in ({names})") == [
+            {"n": 0}
+        ]
 
 
 def test_a_what_if_shows_the_same_on_both_engines_and_leaves_nothing(account: dict[str, str], run: Run) -> None:

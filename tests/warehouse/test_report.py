@@ -397,7 +397,7 @@ def test_the_materialisations_say_where_how_large_and_show_a_picture(reported: R
         assert png.startswith(b"\x89PNG") and 10_000 < len(png) < 200_000
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert [other.name for other in path.parent.iterdir()] == ["segment_report.html"]
+        assert sorted(other.name for other in path.parent.iterdir()) == ["evidence.json", "segment_report.html"]
 
 
 def test_a_rerun_writes_the_same_bytes(reported: Reported, pipeline: Pipeline, tmp_path: Path) -> None:

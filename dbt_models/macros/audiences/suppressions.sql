@@ -40,10 +40,13 @@
     these how many name one but for the case of their letters. -#}
 {% macro suppression_counts() %}
     {%- set suppressions = optional_source('marketing_suppressions') %}
+    {%- set erased = erased_customers() %}
     {%- if suppressions %}
     select
         count(ids.customer_id) + count(case when ids.is_empty = 1 then 1 end) as suppressions,
-        count(case when customers.customer_id is null then 1 end) as unmatched,
+        count(
+            case when customers.customer_id is null{{ ' and erased.erased_hash is null' if erased }} then 1 end
+        ) as unmatched,
         count(case when customers.customer_id is null and folded.folded_id is not null then 1 end) as misspelt
     from (
         select distinct
@@ -62,6 +65,7 @@
         on ids.customer_id = customers.customer_id
     left join (select distinct lower(customer_id) as folded_id from {{ ref('stg_customers') }}) as folded
         on lower(ids.customer_id) = folded.folded_id
+    {{- join_erased(erased, 'ids.customer_id') }}
     {%- else %}
     select
         0 as suppressions,

@@ -8,9 +8,11 @@
 {% endmacro %}
 
 {#- Every version of the source, ids trimmed, with why it is nobody's (left_out), or NULL. A blank id names nobody. A
-    customer whose every version ended before it began was never one. -#}
+    customer whose every version ended before it began was never one. Whoever was erased is nobody here, though the
+    source still has them. -#}
 {% macro customer_versions() %}
     {%- set unknown = unknown_customers() %}
+    {%- set erased = erased_customers() %}
     select
         customer_key,
         customer_id,
@@ -21,6 +23,9 @@
         valid_to,
         is_current,
         case
+            {%- if erased %}
+            when erased.erased_hash is not null then 'erased'
+            {%- endif %}
             {%- if unknown['keys'] %}
             when customer_key in ({{ unknown['keys'] | join(', ') }}) then 'unknown_key'
             {%- endif %}
@@ -43,6 +48,7 @@
             is_current
         from {{ star_schema('dim_customer') }}
     ) as versions
+    {{- join_erased(erased, 'versions.customer_id') }}
 {% endmacro %}
 
 {#- True for a transaction_status that counts as spend, in whatever spelling. Those of the rules, as they are written

@@ -6,6 +6,8 @@
       lookahead_months: how many months after the asked ones look back on them and are made anew too (default 0)
       replaces: months_in_batch, the months that the query gives, or rollup_months, those that the rollup has to roll up
       holds_every_published_month: a month of the history is replaced by rows and never by none
+      keeps_sums_after_erasure: how many months back the rows of a month are made of; where the last thing published
+        of these is an erasure, the month keeps the sums that it has
       invalidates: a model whose rows of the same months stop being true with this replacement -#}
 {% macro get_incremental_replace_months_sql(arg_dict) %}
     {% set meta = config.get('meta') or {} %}
@@ -16,6 +18,14 @@
     {% endif %}
     {% set columns = get_quoted_csv(arg_dict.dest_columns | map(attribute='name')) %}
     {% set statements, kept = [], "" %}
+    {% if meta.get('keeps_sums_after_erasure') is not none and erased_customers() %}
+        {% set frozen = "snapshot_month not in (" ~ months_that_keep_their_sums(
+            target, meta.keeps_sums_after_erasure
+        ) ~ ")" %}
+        {#- What is inserted is asked after the delete, which leaves these months alone. -#}
+        {% set months = "(" ~ months ~ ") and " ~ frozen %}
+        {% set kept = " where " ~ frozen %}
+    {% endif %}
     {% if meta.get('logs_publication') %}
         {% set months = "snapshot_month in (" ~ logged_months_sql(arg_dict.temp_relation) ~ ")" %}
         {% set kept = " where " ~ months %}

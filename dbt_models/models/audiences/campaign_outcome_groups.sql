@@ -1,4 +1,4 @@
-{{ config(meta={'replaces': 'months_in_batch'}) }}
+{{ config(meta={'replaces': 'months_in_batch', 'keeps_sums_after_erasure': 0}) }}
 
 -- Straight from the facts, not from the rollup that every metric uses: as-of + 90 is in general no edge of its periods
 -- (those are month starts, and month starts less 90 or 180 days), so no sum of periods equals this window.

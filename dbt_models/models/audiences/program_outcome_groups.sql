@@ -1,4 +1,4 @@
-{{ config(meta={'replaces': 'months_in_batch'}) }}
+{{ config(meta={'replaces': 'months_in_batch', 'keeps_sums_after_erasure': 11}) }}
 
 -- Of the customers of an epoch's first month with a universal holdout: by the side that they had then, and with the
 -- spend before it, whatever the months after drew. From the history alone, which has both windows. With a month that is

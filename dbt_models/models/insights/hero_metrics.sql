@@ -1,5 +1,9 @@
 {%- set lookahead_months = 3 %}
-{{ config(meta={'lookahead_months': lookahead_months, 'holds_every_published_month': true}) }}
+{{ config(meta={
+    'lookahead_months': lookahead_months,
+    'holds_every_published_month': true,
+    'keeps_sums_after_erasure': lookahead_months,
+}) }}
 
 -- A month looks back one month and three, so a backfilled month also makes its three successors anew.
 with history as (

@@ -303,6 +303,7 @@ unknown_members as (
 
     select count(distinct coalesce(nullif(customer_id, ''), cast(customer_key as varchar))) as customers
     from {{ ref('unknown_members') }}
+    where coalesce(left_out, '') <> 'erased'
 
 ),
 

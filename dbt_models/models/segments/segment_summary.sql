@@ -1,4 +1,4 @@
-{{ config(meta={'holds_every_published_month': true}) }}
+{{ config(meta={'holds_every_published_month': true, 'keeps_sums_after_erasure': 0}) }}
 
 with history as (
 

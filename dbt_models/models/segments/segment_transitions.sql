@@ -1,5 +1,5 @@
 {%- set lookahead_months = 1 %}
-{{ config(meta={'lookahead_months': lookahead_months}) }}
+{{ config(meta={'lookahead_months': lookahead_months, 'keeps_sums_after_erasure': lookahead_months}) }}
 
 -- A month's rows depend on the month before it, so a backfilled month also makes its successor's anew.
 with asked as (

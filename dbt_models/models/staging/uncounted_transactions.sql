@@ -14,6 +14,7 @@ with transactions as (
 unknown_members as (
 
     select customer_key from {{ ref('unknown_members') }}
+    where coalesce(left_out, '') <> 'erased'
 
 )
 
