@@ -15,7 +15,8 @@
                 {% do found.update({row['name'] | lower: {'comment': comment, 'columns': {}}}) %}
             {% endfor %}
             {% for row in run_query('show columns in schema ' ~ place) if row['table_name'] | lower in found %}
-                {% do found[row['table_name'] | lower].columns.update({row['column_name'] | lower: row['comment'] or ''}) %}
+                {% set columns = found[row['table_name'] | lower].columns %}
+                {% do columns.update({row['column_name'] | lower: row['comment'] or ''}) %}
             {% endfor %}
         {% endif %}
         {% do known.update({schema: found}) %}
@@ -61,7 +62,8 @@
 {% macro columns_without_comment(model, comments) %}
     {% set names = [] %}
     {% for name, column in model.columns.items() if name | lower in comments and column.description %}
-        {% if comments[name | lower] != column.description | replace('$', '[$]') %}{% do names.append(name) %}{% endif %}
+        {% set written = column.description | replace('$', '[$]') %}
+        {% if comments[name | lower] != written %}{% do names.append(name) %}{% endif %}
     {% endfor %}
     {{ return(names) }}
 {% endmacro %}

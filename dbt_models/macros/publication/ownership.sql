@@ -70,7 +70,9 @@
     {% set rows = [] %}
     {% for schema in schemas %}
         {% for name, relation in relations_in(schema).items() %}
-            {% for column in relation.columns %}{% do rows.append([schema, name, relation.comment, column]) %}{% endfor %}
+            {% for column in relation.columns %}
+                {% do rows.append([schema, name, relation.comment, column]) %}
+            {% endfor %}
         {% endfor %}
     {% endfor %}
     {{ return(rows) }}

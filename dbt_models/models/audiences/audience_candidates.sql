@@ -37,14 +37,16 @@ history as (
             history.snapshot_month = moves.snapshot_month
             and history.customer_id = moves.customer_id
             and history.customer_segment = moves.to_segment
+    left join blocked on history.snapshot_month = blocked.snapshot_month
+    where {{ is_asked_month('history.snapshot_month') }} and blocked.snapshot_month is null
     {%- else -%}
     select
         true as has_entered,
         history.*
     from {{ ref('customer_segment_history') }} as history
-    {%- endif %}
     left join blocked on history.snapshot_month = blocked.snapshot_month
     where {{ is_asked_month('history.snapshot_month') }} and blocked.snapshot_month is null
+    {%- endif %}
 
 ),
 
