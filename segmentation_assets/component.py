@@ -40,6 +40,9 @@ class SegmentationComponent(dg.Component, dg.Model, dg.Resolvable):
         None, description="Where the star schema comes from: a demo, or the tables that are there (warehouse)."
     )
     duckdb_path: str | None = Field(None, description="The DuckDB file; relative to the folder of this YAML file.")
+    source_database: str | None = Field(
+        None, description="The database of the star schema; the target's if nothing is given."
+    )
     source_schema: str | None = Field(None, description="The schema of the star schema; gold if nothing is given.")
     gold_schema: str | None = Field(None, description="The schema of what is published; gold if nothing is given.")
     silver_schema: str | None = Field(None, description="The schema of what it is made of; silver by default.")

@@ -7,7 +7,8 @@ UserError
 ├── MonthError             months.py: a month that cannot be asked for
 ├── SourceError            sources/: the star schema
 ├── WarehouseError         the database cannot be used as configured
-├── WarehouseBusyError     somebody else has the DuckDB file open
+│   └── RefusedLoginError  a server that answered, and let nobody in
+├── WarehouseBusyError     somebody else has the DuckDB file open, or writes to the account's tables
 ├── DbtRunError            dbt/runner.py: a model failed outside of a Dagster asset
 └── one per command or step that refuses what was asked:
     NotPublishedError, ObjectionsError, WhatIfError, WhyError,
@@ -34,8 +35,16 @@ class WarehouseError(UserError):
     """The warehouse cannot be used as configured; one line that names the variable, its value and the fix."""
 
 
+class RefusedLoginError(WarehouseError):
+    """The server answered and refused the sign-in; `is_of_the_secret` where another secret would be let in."""
+
+    def __init__(self, told: str, is_of_the_secret: bool) -> None:
+        super().__init__(told)
+        self.is_of_the_secret = is_of_the_secret
+
+
 class WarehouseBusyError(UserError):
-    """Something else has the DuckDB file open; one line to show."""
+    """Something else has the DuckDB file open, or writes to the account's tables; one line to show."""
 
 
 @contextmanager

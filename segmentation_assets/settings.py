@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,8 +23,22 @@ DEFAULT_FILES: dict[Source, str] = {
     "warehouse": "warehouse.duckdb",
 }
 
+# How to sign in to Snowflake: with a password, a key pair, a token of either kind, or as what this runs as.
+AUTHENTICATORS = ("snowflake", "snowflake_jwt", "oauth", "programmatic_access_token", "workload_identity")
+WORKLOAD_IDENTITY_PROVIDERS = ("AWS", "AZURE", "GCP", "OIDC")
+# The connector's names, in an entry of connections.toml, of what it and dbt call otherwise.
+_CONNECTION_KEYS = {
+    "private_key_file": "private_key_path",
+    "private_key_file_pwd": "private_key_password",
+    "private_key_passphrase": "private_key_password",
+}
+_SECRETS = ("private_key_path", "private_key", "password", "token", "token_file_path")
+
 ENV_FILE = ".env"
-_SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN|API_?KEY|ALERT_URLS", re.IGNORECASE)
+_SECRET_NAMES = re.compile(r"PASSWORD|PASSPHRASE|SECRET|TOKEN(?!_FILE)|API_?KEY|ALERT_URLS", re.IGNORECASE)
+_KEY_NAMES = re.compile(r"PRIVATE_KEY(?!_PATH|_FILE)", re.IGNORECASE)
+# A line of a key in PEM, not the words around it.
+_KEY_LINE = re.compile(r"[A-Za-z0-9+/=]{16,}")
 # scheme://user:password@host; the password may hold / and @.
 _LOGIN = re.compile(r"://[^\s:/@]*:(?P<password>\S+)@")
 # A name and a colon with no // or : behind it: an address with a slash forgotten, not a folder.
@@ -104,6 +118,12 @@ def _schema(text: str) -> str:
     return text
 
 
+def _database(text: str) -> str:
+    if text and not _QUOTED_NAME.fullmatch(text):
+        raise ValueError("; the name of a database has letters, digits and _, and blanks or dashes between them.")
+    return text
+
+
 def _plain_schema(text: str) -> str:
     if not PLAIN_NAME.fullmatch(text) or text.lower() in (*_OF_THE_ENGINE, *_SNOWFLAKE_RESERVED, *_DUCKDB_RESERVED):
         raise ValueError(
@@ -174,15 +194,58 @@ class _Variables(BaseModel):
         return {field: str(info.alias) for field, info in cls.model_fields.items() if info.alias}
 
 
-class Snowflake(_Variables):
-    """The account, under dagster-snowflake's names. What is missing for a session is said when one is opened."""
+def _dotted(most: int, what: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        parts = text.split(".") if text else []
+        if len(parts) > most or not all(map(PLAIN_NAME.fullmatch, parts)):
+            raise ValueError(f"; {what} is written without quotes: letters, digits and _, no digit first.")
+        return text
 
+    return check
+
+
+def _authenticator(text: str) -> str:
+    if text and text.lower() not in AUTHENTICATORS:
+        raise ValueError(
+            f"; it has to be one of: {', '.join(AUTHENTICATORS)}. What a person answers in a browser or on a telephone"
+            " no run can answer."
+        )
+    return text.lower()
+
+
+def _provider(text: str) -> str:
+    if text and text.upper() not in WORKLOAD_IDENTITY_PROVIDERS:
+        raise ValueError(f"; it has to be one of: {', '.join(WORKLOAD_IDENTITY_PROVIDERS)}.")
+    return text.upper()
+
+
+def _pem(text: object) -> SecretStr:
+    """A key in one line, as many stores of secrets give it, has \\n where its lines end."""
+    if not isinstance(text, str | SecretStr):
+        raise ValueError("; it has to be the text of a private key in PEM.")
+    plain = text.get_secret_value() if isinstance(text, SecretStr) else text
+    return SecretStr(plain.replace("\\n", "\n"))
+
+
+class Snowflake(_Variables):
+    """The account and how to sign in to it. What is missing for a session is said when one is opened."""
+
+    # The connector's own variable: an entry of its connections.toml. What a variable says holds before the entry.
+    connection_name: str = Field("", alias="SNOWFLAKE_DEFAULT_CONNECTION_NAME")
     account: str = Field("", alias="SNOWFLAKE_ACCOUNT")
     user: str = Field("", alias="SNOWFLAKE_USER")
     database: str = Field("", alias="SNOWFLAKE_DATABASE")
+    authenticator: Annotated[str, BeforeValidator(_authenticator)] = Field("", alias="SNOWFLAKE_AUTHENTICATOR")
     private_key_path: Path | None = Field(None, alias="SNOWFLAKE_PRIVATE_KEY_PATH")
+    private_key: Annotated[SecretStr, BeforeValidator(_pem)] | None = Field(None, alias="SNOWFLAKE_PRIVATE_KEY")
     private_key_password: SecretStr | None = Field(None, alias="SNOWFLAKE_PRIVATE_KEY_PASSPHRASE")
     password: SecretStr | None = Field(None, alias="SNOWFLAKE_PASSWORD")
+    token: SecretStr | None = Field(None, alias="SNOWFLAKE_TOKEN")
+    token_file_path: Path | None = Field(None, alias="SNOWFLAKE_TOKEN_FILE_PATH")
+    workload_identity_provider: Annotated[str, BeforeValidator(_provider)] = Field(
+        "", alias="SNOWFLAKE_WORKLOAD_IDENTITY_PROVIDER"
+    )
+    workload_identity_entra_resource: str = Field("", alias="SNOWFLAKE_WORKLOAD_IDENTITY_ENTRA_RESOURCE")
     role: str = Field("", alias="SNOWFLAKE_ROLE")
     warehouse: str = Field("", alias="SNOWFLAKE_WAREHOUSE")
     host: str = Field("", alias="SNOWFLAKE_HOST")
@@ -192,6 +255,27 @@ class Snowflake(_Variables):
     protocol: Annotated[Literal["https", "http"], BeforeValidator(_one_of(("https", "http")))] = Field(
         "https", alias="SNOWFLAKE_PROTOCOL"
     )
+    # Whom tables are granted to, and the tag on their personal columns: dbt_models/macros/publication/access.sql.
+    reader_role: Annotated[str, BeforeValidator(_dotted(1, "a role"))] = Field("", alias="SNOWFLAKE_READER_ROLE")
+    lists_role: Annotated[str, BeforeValidator(_dotted(1, "a role"))] = Field("", alias="SNOWFLAKE_LISTS_ROLE")
+    personal_data_tag: Annotated[str, BeforeValidator(_dotted(3, "a tag"))] = Field(
+        "", alias="SNOWFLAKE_PERSONAL_DATA_TAG"
+    )
+
+    def token_text(self) -> str:
+        """The token, or the first line of its file as it is now: who puts it there puts a new one before it expires.
+        Raises SettingsError."""
+        if self.token is not None:
+            return self.token.get_secret_value()
+        if self.token_file_path is None:
+            return ""
+        try:
+            return self.token_file_path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise SettingsError(
+                f"SNOWFLAKE_TOKEN_FILE_PATH is {self.token_file_path}, which cannot be read: {reason}."
+            ) from None
 
     @property
     def is_emulator(self) -> bool:
@@ -213,6 +297,8 @@ class Settings(_Variables):
     )
     start_month: Annotated[date, BeforeValidator(_month)] | None = Field(None, alias="SEGMENTATION_START_MONTH")
     source_schema: Annotated[str, BeforeValidator(_schema)] = Field("gold", alias="SEGMENTATION_SOURCE_SCHEMA")
+    # Nothing: the target's.
+    source_database: Annotated[str, BeforeValidator(_database)] = Field("", alias="SEGMENTATION_SOURCE_DATABASE")
     # Of what this pipeline writes. Asset keys say gold and silver whatever the schemas are called.
     gold_schema: Annotated[str, BeforeValidator(_plain_schema)] = Field("gold", alias="SEGMENTATION_GOLD_SCHEMA")
     silver_schema: Annotated[str, BeforeValidator(_plain_schema)] = Field("silver", alias="SEGMENTATION_SILVER_SCHEMA")
@@ -235,11 +321,14 @@ class Settings(_Variables):
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
         """The variables as they are now; what is set to nothing counts as not set. Raises SettingsError for all that
         cannot be used, at once."""
-        environ = os.environ if environ is None else environ
+        source = os.environ if environ is None else environ
+        set_ = {name: text.strip() for name, text in source.items() if text.strip()}
+        if set_.get("SEGMENTATION_TARGET") == "snowflake":
+            set_ = {**_named_connection(set_), **set_}
         problems: list[str] = []
 
         def read(model: type[_Variables]) -> dict[str, Any]:
-            given = {name: environ[name].strip() for name in model.names().values() if environ.get(name, "").strip()}
+            given = {name: set_[name] for name in model.names().values() if name in set_}
             try:
                 model.model_validate(given)
             except ValidationError as error:
@@ -251,6 +340,11 @@ class Settings(_Variables):
             raise SettingsError("\n".join(problems))
         found = cls.model_validate({**own, "snowflake": account})
         problems = list(found._unquoted_names()) if found.target == "snowflake" else []
+        if found.target == "snowflake" and found.snowflake.lists_role and not found.snowflake.personal_data_tag:
+            problems.append(
+                f"SNOWFLAKE_LISTS_ROLE is {found.snowflake.lists_role!r} and SNOWFLAKE_PERSONAL_DATA_TAG is not set:"
+                " without the tag nothing masks the names and addresses of the lists. Set the tag, or unset the role."
+            )
         if problems:
             raise SettingsError("\n".join(problems))
         for variable_name, schema in (
@@ -288,6 +382,7 @@ class Settings(_Variables):
         """On Snowflake names are written without quotes, as its users write them: what needs some is refused."""
         for name, value in (
             ("SEGMENTATION_SOURCE_SCHEMA", self.source_schema),
+            ("SEGMENTATION_SOURCE_DATABASE", self.source_database),
             ("SNOWFLAKE_DATABASE", self.snowflake.database),
         ):
             if value and (not PLAIN_NAME.fullmatch(value) or value.lower() in _SNOWFLAKE_RESERVED):
@@ -327,12 +422,16 @@ class Settings(_Variables):
             name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in account.items()
         }
+        # dbt-snowflake has no name for a file of a token. One that cannot be read is told where a session is opened.
+        with suppress(SettingsError):
+            texts["SNOWFLAKE_TOKEN"] = self.snowflake.token_text()
         return {
             **dict.fromkeys(Snowflake.names().values(), ""),
             **texts,
             "SEGMENTATION_TARGET": self.target,
             "SEGMENTATION_DUCKDB_PATH": str(self.duckdb_path),
             "SEGMENTATION_SOURCE_SCHEMA": self.source_schema,
+            "SEGMENTATION_SOURCE_DATABASE": self.source_database,
             "SEGMENTATION_GOLD_SCHEMA": self.gold_schema,
             "SEGMENTATION_SILVER_SCHEMA": self.silver_schema,
             "DO_NOT_TRACK": "1",
@@ -348,11 +447,42 @@ def anchor_paths(settings: Settings) -> None:
         "DBT_TARGET_PATH": settings.dbt_target_path,
         "SNOWFLAKE_PRIVATE_KEY_PATH": settings.snowflake.private_key_path
         and settings.snowflake.private_key_path.absolute(),
+        "SNOWFLAKE_TOKEN_FILE_PATH": settings.snowflake.token_file_path
+        and settings.snowflake.token_file_path.absolute(),
         "XDG_CACHE_HOME": settings.cache_home,
     }
     for name, place in places.items():
         if place:
             set_variable(name, str(place))
+
+
+def _named_connection(environ: Mapping[str, str]) -> dict[str, str]:
+    """The entry of the connector's connections.toml that SNOWFLAKE_DEFAULT_CONNECTION_NAME names, as variables.
+
+    Of a secret in the environment no other one is taken from the file. Raises SettingsError.
+    """
+    name = environ.get("SNOWFLAKE_DEFAULT_CONNECTION_NAME")
+    if not name:
+        return {}
+    from snowflake.connector.config_manager import CONFIG_MANAGER
+    from snowflake.connector.constants import CONNECTIONS_FILE
+    from snowflake.connector.errors import Error
+
+    told = f"SNOWFLAKE_DEFAULT_CONNECTION_NAME is {name!r}, "
+    try:
+        CONFIG_MANAGER.read_config()
+        entries: Any = CONFIG_MANAGER["connections"]
+        known = sorted(entries)
+        entry: Mapping[str, object] | None = entries[name] if name in known else None
+    except (Error, OSError) as error:
+        raise SettingsError(f"{told}and {CONNECTIONS_FILE} cannot be read: {str(error).splitlines()[0]}") from None
+    if entry is None:
+        raise SettingsError(f"{told}and {CONNECTIONS_FILE} has {', '.join(known) or 'no connection'}.")
+    names = Snowflake.names()
+    secrets = [names[field] for field in _SECRETS]
+    has_own = any(secret in environ for secret in secrets)
+    found = {names.get(_CONNECTION_KEYS.get(key, key), ""): str(value) for key, value in entry.items()}
+    return {name: value for name, value in found.items() if name and not (has_own and name in secrets)}
 
 
 def _problem(detail: Any, given: Mapping[str, str]) -> str:
@@ -415,5 +545,8 @@ def secret_values() -> set[str]:
     """What is never to be shown: the words of every variable whose name says that it is secret, ours or not, and the
     passwords in the addresses that any other holds, such as DATABASE_URL."""
     named = {word for name, value in os.environ.items() if _SECRET_NAMES.search(name) for word in value.split()}
+    named |= {
+        line for name, value in os.environ.items() if _KEY_NAMES.search(name) for line in _KEY_LINE.findall(value)
+    }
     logins = [found["password"] for value in os.environ.values() for found in _LOGIN.finditer(value)]
     return named | {form for password in logins for form in (password, unquote(password)) if form}

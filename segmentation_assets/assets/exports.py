@@ -28,7 +28,7 @@ from segmentation_assets.exports.store import MANIFEST, ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.privacy import retention
-from segmentation_assets.publication.migration import bring_up_to_date
+from segmentation_assets.publication.migration import bring_up_to_date_once
 from segmentation_assets.rules.load import Campaign, Rules
 from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.text import markdown
@@ -89,7 +89,7 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
         exports: ExportStore = portfolio.resource(context, "exports")
         months = MonthRange.from_context(context)
         with as_failure():
-            bring_up_to_date(warehouse, project)
+            bring_up_to_date_once(warehouse, project, context.run.run_id)
             # Inside the session: on DuckDB it keeps a second run from the same folders.
             with warehouse.session(read_only=True) as session:
                 refuse_unpublished(session, months)

@@ -16,7 +16,7 @@ from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.privacy import evidence
-from segmentation_assets.publication.migration import bring_up_to_date
+from segmentation_assets.publication.migration import bring_up_to_date_once
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import page as report_page
 from segmentation_assets.report.data import Report, read_report
@@ -67,7 +67,7 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
         exports: ExportStore = portfolio.resource(context, "exports")
         months = MonthRange.from_context(context)
         with as_failure():
-            bring_up_to_date(warehouse, project)
+            bring_up_to_date_once(warehouse, project, context.run.run_id)
             with warehouse.session(read_only=True) as session:
                 # All are read before the first is written: a range goes out whole or not at all.
                 reports = [read_report(session, project.rules, month) for month in months]

@@ -142,7 +142,13 @@ def fill(session: Session, settings: Settings) -> str:
         # In a file, not in memory: 50,000 customers are 13.5 million facts.
         with tempfile.TemporaryDirectory() as folder, closing(duckdb.connect(f"{folder}/star_schema.duckdb")) as local:
             _build(local, settings, wanted)
-            copy_tables(session, local, schema, is_emulator=settings.snowflake.is_emulator)
+            copy_tables(
+                session,
+                local,
+                schema,
+                is_emulator=settings.snowflake.is_emulator,
+                has_tags=bool(settings.snowflake.personal_data_tag),
+            )
         mark.write(session, schema, wanted, _tables_of(settings))
     return f"Filled the star schema ({wanted})."
 

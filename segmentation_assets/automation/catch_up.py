@@ -7,6 +7,7 @@ be published with those that are. What it knows is kept in Dagster's storage, wh
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from segmentation_assets.automation.due_months import (
     newest_due,
 )
 from segmentation_assets.automation.jobs import monthly_segmentation
+from segmentation_assets.automation.logins import sensor_session
 from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.automation.start import sensor_status
 from segmentation_assets.dagster_home.key_values import Notes
@@ -40,10 +42,16 @@ DOCUMENT = "months"
 ASKED_BY = "segmentation/asked_by"
 # The schedule's own tick comes first.
 PATIENCE = timedelta(minutes=30)
-# How often facts that have not arrived are looked for: on Snowflake each look wakes a warehouse for a minute.
-RETRY = timedelta(minutes=30)
+# How often facts that have not arrived are looked for: on Snowflake each look wakes a warehouse for a minute. Once the
+# month is overdue the pauses double, up to the longest.
+RETRY, LONGEST_RETRY = timedelta(minutes=30), timedelta(hours=6)
+# How often it is looked for what a person did who is awaited. A run that they start shows in Dagster's own records, and
+# is looked at at once.
+PERSON_RETRY = timedelta(days=1)
 # Read at once; there may be any number of pages.
 RUNS_PER_PAGE = 500
+# Among the latest, for one of ours: another project of the same Dagster may run something every minute.
+RUNS_LOOKED_AT = 50
 # How often a month is run again because its facts had not arrived when it ran.
 LATE_RUNS = 3
 # A retry that Dagster announced and has not started by then is not coming.
@@ -60,6 +68,9 @@ class Months:
     in_service_since: str | None = None
     complete_through: str | None = None
     next_look: str | None = None
+    # How often in a row an overdue month's facts were looked for; the newest month due and our newest run at that look.
+    late_looks: int = 0
+    at_last_look: str | None = None
     words: str = ""
     # Month -> when its tick should have been.
     missed: dict[str, str] = field(default_factory=dict)
@@ -119,10 +130,12 @@ def _evaluate(known: Months, place: Surroundings, now: datetime) -> tuple[date |
     newest = newest_due(considered, settings)
     if known.complete_through and known.complete_through >= str(newest):
         return None, f"Every month is published through {known.complete_through}."
-    if known.next_look and now < datetime.fromisoformat(known.next_look):
+    seen = f"{newest}; {_newest_run(place)}"
+    waits = known.next_look is not None and now < datetime.fromisoformat(known.next_look)
+    if waits and known.at_last_look == seen:
         return None, f"{known.words}\nLooked for again at {known.next_look}."
     try:
-        with try_session(place.warehouse) as session:
+        with sensor_session(place.notes, place.warehouse, now) as session:
             if session is None:
                 return None, "Nothing has been published yet."
             published, runs = set(publications.months(session)), runs_by_month(place)
@@ -142,12 +155,31 @@ def _evaluate(known: Months, place: Surroundings, now: datetime) -> tuple[date |
     if not missing:
         known.complete_through = str(newest)
     # A run under way shows in Dagster's own records at the next tick, and costs no look to speak of.
-    waits = missing and decision.month is None and not decision.runs
-    known.next_look = (now + RETRY).isoformat(timespec="seconds") if waits else None
+    waits = bool(missing) and decision.month is None and not decision.runs
+    pause = _pause(known, decision, now)
+    known.next_look = (now + pause).isoformat(timespec="seconds") if waits else None
+    known.at_last_look = seen
     if decision.month is not None:
         known.note_missed(_missed(place.notes, missing, runs, decision))
         claim(place.notes, decision.month, CATCH_UP, now)
     return decision.month, decision.message
+
+
+def _pause(known: Months, decision: Decision, now: datetime) -> timedelta:
+    if not decision.awaits_facts:
+        known.late_looks = 0
+        return PERSON_RETRY
+    is_late = any(now >= deadline(month) for month in decision.held_back)
+    known.late_looks = known.late_looks + 1 if is_late else 0
+    return min(RETRY * 2 ** max(min(known.late_looks, 10) - 1, 0), LONGEST_RETRY)
+
+
+def _newest_run(place: Surroundings) -> str | None:
+    """Ours, with how far it is, of the latest that Dagster has; nobody's warehouse is asked."""
+    for record in place.instance.get_run_records(limit=RUNS_LOOKED_AT):
+        if place.own_runs.owns(record.dagster_run):
+            return f"{record.dagster_run.run_id} {record.dagster_run.status.value}"
+    return None
 
 
 def observe(
@@ -243,7 +275,7 @@ def reason_to_skip(
     if place and asked_lately(place.notes, month, now) == CATCH_UP:
         return f"The run of {month} was asked for by {CATCH_UP} already."
     try:
-        with try_session(warehouse) as session:
+        with _session(place, warehouse, now) as session:
             if session is None:
                 return None
             before = _months_that_come_first(place, session, month, now) if place else None
@@ -252,6 +284,10 @@ def reason_to_skip(
     except WarehouseBusyError as busy:
         waits = project.settings.source == "warehouse"
         return f"{busy} {CATCH_UP} looks whether {month} is ready." if waits else None
+
+
+def _session(place: Surroundings | None, warehouse: Warehouse, now: datetime) -> AbstractContextManager[Session | None]:
+    return sensor_session(place.notes, warehouse, now) if place else try_session(warehouse)
 
 
 def _months_that_come_first(place: Surroundings, session: Session, month: date, now: datetime) -> str | None:

@@ -71,6 +71,8 @@ class Decision:
     held_back: dict[date, str]
     # A run is under way, or about to be.
     runs: bool = False
+    # Facts are awaited; where none are, whatever is held back waits for a person.
+    awaits_facts: bool = False
 
 
 def decide(unpublished: Iterable[Unpublished], now: datetime) -> Decision:
@@ -80,8 +82,10 @@ def decide(unpublished: Iterable[Unpublished], now: datetime) -> Decision:
     months than the one decided on are not taken from `unpublished`: finding out about each costs the warehouse a query.
     """
     held_back: dict[date, str] = {}
+    awaits_facts = False
     for found in unpublished:
         month, missing = found.month, found.missing_facts
+        awaits_facts |= missing is not None
         if found.under_way:
             return Decision(None, f"{month}: Its run {found.under_way} is under way.", held_back, runs=True)
         if found.is_asked_for:
@@ -95,4 +99,4 @@ def decide(unpublished: Iterable[Unpublished], now: datetime) -> Decision:
             if now < deadline(month):
                 break
     message = "\n".join(f"{month}: {reason}" for month, reason in held_back.items())
-    return Decision(None, message or "Every month that is due is published.", held_back)
+    return Decision(None, message or "Every month that is due is published.", held_back, awaits_facts=awaits_facts)

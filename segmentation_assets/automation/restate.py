@@ -2,17 +2,18 @@
 
 import hashlib
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
 
+from segmentation_assets.automation.logins import sensor_session
 from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.months import FINISHED
 from segmentation_assets.publication import restatements
 from segmentation_assets.publication.published import NotPublishedError, versions
-from segmentation_assets.warehouse.session import Warehouse, try_session
+from segmentation_assets.warehouse.session import Warehouse
 
 SENSOR = "segmentation_restate"
 # It reads every fact: once a day finds a correction by the next morning.
@@ -36,8 +37,9 @@ def evaluate(instance: dg.DagsterInstance, own_runs: OwnRuns, warehouse: Warehou
     unfinished = [status for status in dg.DagsterRunStatus if status not in FINISHED]
     if any(own_runs.owns(run) for run in instance.get_runs(dg.RunsFilter(statuses=unfinished))):
         return dg.SkipReason("A run is under way: looked at again at the next tick.")
+    now = datetime.now(tz=UTC)
     try:
-        with try_session(warehouse) as session:
+        with sensor_session(own_runs.portfolio.notes(instance), warehouse, now) as session:
             found = restatements.find(session) if session else None
             noted = versions(session) if session and found else {}
     except (WarehouseBusyError, NotPublishedError) as reason:

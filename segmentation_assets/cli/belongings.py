@@ -11,7 +11,8 @@ from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.publication import ownership
 from segmentation_assets.settings import variable
 from segmentation_assets.sources import mark
-from segmentation_assets.warehouse.catalog import quoted
+from segmentation_assets.warehouse import lease
+from segmentation_assets.warehouse.catalog import quoted, table_exists
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse, files_of
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -40,7 +41,7 @@ def in_warehouse(session: Session, project: Project) -> Iterator[str]:
     demo = [(project.settings.source_schema, table) for table in mark.tables_of_demo(session, project.settings)]
     for schema, table in demo:
         yield f"drop table if exists {quoted(session, schema)}.{table};"
-    failures = list(stored_failures(session, project))
+    failures = [*stored_failures(session, project), *between_runs(session)]
     for schema, table in failures:
         yield f"drop table if exists {schema}.{table};"
     gone = {(one.schema, one.name) for one in ours} | {(schema.lower(), table) for schema, table in (*demo, *failures)}
@@ -61,6 +62,13 @@ def stored_failures(session: Session, project: Project) -> Iterator[tuple[str, s
             (schema,),
         )
         yield from ((schema.lower(), row["name"]) for row in rows if row["name"] in tables or _of_a_list(row["name"]))
+
+
+def between_runs(session: Session) -> Iterator[tuple[str, str]]:
+    """What keeps two runs apart on Snowflake, of which no model tells."""
+    for table in lease.TABLES if session.folds_names else ():
+        if table_exists(session, session.silver, table):
+            yield session.silver.lower(), table
 
 
 def _of_a_list(table: str) -> bool:

@@ -6,6 +6,7 @@ follow `segmentation dbt` are handed to dbt as they are.
 
 import os
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date
@@ -69,7 +70,8 @@ def run_dbt(arguments: Sequence[str], months: MonthRange | None) -> int:
     is_parsed = touches_tables and name not in OWN_MANIFEST and given.keys() <= READ_BY_MODELS
     with ExitStack() as stack:
         if touches_tables:
-            stack.enter_context(found.exclusive())
+            writes = name in WRITES_MODELS
+            stack.enter_context(found.writing(f"{name} on {socket.gethostname()}") if writes else found.exclusive())
         # What these change or ask of is the project itself, where its owner works.
         folder = project_dir() if name in OF_THE_SOURCE else project.dbt_dir
         stack.enter_context(dbt_environment(project, folder, project.target_dir))

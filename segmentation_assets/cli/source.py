@@ -30,7 +30,7 @@ def write_mapping(schema: str) -> int:
         raise UserError(f"{MAPPING} is there already; move it away, or correct it and run make check-source.")
     settings = Settings.from_environment()
     with warehouse(settings).session(read_only=True) as session:
-        text = guess.mapping(session, schema)
+        text = guess.mapping(session, schema, settings.source_database)
     MAPPING.write_text(text, encoding="utf-8")
     terminal.say(text.rstrip())
     terminal.say()

@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from segmentation_assets.dbt.campaign_models import as_yaml, campaign_models, literal
+from segmentation_assets.dbt.campaign_models import as_yaml, campaign_models, literal, load_yaml
 from segmentation_assets.errors import UserError
 from segmentation_assets.rules.load import Rules
 
@@ -47,7 +45,7 @@ def project_variables(rules: Rules) -> dict[str, Any]:
 
 
 def _under(rules: Rules, project: bytes) -> bytes:
-    said = yaml.safe_load(project)
+    said = load_yaml(project)
     said["vars"] = {**said["vars"], **project_variables(rules)}
     return f"{MARK}\n{as_yaml(said)}".encode()
 

@@ -120,6 +120,9 @@ class Project:
         # What the manifest calls the database of every table: DuckDB names it after the file.
         database = database_name(settings.duckdb_path) if settings.target == "duckdb" else settings.snowflake.database
         place = [settings.target, database, settings.source_schema, settings.gold_schema, settings.silver_schema]
+        place += [settings.source_database] if settings.source_database else []
+        # By these dbt_project.yml says whether tags are copied.
+        place += [settings.snowflake.protocol, str(bool(settings.snowflake.personal_data_tag))]
         digest.update(json.dumps([self.variables, *place, version("dbt-core")], sort_keys=True).encode())
         return digest.hexdigest()[:16]
 

@@ -5,6 +5,7 @@ thread, and each of its events becomes Dagster's the moment it happens, through 
 tests/warehouse/test_dbt_in_process.py compares what is told with what the stock resource tells.
 """
 
+import json
 import logging
 import queue
 import shutil
@@ -45,8 +46,37 @@ logger = logging.getLogger(__name__)
 _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 
 
+# Of a node in dbt's words; after any other its session may be inside a transaction.
+_ENDED_WELL = frozenset({"success", "pass", "fail", "warn", "skipped"})
+# Read by profiles.yml: the nodes of a build share a session of Snowflake's.
+_ONE_SESSION = {"SEGMENTATION_ONE_SESSION": "1"}
+
+
 class DbtRunError(UserError):
     """What dbt said of a model or a project that failed."""
+
+
+class _Turns:
+    """Lets nodes of dbt wait for the one that asks for all tests of a table (macros/dbt_overrides)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._askers: dict[str, tuple[str, threading.Event]] = {}
+
+    def is_first(self, tables: str, test: str) -> bool:
+        """At once for the first; for any other when that one has ended, and False."""
+        with self._lock:
+            asker, has_ended = self._askers.setdefault(tables, (test, threading.Event()))
+        if asker == test:
+            return True
+        has_ended.wait()
+        return False
+
+    def ended(self, test: str) -> None:
+        with self._lock:
+            for asker, has_ended in self._askers.values():
+                if asker == test:
+                    has_ended.set()
 
 
 class _DbtThread:
@@ -59,6 +89,7 @@ class _DbtThread:
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()  # None at the end
         self._is_reading, self._has_ended = False, False
         self._nodes, self._finished = sys.maxsize, 0
+        self._turns = _Turns()
         self._thread = threading.Thread(target=self._run, name="dbt", daemon=True)
 
     def start(self) -> None:
@@ -88,6 +119,7 @@ class _DbtThread:
             # Read afresh for every build: compiling writes the SQL into the manifest's nodes.
             manifest = Manifest.from_msgpack(self._manifest_file.read_bytes())
             manifest.build_flat_graph()  # what macros see as `graph`; parsing would have made it
+            manifest.flat_graph["turns_of_tests"] = self._turns
             result = dbtRunner(manifest=manifest, callbacks=[self._publish]).invoke(self.arguments)
             self.succeeded = result.success
             if result.exception is not None:
@@ -106,6 +138,9 @@ class _DbtThread:
         elif event.info.name == "NodeFinished":
             # After the last node, and before it says so in any event, dbt closes every connection. Whoever reads may be
             # asking for a table's columns through one of them just then, so the last node ends when all is read.
+            self._turns.ended(event.data.node_info.unique_id)
+            if event.data.run_result.status not in _ENDED_WELL:
+                roll_back()
             self._finished += 1
             if self._finished >= self._nodes:
                 self._events.join()
@@ -137,6 +172,7 @@ class DbtBuild:
         self._project, self._context, self._artifacts = project, context, artifacts
         self._months, self._column_lineage = months, column_lineage
         self._columns: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._schemas: dict[str, dict[str, list[Any]]] = {}
 
     def stream(self) -> Iterator[DagsterEvent]:
         """As they happen; those of tables carry columns and column lineage, as `.fetch_column_metadata()` adds them.
@@ -213,7 +249,9 @@ class DbtBuild:
             return output
 
     def _metadata(self, event: dict[str, Any], model: Model) -> Mapping[str, Any]:
-        columns = {"columns": self._columns_of(model["unique_id"])[1]}
+        # A monthly table has the columns that it had.
+        made_anew = model["config"]["materialized"] not in ("incremental", "log_table")
+        columns = {"columns": self._columns_of(model["unique_id"], made_anew=made_anew)[1]}
 
         def fetch(with_lineage: bool) -> Mapping[str, Any]:
             parents = self._parents(model) if with_lineage else {}
@@ -233,9 +271,9 @@ class DbtBuild:
         tables = [self._columns_of(parent) for parent in self._manifest["parent_map"].get(model["unique_id"], [])]
         return {"parents": {table: {"columns": columns} for table, columns in tables}}
 
-    def _columns_of(self, unique_id: str) -> tuple[str, dict[str, Any]]:
-        """The name of a table and its columns, asked for once in a build."""
-        if unique_id not in self._columns:
+    def _columns_of(self, unique_id: str, *, made_anew: bool = False) -> tuple[str, dict[str, Any]]:
+        """The name of a table and its columns, asked for once in a build, and once more when it was made anew in it."""
+        if made_anew or unique_id not in self._columns:
             entry = self._manifest["nodes"].get(unique_id) or self._manifest["sources"][unique_id]
             with self._adapter() as adapter:
                 relation = adapter.Relation.create(
@@ -243,9 +281,19 @@ class DbtBuild:
                     schema=entry["schema"],
                     identifier=entry.get("identifier") or entry["alias"],
                 )
-                found = adapter.get_columns_in_relation(relation)
+                found = self._columns_in(adapter, relation, made_anew=made_anew)
             self._columns[unique_id] = str(relation), {column.name: {"data_type": column.data_type} for column in found}
         return self._columns[unique_id]
+
+    def _columns_in(self, adapter: Any, relation: Any, *, made_anew: bool) -> list[Any]:
+        """Snowflake is asked for a whole schema at once; for one table where that was made since."""
+        if adapter.type() != "snowflake" or made_anew:
+            return adapter.get_columns_in_relation(relation)
+        schema = str(relation.include(identifier=False))
+        if schema not in self._schemas:
+            self._schemas[schema] = columns_in_schema(adapter, schema)
+        name = relation.identifier.lower()
+        return self._schemas[schema].get(name) or adapter.get_columns_in_relation(relation)
 
     @contextmanager
     def _adapter(self) -> Iterator[Any]:
@@ -253,8 +301,40 @@ class DbtBuild:
         from dbt.adapters.factory import get_adapter_by_type
 
         adapter = cast("Any", get_adapter_by_type(self._manifest["metadata"]["adapter_type"]))
+        if adapter.type() == "snowflake":  # one session until the build ends
+            adapter.acquire_connection("segmentation_metadata")
+            yield adapter
+            return
         with adapter.connection_named("segmentation_metadata"):
             yield adapter
+
+
+def columns_in_schema(adapter: Any, schema: str) -> dict[str, list[Any]]:
+    """Of Snowflake: table or view in lower case -> its columns, as the adapter gives those of one."""
+    table = adapter.execute(f"show columns in schema {schema}", fetch=True)[1]
+    names = [name.lower() for name in table.column_names]
+    found: dict[str, list[Any]] = {}
+    for row in (dict(zip(names, row.values(), strict=True)) for row in table.rows):
+        described = described_type(json.loads(row["data_type"]))
+        found.setdefault(row["table_name"].lower(), []).append(
+            adapter.Column.from_description(row["column_name"], described)
+        )
+    return found
+
+
+def described_type(told: Mapping[str, Any]) -> str:
+    """What DESCRIBE calls a type that SHOW COLUMNS tells as JSON."""
+    match told["type"]:
+        case "FIXED":
+            return f"NUMBER({told['precision']},{told['scale']})"
+        case "TEXT":
+            return f"VARCHAR({told['length']})"
+        case "REAL":
+            return "FLOAT"
+        case name if name.startswith("TIME"):
+            return f"{name}({told['scale']})"
+        case name:
+            return name
 
 
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
@@ -296,7 +376,8 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         ]  # fmt: skip
         # `buildable`: a test runs with the last of the models it reads, not with each of them.
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
-        with warehouse.exclusive(), project.environment(), variables_set(selection):
+        settings = variables_set(selection | _ONE_SESSION)
+        with warehouse.writing(context.run.run_id[:8]), project.environment(), settings:
             close_connections()
             # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
             make_folder(artifacts.parent)
@@ -386,6 +467,16 @@ def _renamed_manifest(project: Project, schema_prefix: str) -> Any:
         node.relation_name = None  # what the old schema was written into; dbt makes names of the parts
     manifest.build_flat_graph()
     return manifest
+
+
+def roll_back() -> None:
+    """Closes the session of the thread that asks, where it has one on Snowflake: what it had begun is rolled back."""
+    from dbt.adapters.factory import FACTORY
+
+    for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
+        connection = adapter.connections.get_if_exists()
+        if adapter.type() == "snowflake" and connection is not None:
+            adapter.connections.close(connection)
 
 
 def close_connections() -> None:

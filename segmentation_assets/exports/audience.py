@@ -13,6 +13,7 @@ from segmentation_assets.publication import audits, objections, published
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.columns import Column
 from segmentation_assets.warehouse.session import Session
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # Of today, whatever the list has.
 CONTACT = ("email", "first_name", "last_name")
 COLUMNS = ("snapshot_month", "campaign", "audience_rank", "customer_id", "email", "first_name", "last_name")
-# Arrow's alias of information_schema's name of a type, on either engine, up to its first parenthesis.
+# Arrow's alias of either engine's name of a type.
 ARROW_TYPES = {
     "date": "date32",
     "bigint": "int64",
@@ -215,12 +216,8 @@ def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":
     """The exported columns as the audience has them; a metric the campaign showed once, but not now, is left out."""
     import pyarrow as pa
 
-    found = session.rows(
-        "select column_name, data_type, numeric_precision, numeric_scale from information_schema.columns"
-        " where lower(table_schema) = lower(?) and lower(table_name) = ? order by ordinal_position",
-        (session.gold, f"audience_{campaign.name}"),
-    )
-    types = {row["column_name"].lower(): arrow_type(row) for row in found}
+    table = f"audience_{campaign.name}"
+    types = {column.name: arrow_type(column) for column in session.columns(session.gold) if column.table == table}
     missing = [column for column in (*COLUMNS, *campaign.shows) if column not in types]
     exported = exported_columns(campaign)
     if missing:
@@ -231,14 +228,12 @@ def audience_schema(session: Session, campaign: Campaign) -> "pa.Schema":
     return pa.schema([(column, types[column]) for column in exported])
 
 
-def arrow_type(column: Mapping[str, Any]) -> "pa.DataType":
+def arrow_type(column: Column) -> "pa.DataType":
     import pyarrow as pa
 
-    name = column["data_type"].lower().partition("(")[0]
-    if name in ("decimal", "number"):
-        scale = int(column["numeric_scale"])
-        return pa.decimal128(int(column["numeric_precision"]), scale) if scale else pa.int64()
-    return pa.type_for_alias(ARROW_TYPES.get(name, "string"))
+    if column.data_type in ("decimal", "number"):
+        return pa.decimal128(int(column.precision or 0), column.scale) if column.scale else pa.int64()
+    return pa.type_for_alias(ARROW_TYPES.get(column.data_type, "string"))
 
 
 def refuse_another_version(session: Session, campaign: Campaign, month: date) -> None:

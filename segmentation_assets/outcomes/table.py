@@ -40,9 +40,12 @@ class Table:
         """The months from `first` on become `rows`. What an earlier version made gets the columns it lacks, empty."""
         table = f"{session.gold}.{self.name}"
         described = ", ".join(f"{column.name} {column.kind}" for column in self.columns)
-        session.execute(f"create table if not exists {table} ({described})")
-        session.execute(f"comment on table {table} is '{self.comment} {ownership.MARK}'")
         present = columns_of(session, session.gold, self.name)
+        if not present:
+            session.execute(f"create table if not exists {table} ({described})")
+            session.show_readers(table)
+            present = list(self.names)
+        session.execute(f"comment on table {table} is '{self.comment} {ownership.MARK}'")
         for column in self.columns:
             if column.name not in present:
                 session.execute(f"alter table {table} add column if not exists {column.name} {column.kind}")

@@ -6,6 +6,7 @@ the free blocks of the DuckDB file, which is written anew; and the copies for re
 """
 
 import csv
+import secrets
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +116,7 @@ def erase(
     if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
         raise ErasureError(f"There is no DuckDB file at {warehouse.path}, so nobody is in it.")
     done = Erasure()
-    with warehouse.exclusive():
+    with warehouse.writing(f"erasure {secrets.token_hex(4)}"):
         migration.bring_up_to_date(warehouse, project)
         tell("Looking for them ...")
         wanted, found = _found(project, warehouse, customers)

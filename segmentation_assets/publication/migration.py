@@ -25,6 +25,8 @@ Table = tuple[str, str]  # schema and name
 Found = Mapping[Table, set[str]]
 Manifest = Mapping[str, Any]  # dbt's
 
+_latest_run: dict[str, str] = {}  # of a database and project, the run that was brought up to date
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -42,6 +44,15 @@ def check(session: Session, project: Project) -> None:
     _refuse_other_types(session, project)
 
 
+def bring_up_to_date_once(warehouse: Warehouse, project: Project, run_id: str) -> None:
+    """Before the first step of a run that a process has; a later one finds what that step left. Each step asks, as any
+    of them may be run alone, and dbt itself asks whose the tables are whenever it begins (macros/publication)."""
+    place = str((warehouse, project.manifest_path))
+    if _latest_run.get(place) != run_id:
+        bring_up_to_date(warehouse, project)
+        _latest_run[place] = run_id
+
+
 def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
     """Adds the columns and makes the views that an earlier version did not have; of a database without one, nothing.
 
@@ -52,10 +63,10 @@ def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
     with warehouse.exclusive():
         if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
             return
-        ownership.refuse_foreign(warehouse, project)
         manifest = _manifest(project)
         expected = expected_tables(manifest)
         with warehouse.session() as session:
+            ownership.refuse_foreign_in(session, project)
             found = tables_of(session, _schemas(manifest))
             _refuse(session, found, expected)
             _refuse_other_types(session, project)

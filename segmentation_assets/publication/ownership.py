@@ -6,12 +6,11 @@ macros/publication/ownership.sql asks the same when plain dbt starts.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from segmentation_assets.dbt.campaign_models import OF_EVERY_LIST
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import WarehouseError
-from segmentation_assets.warehouse.catalog import columns_of, tables_of
+from segmentation_assets.warehouse.catalog import columns_of, quoted, tables_of
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -52,7 +51,11 @@ def refuse_foreign(warehouse: Warehouse, project: Project) -> None:
     if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
         return
     with warehouse.session(read_only=True) as session:
-        names = foreign(found(session, declared(project)), declared(project))
+        refuse_foreign_in(session, project)
+
+
+def refuse_foreign_in(session: Session, project: Project) -> None:
+    names = foreign(found(session, declared(project)), declared(project))
     if names:
         raise WarehouseError(
             f"{', '.join(names)}: this pipeline did not make {'it' if len(names) == 1 else 'them'}, and would write"
@@ -113,8 +116,8 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
 
 
 def _comments(session: Session, schemas: set[str]) -> Iterator[tuple[Table, bool, str | None]]:
-    places = ", ".join("?" * len(schemas))
     if isinstance(session, DuckDBSession):
+        places = ", ".join("?" * len(schemas))
         query = f"""
             select schema_name, table_name as name, false as is_view, comment from duckdb_tables()
             where database_name = current_database() and lower(schema_name) in ({places})
@@ -124,22 +127,12 @@ def _comments(session: Session, schemas: set[str]) -> Iterator[tuple[Table, bool
         """
         rows = session.rows(query, (*schemas, *schemas))
     else:
-        rows = _of_the_account(session, places, schemas)
+        # SHOW needs no warehouse. The emulator says no view's comment.
+        rows = [
+            {**row, "is_view": row["kind"] != "TABLE"}
+            for schema in sorted(schemas)
+            if session.columns(schema)
+            for row in session.rows(f"show objects in schema {quoted(session, schema)}")
+        ]
     for row in rows:
         yield (row["schema_name"].lower(), row["name"].lower()), bool(row["is_view"]), row["comment"]
-
-
-def _of_the_account(session: Session, places: str, schemas: set[str]) -> list[dict[str, Any]]:
-    """Snowflake counts views among the tables, the emulator does not, and says no view's comment."""
-    of_tables = session.rows(
-        "select table_schema as schema_name, table_name as name, table_type = 'VIEW' as is_view, comment"
-        f" from information_schema.tables where lower(table_schema) in ({places})",
-        tuple(schemas),
-    )
-    known = {(row["schema_name"], row["name"]) for row in of_tables}
-    of_views = session.rows(
-        "select table_schema as schema_name, table_name as name, true as is_view, cast(null as varchar) as comment"
-        f" from information_schema.views where lower(table_schema) in ({places})",
-        tuple(schemas),
-    )
-    return [*of_tables, *(row for row in of_views if (row["schema_name"], row["name"]) not in known)]

@@ -25,11 +25,8 @@ def missing_facts(session: Session, month: date, project: Project) -> str | None
     if project.settings.source != "warehouse" or not table_exists(session, session.silver, "stg_transactions"):
         return None
     as_of = as_of_date(month)
-    (row,) = session.rows(
-        f"select max(transaction_date) as newest from {session.silver}.stg_transactions where transaction_date < ?",
-        (as_of,),
-    )
-    newest = row["newest"]
+    # Of the month, which is nearly always enough; all history is read only where the month has no fact at all.
+    newest = _newest_fact(session, as_of, since=month) or _newest_fact(session, as_of)
     last_day = as_of - timedelta(days=1)
     if newest is None:
         return f"There are no approved facts before {as_of}."
@@ -39,6 +36,16 @@ def missing_facts(session: Session, month: date, project: Project) -> str | None
         return _absent_days(session, project, month)
     days = str(last_day) if missing == 1 else f"{newest + timedelta(days=1)} to {last_day}"
     return f"The facts of {month} end on {newest}: {days} {'has' if missing == 1 else 'have'} not arrived."
+
+
+def _newest_fact(session: Session, before: date, since: date | None = None) -> object:
+    bounds = [before] if since is None else [before, since]
+    (row,) = session.rows(
+        f"select max(transaction_date) as newest from {session.silver}.stg_transactions where transaction_date < ?"
+        + (" and transaction_date >= ?" if since else ""),
+        bounds,
+    )
+    return row["newest"]
 
 
 def _absent_days(session: Session, project: Project, month: date) -> str | None:

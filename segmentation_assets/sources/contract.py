@@ -137,12 +137,21 @@ def table_problems(star: StarSchema, table: str, found: Found) -> Iterator[str]:
 
 def _missing_table(star: StarSchema, table: str) -> str:
     if star.mapping(table) is not None:
-        return f"- {table}: there is no table or view {star.place(table)}; correct star_schema.tables.{table}.from."
+        named = f"{star.place(table)}{_or_unread(star)}"
+        return f"- {table}: there is no table or view {named}; correct star_schema.tables.{table}.from."
     words = "".join(f", or write {table}: {word}" for word in WORDS_FOR_TABLES.get(table, ()))
     fix = f"say in star_schema.tables where it is{words}"
     if star.rules.star_schema is None:
         fix = "SEGMENTATION_SOURCE_SCHEMA says where to look, SEGMENTATION_RULES may map it: docs/your_data.md"
-    return f"- {table}: the table is missing ({fix})."
+    return f"- {table}: the table is missing{_or_unread(star)} ({fix})."
+
+
+def _or_unread(star: StarSchema) -> str:
+    """Snowflake's catalog shows a role what it may read, and nothing else."""
+    if not star.session.folds_names:
+        return ""
+    role = star.settings.snowflake.role or "the user's default role"
+    return f", or role {role} may not read it (usage on its database and schema, select on it: docs/snowflake.md)"
 
 
 def _mapping_problems(star: StarSchema, table: str, columns: Mapping[str, FoundColumn]) -> Iterator[str]:

@@ -209,13 +209,15 @@ class Guess:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def mapping(session: Session, schema: str) -> str:
-    """The YAML of a first mapping for the tables of a schema. Raises SourceError where there are none to map."""
-    tables = _tables(session, schema)
+def mapping(session: Session, schema: str, database: str = "") -> str:
+    """The YAML of a first mapping for the tables of a schema, of Snowflake's database where one is named. Raises
+    SourceError where there are none to map."""
+    inside = f"{quoted(session, database)}." if database and session.folds_names else ""
+    tables = _tables(session, inside, schema)
     if not tables:
         raise SourceError(
             f"There is no table or view in schema {schema!r} that this account may read; correct FROM, or the database"
-            " (SEGMENTATION_DUCKDB_PATH, SNOWFLAKE_DATABASE)."
+            " (SEGMENTATION_DUCKDB_PATH, SNOWFLAKE_DATABASE, SEGMENTATION_SOURCE_DATABASE)."
         )
     facts = _pick("fct_transactions", tables)
     if facts is None:
@@ -232,15 +234,15 @@ def mapping(session: Session, schema: str) -> str:
         if guess is not None:
             guesses[name] = guess
             rest = [table for table in rest if table is not guess.of]
-    statuses = _look_at(session, schema, facts)
+    statuses = _look_at(session, f"{inside}{quoted(session, schema)}", facts)
     return _yaml(schema, guesses, statuses, tables)
 
 
-def _tables(session: Session, schema: str) -> list[Table]:
+def _tables(session: Session, inside: str, schema: str) -> list[Table]:
     found: dict[str, Table] = {}
     for row in session.rows(
-        "select table_name, column_name, data_type from information_schema.columns where lower(table_schema) = lower(?)"
-        " order by table_name, ordinal_position",
+        f"select table_name, column_name, data_type from {inside}information_schema.columns"
+        " where lower(table_schema) = lower(?) order by table_name, ordinal_position",
         (schema,),
     ):
         table = found.setdefault(row["table_name"], Table(row["table_name"]))
@@ -354,9 +356,9 @@ def _sql(name: str) -> str:
     return name if PLAIN_NAME.fullmatch(name) else f'"{name}"'
 
 
-def _look_at(session: Session, schema: str, facts: Guess) -> list[tuple[str, int]]:
+def _look_at(session: Session, schema_sql: str, facts: Guess) -> list[tuple[str, int]]:
     """What a sample of the facts says of amounts and statuses; the statuses with their rows."""
-    place = f"{quoted(session, schema)}.{quoted(session, facts.of.name)}"
+    place = f"{schema_sql}.{quoted(session, facts.of.name)}"
     sample = f"(select * from {place} limit {SAMPLE_ROWS}) as sample"
     amount = facts.columns["transaction_amount"]
     (row,) = session.rows(

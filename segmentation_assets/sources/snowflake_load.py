@@ -20,11 +20,20 @@ FILE_SIZE = "128MB"
 ROWS_PER_STATEMENT = 20_000
 
 
-def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, schema: str, *, is_emulator: bool) -> None:
+def copy_tables(
+    session: SnowflakeSession,
+    local: duckdb.DuckDBPyConnection,
+    schema: str,
+    *,
+    is_emulator: bool,
+    has_tags: bool = False,
+) -> None:
     """Replace each table of the local `schema` in Snowflake's schema of the same name, one after the other.
 
-    A table is replaced by another one of the same name, so grants that are not on the schema's future tables are lost.
+    A table is replaced by another one of the same name. Where the account has tags, the columns keep theirs, and with
+    them their mask; only then do readers keep their grants, too.
     """
+    kept = " copy grants copy tags" if has_tags and not is_emulator else ""
     _create_schema(session, schema)
     for (table,) in local.execute(
         "select table_name from information_schema.tables where table_schema = ? order by table_name", [schema]
@@ -37,7 +46,8 @@ def copy_tables(session: SnowflakeSession, local: duckdb.DuckDBPyConnection, sch
         defined = ", ".join(f"{name} {kind}" for name, kind in columns)
         # The mark comes with the table: one that is left half-filled is known as ours by the next run.
         session.execute(
-            f"create or replace table {quoted(session, schema)}.{table} ({defined}) comment = '{MARK}being filled'"
+            f"create or replace table {quoted(session, schema)}.{table} ({defined}){kept}"
+            f" comment = '{MARK}being filled'"
         )
         copy = _insert_rows if is_emulator else _copy_files
         copy(session, local, schema, table, columns)

@@ -56,6 +56,7 @@ def is_number(kind: str) -> bool:
 
 def refuse_unusable_mapping(settings: Settings, rules: Rules) -> None:
     """Raises SettingsError where the rules say where a company's tables are, and the settings look elsewhere."""
+    _refuse_another_database(settings)
     said = rules.star_schema
     if said is None:
         return
@@ -68,7 +69,7 @@ def refuse_unusable_mapping(settings: Settings, rules: Rules) -> None:
     if settings.target != "duckdb":
         return
     own = database_name(settings.duckdb_path)
-    others = {said.database or own} | {
+    others = {said.database or settings.source_database or own} | {
         mapped.from_.split(".")[0]
         for mapped in said.tables.values()
         if isinstance(mapped, MappedTable) and mapped.from_ and mapped.from_.count(".") == 2
@@ -82,17 +83,34 @@ def refuse_unusable_mapping(settings: Settings, rules: Rules) -> None:
             )
 
 
+def _refuse_another_database(settings: Settings) -> None:
+    """A demo makes its tables in the target's database; a DuckDB file is one database."""
+    named = settings.source_database
+    if settings.target == "duckdb":
+        own, place = database_name(settings.duckdb_path), f"the DuckDB file {settings.duckdb_path} holds one"
+    else:
+        own, place = settings.snowflake.database, "a demo fills the target's"
+    is_own = not named or named.lower() == own.lower()
+    if not is_own and (settings.target == "duckdb" or settings.source != "warehouse"):
+        raise SettingsError(
+            f"SEGMENTATION_SOURCE_DATABASE is {named!r}, and {place}, which is called {own!r}: leave it out, or"
+            " set SEGMENTATION_TARGET=snowflake and SEGMENTATION_SOURCE=warehouse."
+        )
+
+
 def schema_of(settings: Settings, rules: Rules) -> str:
     return (rules.star_schema and rules.star_schema.schema_) or settings.source_schema
 
 
 def parts_of(settings: Settings, rules: Rules, table: str) -> list[str]:
-    """Database (where the rules name one), schema and name of the company's table for one of the contract's."""
+    """Database (where one is named), schema and name of the company's table for one of the contract's."""
     said = rules.star_schema
     mapped = said.tables.get(table) if said else None
     named = (mapped.from_ or table) if isinstance(mapped, MappedTable) else table
     given = named.split(".")
-    before = [(said and said.database) or "", schema_of(settings, rules)][: max(0, 3 - len(given))]
+    before = [(said and said.database) or settings.source_database, schema_of(settings, rules)][
+        : max(0, 3 - len(given))
+    ]
     return [part for part in (*before, *given) if part]
 
 
@@ -264,7 +282,7 @@ class StarSchema:
         if is_zoned(kind):
             named = "timestamp_tz" if self.session.folds_names else "timestamptz"
             return f"cast('{day} 00:00:00+00:00' as {named})"
-        return f"cast('{day}' as timestamp)"
+        return f"cast('{day}' as {'timestamp_ntz' if self.session.folds_names else 'timestamp'})"
 
     def found_columns(self) -> dict[str, dict[str, FoundColumn] | None]:
         """Table of the contract -> the columns of the table that it is read from, by their names in small letters; None

@@ -1,8 +1,9 @@
 """What there is in the warehouse: the names of our schemas, tables and columns asked for by name, names as SQL."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from segmentation_assets.settings import PLAIN_NAME
+from segmentation_assets.warehouse.columns import Column
 from segmentation_assets.warehouse.session import Session
 
 GOLD, SILVER = "gold", "silver"
@@ -19,61 +20,42 @@ def quoted(session: Session, name: str) -> str:
 
 
 def table_exists(session: Session, schema: str, table: str) -> bool:
-    """Whether there is a table or view of that name. Both are asked: not every engine counts views among tables."""
-    named = "lower(table_schema) = lower(?) and lower(table_name) = lower(?)"
-    rows = session.rows(
-        f"select (select count(*) from information_schema.tables where {named})"
-        f" + (select count(*) from information_schema.views where {named}) as n",
-        (schema, table, schema, table),
-    )
-    return bool(rows[0]["n"])
+    """Whether there is a table or view of that name."""
+    return bool(columns_of(session, schema, table))
 
 
 def columns_of(session: Session, schema: str, table: str) -> list[str]:
     """The columns of a table or view, in lower case and in order; none where there is no such table."""
-    rows = session.rows(
-        "select lower(column_name) as name from information_schema.columns"
-        " where lower(table_schema) = lower(?) and lower(table_name) = lower(?) order by ordinal_position",
-        (schema, table),
-    )
-    return [row["name"] for row in rows]
+    return [column.name for column in session.columns(schema) if column.table == table.lower()]
 
 
 def types_of(session: Session, schema: str, table: str) -> dict[str, str]:
     """Column -> its type in words that both engines share: number (whole), money, double, boolean, date or text."""
-    rows = session.rows(
-        "select lower(column_name) as name, lower(data_type) as data_type, numeric_scale"
-        " from information_schema.columns"
-        " where lower(table_schema) = lower(?) and lower(table_name) = lower(?)",
-        (schema, table),
-    )
-    return {row["name"]: _type_in_words(row["data_type"], row["numeric_scale"]) for row in rows}
+    return {
+        column.name: _type_in_words(column.data_type, column.scale)
+        for column in session.columns(schema)
+        if column.table == table.lower()
+    }
 
 
 def _type_in_words(data_type: str, scale: int | None) -> str:
-    name = data_type.partition("(")[0]
-    if name in ("number", "decimal", "numeric"):
+    if data_type in ("number", "decimal"):
         return "money" if scale else "number"
-    return {"bigint": "number", "float": "double"}.get(name, name)
+    return {"bigint": "number", "float": "double"}.get(data_type, data_type)
 
 
 def tables_of(session: Session, schemas: Collection[str]) -> dict[tuple[str, str], set[str]]:
     """(schema, name) -> columns, of every table and view in the schemas, all in lower case."""
-    return _columns_by_table(session, schemas, "")
+    return _by_table(column for schema in schemas for column in session.columns(schema))
 
 
 def required_columns_of(session: Session, schemas: Collection[str]) -> dict[tuple[str, str], set[str]]:
     """Those without which no row can be inserted: they may not be NULL, and have no default."""
-    return _columns_by_table(session, schemas, " and is_nullable = 'NO' and column_default is null")
+    return _by_table(column for schema in schemas for column in session.columns(schema) if column.is_required)
 
 
-def _columns_by_table(session: Session, schemas: Collection[str], further: str) -> dict[tuple[str, str], set[str]]:
-    rows = session.rows(
-        "select lower(table_schema) as schema_name, lower(table_name) as name, lower(column_name) as column_name"
-        f" from information_schema.columns where lower(table_schema) in ({', '.join('?' * len(schemas))}){further}",
-        tuple(schemas),
-    )
+def _by_table(columns: Iterable[Column]) -> dict[tuple[str, str], set[str]]:
     found: dict[tuple[str, str], set[str]] = {}
-    for row in rows:
-        found.setdefault((row["schema_name"], row["name"]), set()).add(row["column_name"])
+    for column in columns:
+        found.setdefault((column.schema, column.table), set()).add(column.name)
     return found

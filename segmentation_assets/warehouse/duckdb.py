@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pydantic import PrivateAttr
 from segmentation_assets.atomic import PARTIAL, atomically
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.private import make_folder, tighten
+from segmentation_assets.warehouse.columns import Column
 
 # As long as dbt waits for it (profiles.yml).
 FOREIGN_LOCK_SECONDS = 240
@@ -50,6 +51,9 @@ class DuckDBSession:
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self.connection.execute(sql, list(parameters))
 
+    def show_readers(self, table: str) -> None:
+        """A file has no roles."""
+
     def kept(self, name: str, sql: str) -> str:
         """The query's result as it is now, for as long as the session lasts."""
         self.connection.execute(f"create or replace temp table {name} as {sql}")
@@ -63,6 +67,17 @@ class DuckDBSession:
     def types(self, sql: str) -> dict[str, str]:
         rows = self.connection.execute(f"describe {sql}").fetchall()
         return {name.lower(): kind.lower() for name, kind, *_ in rows}
+
+    def columns(self, schema: str) -> list[Column]:
+        rows = self.connection.execute(
+            "select lower(schema_name), lower(table_name), lower(column_name),"
+            " lower(split_part(data_type, '(', 1)), numeric_precision, numeric_scale,"
+            " not is_nullable and column_default is null"
+            " from duckdb_columns() where database_name = current_database() and lower(schema_name) = lower(?)"
+            " order by table_name, column_index",
+            [schema],
+        ).fetchall()
+        return [Column(*row) for row in rows]
 
 
 class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
@@ -141,6 +156,11 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
                 raise WarehouseError(
                     f"SEGMENTATION_DUCKDB_PATH is {path}, which DuckDB cannot open: {told} {advice}"
                 ) from error
+
+    def writing(self, holder: str) -> AbstractContextManager[None]:
+        """The file has one writer, whoever it is."""
+        del holder
+        return self.exclusive()
 
     def write_anew(self) -> tuple[int, int]:
         """Copies the database into a new file, which replaces it in one step: what was deleted stands in free blocks

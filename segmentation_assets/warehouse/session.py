@@ -8,6 +8,7 @@ from filelock import FileLock, Timeout
 
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.settings import Settings
+from segmentation_assets.warehouse.columns import Column
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 
@@ -27,6 +28,10 @@ class Session(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
 
+    def show_readers(self, table: str) -> None:
+        """Lets the readers' role read a table of gold that holds nothing of a person, as dbt does with its own."""
+        ...
+
     def kept(self, name: str, sql: str) -> str:
         """What to select from for the result of a query that is asked for often in this session."""
         ...
@@ -37,6 +42,10 @@ class Session(Protocol):
 
     def types(self, sql: str) -> dict[str, str]:
         """Column -> type of a query's result, both in small letters, as the engine calls it. Raises engine_error."""
+        ...
+
+    def columns(self, schema: str) -> list[Column]:
+        """Of every table and view in a schema, in their order; none where there is no such schema."""
         ...
 
 

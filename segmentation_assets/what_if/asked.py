@@ -14,7 +14,7 @@ from segmentation_assets.publication import published
 from segmentation_assets.publication.published import NotPublishedError
 from segmentation_assets.rules.edits import WhatIfError
 from segmentation_assets.rules.load import Rules
-from segmentation_assets.warehouse.catalog import table_exists
+from segmentation_assets.sources.star_schema import FACTS, StarSchema
 from segmentation_assets.warehouse.session import Session, Warehouse
 
 # The two windows of a month, before its as-of date.
@@ -94,8 +94,9 @@ def facts_of(project: Project, warehouse: Warehouse, prefix: str, rules: Rules) 
 
 
 def _require_source(session: Session, project: Project, rules: Rules) -> None:
-    facts = f"{project.settings.source_schema}.fct_transactions"
-    if "star_schema" in rules.raw or table_exists(session, *facts.split(".")):
+    star = StarSchema(session, project.settings, rules)
+    facts = ".".join(star.parts(FACTS))
+    if "star_schema" in rules.raw or star.exists(FACTS):
         return  # where the rules say where the tables are, a missing one is named by dbt
     if project.settings.source != "warehouse":  # a run of a demo source makes its facts itself
         published.required_months(session)

@@ -11,9 +11,11 @@ it did:
 """
 
 import json
+import os
 import sys
 import traceback
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -34,8 +36,10 @@ from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables as what_if_tables
 from segmentation_assets.what_if.calibration import calibrate
+from tests.support.recording_emulator import recorded
 
 MARK = "STEP "
+RECORD = "SEGMENTATION_TEST_RECORD"  # the file of tests/support/recording_emulator.py
 # Without the tests of the models, which the first run has shown to run.
 MODELS = dg.AssetSelection.groups("staging", "metrics", "segments_candidate", "segments_published").without_checks()
 SELECTIONS = {
@@ -154,8 +158,27 @@ def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in step.get("variables", {}).items():
             patch.setenv(name, value)
+        before = asked_so_far()
         done = run(instance, step)
-    return {**done, "published": published()}
+        asked = asked_so_far()[len(before) :]
+    return {**done, "asked": counted(asked), "published": published()}
+
+
+def asked_so_far() -> list[dict[str, Any]]:
+    """What the server has written down; nothing where none does."""
+    record = os.environ.get(RECORD)
+    return recorded(Path(record)) if record else []
+
+
+def counted(asked: list[dict[str, Any]]) -> dict[str, int]:
+    """How many logins and statements; of these how many look into INFORMATION_SCHEMA, and how many are data tests."""
+    statements = [line["sql"].lower() for line in asked if line["asked"] == "statement"]
+    return {
+        "logins": sum(line["asked"] == "login" for line in asked),
+        "statements": len(statements),
+        "on information_schema": sum("information_schema" in sql for sql in statements),
+        "tests": sum("should_warn" in sql for sql in statements),
+    }
 
 
 def main() -> None:

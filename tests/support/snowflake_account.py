@@ -17,11 +17,13 @@ import pytest
 import snowflake.connector
 
 from segmentation_assets.errors import SettingsError
-from segmentation_assets.settings import Settings
+from segmentation_assets.settings import Settings, Snowflake
 from segmentation_assets.warehouse.snowflake import (
     REQUIRED,
+    SESSION_PARAMETERS,
     SETTINGS,
     SnowflakeSession,
+    connection_arguments,
     settings,
 )
 
@@ -29,8 +31,6 @@ from segmentation_assets.warehouse.snowflake import (
 ON_AN_ACCOUNT = os.environ.get("SEGMENTATION_TEST_SNOWFLAKE") == "account"
 # A statement the emulator cannot answer makes the connector ask again until its time is up.
 SERVER_SECONDS, STATEMENT_SECONDS = 60, 600 if ON_AN_ACCOUNT else 30
-# The connector's name of each setting, where it is not dagster-snowflake's.
-CONNECTOR_NAMES = {"private_key_path": "private_key_file", "private_key_password": "private_key_file_pwd"}
 
 
 def free_port() -> int:
@@ -46,18 +46,24 @@ def environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def account() -> Iterator[dict[str, str]]:
-    """The variables that lead to a database of the test's own."""
-    with on_an_account() if ON_AN_ACCOUNT else emulator() as variables:
+def account(record: Path | None = None) -> Iterator[dict[str, str]]:
+    """The variables that lead to a database of the test's own; an emulator writes to `record` what it is asked."""
+    with on_an_account() if ON_AN_ACCOUNT else emulator(record) as variables:
         yield variables
 
 
 @contextmanager
-def emulator() -> Iterator[dict[str, str]]:
-    """A server of its own: a session that dies inside a transaction blocks the table until its server ends."""
+def emulator(record: Path | None = None) -> Iterator[dict[str, str]]:
+    """A server of its own: a session that dies inside a transaction blocks the table until its server ends.
+
+    With `record`, a file, what it is asked is written there (tests/support/recording_emulator.py).
+    """
     port = free_port()
+    plain = [str(Path(sys.executable).with_name("fakesnow")), "-s", "-p", str(port)]
+    recording = [sys.executable, "-m", "tests.support.recording_emulator", str(port), str(record)]
     server = subprocess.Popen(
-        [str(Path(sys.executable).with_name("fakesnow")), "-s", "-p", str(port)],
+        recording if record else plain,
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -101,18 +107,17 @@ def on_an_account() -> Iterator[dict[str, str]]:
 @contextmanager
 def session_on(variables: Mapping[str, str], database: str | None = None) -> Iterator[SnowflakeSession]:
     """A session through the connector alone: dagster-snowflake takes seconds to import."""
-    arguments: dict[str, object] = {
-        CONNECTOR_NAMES.get(key, key): variables[name] for key, name in SETTINGS.items() if name in variables
-    }
+    # An account alone has no database until the tests have made theirs.
+    arguments = connection_arguments(settings(Snowflake.model_validate({"SNOWFLAKE_DATABASE": "none", **variables})))
+    if "SNOWFLAKE_DATABASE" not in variables:
+        del arguments["database"]
     if database:
         arguments["database"] = database
-    if "port" in arguments:
-        arguments["port"] = int(str(arguments["port"]))
     connection = snowflake.connector.connect(
         **arguments,
         login_timeout=30,
         network_timeout=STATEMENT_SECONDS,
-        session_parameters={"CLIENT_TELEMETRY_ENABLED": False, "TIMEZONE": "UTC"},
+        session_parameters={"CLIENT_TELEMETRY_ENABLED": False, **SESSION_PARAMETERS},
     )
     with closing(connection), pytest.MonkeyPatch.context() as patch:
         # What the product's loader asks, to know an emulator by.

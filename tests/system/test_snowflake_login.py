@@ -6,17 +6,23 @@ that is tried again and again.
 
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
-import sqlglot
 from pytest_httpserver import HTTPServer
-from sqlglot import exp
 
-from segmentation_assets.errors import UserError
+from segmentation_assets.automation import catch_up, logins
+from segmentation_assets.automation.own_runs import OwnRuns
+from segmentation_assets.dbt.project import Project
+from segmentation_assets.errors import RefusedLoginError, UserError, WarehouseBusyError
+from segmentation_assets.warehouse.lease import lease
+from segmentation_assets.warehouse.session import warehouse
 from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
 from tests.support.snowflake_account import emulator, session_on
 
@@ -113,6 +119,46 @@ def test_a_refused_login_is_told_once_and_in_one_line(
     assert len(httpserver.log) == 1
 
 
+def test_a_refused_password_is_tried_once_by_the_sensors_and_another_one_at_once(
+    configured: pytest.MonkeyPatch, httpserver: HTTPServer
+) -> None:
+    """Ten ticks a minute apart were ten logins, and five lock a user."""
+    httpserver.expect_request("/session/v1/login-request").respond_with_json(
+        {"data": None, "code": "390100", "message": "Incorrect username or password was specified.", "success": False}
+    )
+    configured.setenv("SEGMENTATION_TARGET", "snowflake")
+    configured.setenv("SNOWFLAKE_PORT", str(httpserver.port))
+    now = datetime(2026, 11, 26, 12, tzinfo=UTC)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def tick(at: datetime) -> str:
+            project = Project.load()
+            own_runs = OwnRuns.of(project.portfolio, (), (), (), ())
+            place = catch_up.Surroundings(instance, own_runs, warehouse(project.settings), project)
+            with pytest.raises(RefusedLoginError) as refused:
+                catch_up.evaluate(place, at)
+            with pytest.raises(RefusedLoginError):
+                catch_up.reason_to_skip(place, place.warehouse, project, date(2026, 10, 1), at)
+            return str(refused.value)
+
+        configured.setenv("SNOWFLAKE_PASSWORD", SECRET)
+        told = [tick(now + timedelta(minutes=minute)) for minute in range(10)]
+        assert len(httpserver.log) == 1
+        assert "SNOWFLAKE_PASSWORD" in told[0]
+        assert "It is not tried again before 2026-11-27T12:00 unless it changes." in told[-1]
+        configured.setenv("SNOWFLAKE_PASSWORD", f"{SECRET}-2")
+        told = [tick(now + timedelta(minutes=minute)) for minute in range(10, 20)]
+        assert len(httpserver.log) == 2
+        # What was put right in the account is found a day later.
+        tick(now + timedelta(days=1, minutes=11))
+        assert len(httpserver.log) == 3
+        kept = instance.daemon_cursor_storage.get_cursor_values(
+            {f"segmentation/{Project.load().portfolio.identity}/{logins.DOCUMENT}"}
+        )
+        assert kept
+        assert SECRET not in str(kept)
+
+
 @pytest.fixture
 def hangs_up() -> Iterator[tuple[int, list[object]]]:
     """A port where somebody listens who closes every connection, and who came."""
@@ -165,15 +211,40 @@ def test_a_run_of_dbt_gets_the_limits_of_the_warehouse_and_nobody_after_it() -> 
     assert limit() == before
 
 
+def test_one_run_at_a_time_has_the_lease_and_a_killed_one_is_waited_for(
+    account: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with session_on(account, "leases") as one, session_on(account, "leases") as other:
+        with lease(one, "first", beat=0.2):
+            with lease(other, "first"):  # another step of the same run
+                pass
+            with pytest.raises(WarehouseBusyError) as refused, lease(other, "second", look=0.5):
+                pass
+            assert "Run first is writing to this database since" in str(refused.value)
+        (row,) = one.rows("select * from silver.run_lease")
+        assert row["holder"] is None
+        # Taken, and never heard of again.
+        one.execute(
+            "update silver.run_lease set holder = 'killed', heard_at = cast(current_timestamp() as timestamp_ntz)"
+        )
+        caplog.clear()
+        with lease(other, "second", seconds=2, look=0.5):
+            (row,) = one.rows("select * from silver.run_lease")
+            assert row["holder"] == "second"
+        (told,) = [record.message for record in caplog.records if record.name.endswith("lease")]
+        assert told.startswith("Run killed writes to this database since")
+        assert "waiting for that" in told
+
+
 def test_the_setup_runs_twice_where_the_emulator_can(account: dict[str, str]) -> None:
-    places = [
-        statement.sql(dialect="snowflake", comments=False)
-        for statement in sqlglot.parse((ROOT / "snowflake/setup.sql").read_text(), read="snowflake")
-        if isinstance(statement, exp.Create) and statement.kind in ("DATABASE", "SCHEMA")
-    ]
-    assert len(places) == 5
+    places = re.findall(r"^create (?:database|schema)[^;]+;", (ROOT / "snowflake/setup.sql").read_text(), re.M)
+    assert len(places) == 6
+    names = {"database_name": "SEGMENTATION", "own_source": "SEGMENTATION.STAR_SCHEMA"}
+    names |= {name: f"SEGMENTATION.{name}" for name in ("gold", "silver", "test_failures", "governance")}
     with session_on(account, "setup") as session:
         for statement in [*places, *places]:
-            session.execute(statement)
+            # Neither session variables nor what a schema is made with is known there.
+            plain = re.sub(r"identifier\(\$(\w+)\)", lambda found: names[found[1]], statement)
+            session.execute(re.sub(r" with managed access| default_ddl_collation = ''", "", plain))
         schemas = session.rows("select lower(schema_name) as name from segmentation.information_schema.schemata")
-    assert {"gold", "silver", "test_failures", "governance"} <= {row["name"] for row in schemas}
+    assert {"gold", "silver", "test_failures", "governance", "star_schema"} <= {row["name"] for row in schemas}

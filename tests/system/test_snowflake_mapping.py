@@ -50,20 +50,23 @@ RULES: dict[str, Any] = {
         },
     },
 }  # fmt: skip
+# In a database of their own, and one of them a view.
 TABLES = (
-    "create schema dwh",
-    "create table dwh.f_postings (posting_id integer, card varchar, mcc varchar, posted_at timestamp_tz,"
+    "create database lake",
+    "create schema lake.dwh",
+    "create table lake.dwh.f_postings (posting_id integer, card varchar, mcc varchar, posted_at timestamp_tz,"
     " amount_cents integer, status varchar)",
     # Half an hour before midnight in Berlin, and half an hour after it; a refund; a status that is no spend.
-    "insert into dwh.f_postings values"
+    "insert into lake.dwh.f_postings values"
     " (1, 'K-1', 'Grocery', '2025-11-03 22:30:00+00:00', -1234, 'POSTED'),"
     " (2, 'K-1', 'Grocery', '2025-11-03 23:30:00+00:00', -100, ' posted '),"
     " (3, 'K-2', 'Hotels', '2025-07-03 22:30:00+00:00', 55, 'POSTED'),"
     " (4, 'K-2', null, '2025-07-04 10:00:00+00:00', -999, 'DECLINED')",
-    "create table dwh.d_card (card varchar, client_no integer, mail varchar, opened integer)",
-    "insert into dwh.d_card values ('K-1', 7001, 'a@example.com', 20240229), ('K-2', 7002, null, 20250101)",
-    "create table dwh.opt_out (client_no integer)",
-    "insert into dwh.opt_out values (7002)",
+    "create table lake.dwh.cards (card varchar, client_no integer, mail varchar, opened integer)",
+    "insert into lake.dwh.cards values ('K-1', 7001, 'a@example.com', 20240229), ('K-2', 7002, null, 20250101)",
+    "create view lake.dwh.d_card as select * from lake.dwh.cards",
+    "create table lake.dwh.opt_out (client_no integer)",
+    "insert into lake.dwh.opt_out values (7002)",
 )
 
 
@@ -75,10 +78,16 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnowflakeSessi
     with snowflake_account.account() as variables, session_on(variables, variables["SNOWFLAKE_DATABASE"]) as opened:
         for statement in TABLES:
             opened.execute(statement)
+        opened.execute(f"use database {variables['SNOWFLAKE_DATABASE']}")  # making one goes into it
         command = ["dbt", "--month", "2025-11", "run", "--select", "path:models/staging"]
         built = subprocess.run(
             [str(Path(sys.executable).with_name("segmentation")), *command],
-            env={**environment(variables), "SEGMENTATION_RULES": str(rules), "SEGMENTATION_SOURCE": "warehouse"},
+            env={
+                **environment(variables),
+                "SEGMENTATION_RULES": str(rules),
+                "SEGMENTATION_SOURCE": "warehouse",
+                "SEGMENTATION_SOURCE_DATABASE": "lake",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -89,7 +98,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnowflakeSessi
 
 def star_of(session: SnowflakeSession, **changed: Any) -> StarSchema:
     rules = parse_rules({**load_rules(project_dir()).raw, **RULES, **changed}, "the rules")
-    return StarSchema(session, Settings.given(target="snowflake", snowflake_database="segmentation"), rules)
+    settings = Settings.given(target="snowflake", snowflake_database="segmentation", source_database="lake")
+    return StarSchema(session, settings, rules)
 
 
 def test_staging_is_what_the_mapping_says(session: SnowflakeSession) -> None:
@@ -150,8 +160,11 @@ def test_python_asks_the_same(session: SnowflakeSession) -> None:
 
 def test_faults_and_guesses_are_told_there_too(session: SnowflakeSession) -> None:
     tables = {**RULES["star_schema"]["tables"], "dim_customer": {"from": "D_CARDS"}}
-    with pytest.raises(SourceError, match=r"there is no table or view DWH\.D_CARDS"):
+    with pytest.raises(
+        SourceError,
+        match=r"there is no table or view lake\.DWH\.D_CARDS, or role the user's default role may not read it",
+    ):
         contract.check(star_of(session, star_schema={**RULES["star_schema"], "tables": tables}), BEFORE)
-    guessed = yaml.safe_load(guess.mapping(session, "dwh"))
+    guessed = yaml.safe_load(guess.mapping(session, "dwh", "lake"))
     assert guessed["star_schema"]["tables"]["fct_transactions"]["columns"]["transaction_date"] == "POSTED_AT"
     assert guessed["star_schema"]["tables"]["marketing_suppressions"]["from"] == "OPT_OUT"

@@ -64,7 +64,7 @@ def test_nothing_set_is_the_embedded_default() -> None:
 
 def test_a_variable_set_to_nothing_is_not_set() -> None:
     names = {*Settings.names().values(), *Snowflake.names().values()}
-    assert len(names) == 27
+    assert len(names) == 38
     assert Settings.from_environment(dict.fromkeys(names, " ")) == Settings.from_environment({})
 
 

@@ -76,6 +76,29 @@ def test_a_new_version_is_a_new_content_and_nothing_else(published: Pipeline) ->
     assert_log_is_of_the_history(published)
 
 
+def test_a_version_that_stands_twice_in_the_log_is_told_and_keeps_no_month_from_being_published(
+    published: Pipeline,
+) -> None:
+    """Two runs at once could leave that behind, and then nothing was ever published again."""
+    doubled = f"from gold.segment_publications where snapshot_month = '{OCTOBER}' and version = 1"
+    published.execute(f"insert into gold.segment_publications select * replace ('another' as run_id) {doubled}")
+    published.execute(ONE_MORE_TRAVELS.format(day="2025-11-30", month=NOVEMBER))
+    succeeded, said = published.dbt(
+        NOVEMBER,
+        NOVEMBER,
+        select=f"{CANDIDATE_AND_PUBLISHED} one_row_per_month_and_version",
+        arguments=["--indirect-selection", "empty"],
+    )
+    assert succeeded, said
+    assert any("WARN 1 one_row_per_month_and_version" in line for line in said)
+    log = [row[:2] for row in published.rows(LOG)]
+    assert log == [(SEPTEMBER, 1), (OCTOBER, 1), (OCTOBER, 1), (NOVEMBER, 1), (NOVEMBER, 2)]
+    # As the runbook says.
+    published.execute(f"delete {doubled} and run_id = 'another'")
+    assert_log_is_of_the_history(published)
+    assert len(published.rows(LOG)) == len(log) - 1
+
+
 def test_a_content_is_told_from_another_whatever_the_order_of_rows_and_whichever_column_changed(
     published: Pipeline,
 ) -> None:

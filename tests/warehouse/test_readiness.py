@@ -5,6 +5,7 @@ skipped for good after downtime, or run newest first; a month asked for by both 
 month that is run again and again; a run left STARTED by a power-off that holds the queue.
 """
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -198,6 +199,41 @@ def test_a_month_whose_run_failed_is_a_persons(service: Service) -> None:
     month, words = service.evaluate(at(11, 1, 5))
     assert month is None
     assert words == f"2025-09-01: Its run {failed.run_id[:8]} ended as FAILURE."
+
+
+def test_nobodys_warehouse_is_asked_while_a_person_is_awaited(service: Service) -> None:
+    """Each look wakes a warehouse for a minute: 48 a day spent the credits of the run that was awaited."""
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 30))
+    service.audited(NOVEMBER, "every_segment_holds_the_minimum_share")
+    service.run(NOVEMBER, dg.DagsterRunStatus.FAILURE)
+    assert "ended as FAILURE" in service.evaluate(at(12, 1, 5))[1]
+    path = Path(service.warehouse.path)
+    away = path.rename(path.with_name("away.duckdb"))  # a look would say that nothing is published
+    for hours in range(1, 24):
+        assert "Looked for again at 2025-12-02T05:00" in service.evaluate(at(12, 1, 5) + timedelta(hours=hours))[1]
+    assert service.evaluate(at(12, 2, 6))[1] == "Nothing has been published yet."
+    away.rename(path)
+    service.evaluate(at(12, 2, 7))
+    # What the person did is seen at once, where Dagster's own records show it; a new month is, too.
+    service.run(NOVEMBER, dg.DagsterRunStatus.SUCCESS)
+    service.publish(NOVEMBER)
+    assert service.evaluate(at(12, 2, 8))[1] == "Every month that is due is published."
+    assert service.evaluate(at(12, 2, 9))[1] == "Every month is published through 2025-11-01."
+
+
+def test_facts_that_do_not_come_are_looked_for_ever_less_often(service: Service) -> None:
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 29))
+    looks, now = [], at(12, 2, 22)
+    while now < at(12, 4, 0):
+        if "Looked for again" not in service.evaluate(now)[1]:
+            looks.append(now)
+        now += timedelta(minutes=10)
+    pauses = [(before, (after - before) / timedelta(hours=1)) for before, after in itertools.pairwise(looks)]
+    overdue_from = due_months.deadline(NOVEMBER)
+    assert {pause for look, pause in pauses if look < overdue_from} == {0.5}
+    assert [pause for look, pause in pauses if look >= overdue_from] == [0.5, 1, 2, 4, 6, 6]
 
 
 @pytest.mark.parametrize("page", [2, 7])

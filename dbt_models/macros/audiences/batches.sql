@@ -76,7 +76,7 @@
 {% endmacro %}
 
 {% macro own_contact_key() -%}
-    'own|' || campaign || '|' || cast(snapshot_month as varchar) || '|' || customer_id
+    'own|' || campaign || '|' || {{ date_text('snapshot_month') }} || '|' || customer_id
 {%- endmacro %}
 
 {#- The candidates of a batch with the first step that each fails, or their rank and side on the list. -#}

@@ -67,7 +67,7 @@
             coalesce(
                 nullif({{ trimmed(optional_column('contact_history', 'campaign')) }}, ''), 'contact_history'
             ) as campaign,
-            cast(cast(contacted_at as date) as varchar) || '|'
+            {{ date_text('cast(contacted_at as date)') }} || '|'
             || coalesce({{ trimmed(optional_column('contact_history', 'channel')) }}, '') || '|'
             || coalesce({{ trimmed(optional_column('contact_history', 'campaign')) }}, '') as told_key
         from {{ relation }}

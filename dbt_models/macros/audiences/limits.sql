@@ -15,7 +15,7 @@
 {% macro optional_column(table, column, type='varchar') %}
     {%- if star_table(table) is not none -%}{{ return(column) }}{%- endif -%}
     {%- set relation = optional_source(table) -%}
-    {%- set found = adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list -%}
+    {%- set found = columns_before(relation) | map(attribute='name') | map('lower') | list -%}
     {{ return(column if column in found else 'cast(null as ' ~ type ~ ')') }}
 {% endmacro %}
 

@@ -8,7 +8,7 @@
     {%- for name in campaigns_ever() %}
     {%- set published = existing_relation_of('audience_' ~ name) %}
     {%- if published %}
-    {%- set columns = adapter.get_columns_in_relation(published) | map(attribute='name') | map('lower') | list %}
+    {%- set columns = columns_before(published) | map(attribute='name') | map('lower') | list %}
     select
         snapshot_month,
         campaign,

@@ -346,7 +346,7 @@
     select
         made.snapshot_month,
         campaigns.campaign,
-        cast('{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}' as timestamp),
+        cast('{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}' as {{ naive_timestamp() }}),
         {{ publishing_run() }},
         made.content_hash,
         max(counts.suppressions),

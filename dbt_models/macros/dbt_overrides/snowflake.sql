@@ -20,7 +20,10 @@
 {% endmacro %}
 
 {% macro snowflake__alter_relation_comment(relation, relation_comment) %}
-    {% set words = relation_comment ~ '\n\n' ~ ownership_mark() %}
-    {% set words = words | replace("'", '') if is_emulator() else words %}
-    {{ return(dbt.snowflake__alter_relation_comment(relation, words)) }}
+    {{ return(dbt.snowflake__alter_relation_comment(relation, comment_of_table(relation_comment))) }}
+{% endmacro %}
+
+{% macro comment_of_table(description) %}
+    {% set words = description ~ '\n\n' ~ ownership_mark() %}
+    {{ return(words | replace("'", '') if is_emulator() else words) }}
 {% endmacro %}

@@ -4,11 +4,16 @@
 {% materialization test, default %}
     {% set sql_with_limit = get_limit_subquery_sql(sql, config.get('limit')) %}
 
-    {% call statement('main', fetch_result=True) %}
-        {{ get_test_sql(
-            sql_with_limit, config.get('fail_calc'), config.get('warn_if'), config.get('error_if'), limit=none
-        ) }}
-    {% endcall %}
+    {% set shared = result_of_this_test() %}
+    {% if shared %}
+        {% do store_raw_result('main', message='OK', code='', rows_affected=-1, agate_table=shared) %}
+    {% else %}
+        {% call statement('main', fetch_result=True) %}
+            {{ get_test_sql(
+                sql_with_limit, config.get('fail_calc'), config.get('warn_if'), config.get('error_if'), limit=none
+            ) }}
+        {% endcall %}
+    {% endif %}
 
     {% set relations = [] %}
     {% if should_store_failures() %}

@@ -4,8 +4,11 @@
     The words become SQL when the test runs. Jinja in a `where` would be rendered when the project is parsed, which
     knows no months and happens once for many runs. -#}
 {% macro get_where_subquery(relation) %}
+    {{ return(rows_to_test(relation, config.get('where'))) }}
+{% endmacro %}
+
+{% macro rows_to_test(relation, where) %}
     {% set relation = mapped_relation(relation) %}
-    {% set where = config.get('where') %}
     {% if not where %}{{ return(relation) }}{% endif %}
     {% set months = modules.re.search('__asked_months(:([a-z_]+))?__', where) %}
     {% if months %}

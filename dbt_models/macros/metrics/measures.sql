@@ -81,7 +81,7 @@
     {% set columns = [] %}
     {% set own = ['spend', 'transaction_count', 'first_transaction_date', 'last_transaction_date', 'min_amount',
         'max_amount'] + group_spends() + further_measures() %}
-    {% for column in (adapter.get_columns_in_relation(existing) if existing else []) %}
+    {% for column in (columns_before(existing) if existing else []) %}
         {% set name = column.name | lower %}
         {% if name not in own and modules.re.search(
             '_(spend|transaction_count|first_transaction_date|last_transaction_date|min_amount|max_amount)$', name

@@ -16,7 +16,7 @@
         }) %}
     {% endfor %}
     {% set present = {} %}
-    {% for row in run_query(relations_of_schemas(declared.keys() | map('first') | unique | list)) %}
+    {% for row in columns_of_schemas(declared.keys() | map('first') | unique | list) %}
         {% set relation = (row[0] | lower, row[1] | lower) %}
         {% if relation in declared %}
             {% if relation not in present %}{% do present.update({relation: [row[2] or '', []]}) %}{% endif %}
@@ -47,29 +47,31 @@
 {% endmacro %}
 
 {#- One row per column of every table and view: schema, name, comment, column. -#}
-{% macro relations_of_schemas(schemas) %}
-    {{ return(adapter.dispatch('relations_of_schemas', 'segmentation')(schemas)) }}
+{% macro columns_of_schemas(schemas) %}
+    {{ return(adapter.dispatch('columns_of_schemas', 'segmentation')(schemas)) }}
 {% endmacro %}
 
-{% macro default__relations_of_schemas(schemas) %}
-    select columns.schema_name, columns.table_name, coalesce(tables.comment, views.comment), columns.column_name
-    from duckdb_columns() as columns
-    left join duckdb_tables() as tables
-        on columns.database_name = tables.database_name
-        and columns.schema_name = tables.schema_name
-        and columns.table_name = tables.table_name
-    left join duckdb_views() as views
-        on columns.database_name = views.database_name
-        and columns.schema_name = views.schema_name
-        and columns.table_name = views.view_name
-    where columns.database_name = current_database()
-        and lower(columns.schema_name) in ('{{ schemas | join("', '") }}')
+{% macro default__columns_of_schemas(schemas) %}
+    {{ return(run_query(
+        "select columns.schema_name, columns.table_name, coalesce(tables.comment, views.comment), columns.column_name"
+        ~ " from duckdb_columns() as columns"
+        ~ " left join duckdb_tables() as tables"
+        ~ " on columns.database_name = tables.database_name and columns.schema_name = tables.schema_name"
+        ~ " and columns.table_name = tables.table_name"
+        ~ " left join duckdb_views() as views"
+        ~ " on columns.database_name = views.database_name and columns.schema_name = views.schema_name"
+        ~ " and columns.table_name = views.view_name"
+        ~ " where columns.database_name = current_database()"
+        ~ " and lower(columns.schema_name) in ('" ~ schemas | join("', '") ~ "')"
+    )) }}
 {% endmacro %}
 
-{% macro snowflake__relations_of_schemas(schemas) %}
-    select columns.table_schema, columns.table_name, tables.comment, columns.column_name
-    from {{ adapter.quote_as_configured(target.database, 'database') }}.information_schema.columns as columns
-    left join {{ adapter.quote_as_configured(target.database, 'database') }}.information_schema.tables as tables
-        on columns.table_schema = tables.table_schema and columns.table_name = tables.table_name
-    where lower(columns.table_schema) in ('{{ schemas | join("', '") }}')
+{% macro snowflake__columns_of_schemas(schemas) %}
+    {% set rows = [] %}
+    {% for schema in schemas %}
+        {% for name, relation in relations_in(schema).items() %}
+            {% for column in relation.columns %}{% do rows.append([schema, name, relation.comment, column]) %}{% endfor %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(rows) }}
 {% endmacro %}

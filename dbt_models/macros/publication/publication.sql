@@ -270,7 +270,7 @@
     select
         judged.snapshot_month,
         coalesce(newest.version, 0) + 1,
-        cast('{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}' as timestamp),
+        cast('{{ run_started_at.strftime("%Y-%m-%d %H:%M:%S") }}' as {{ naive_timestamp() }}),
         {{ publishing_run() }},
         '{{ rules_hash() }}',
         judged.customers,
@@ -426,7 +426,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Of numbers nine decimals, as in row_text; whole numbers, dates and flags are text that is the same every time. -#}
+{#- Of numbers nine decimals, as in row_text; whole numbers and flags are text that is the same every time. -#}
 {% macro snowflake__history_hash(further) -%}
     {%- if not further -%}{{ content_hash(history_columns()) }}
     {%- else -%}
@@ -437,7 +437,9 @@
         {%- set kind = definitions.get(metric, {}).get('kind', 'avg') -%}
         {%- set is_number = kind not in ('first_date', 'last_date', 'flag') -%}
         {%- set value = "cast(" ~ metric ~ " as decimal(38, 9))" if is_number else metric -%}
-        {%- set text = "customer_id || '|" ~ metric ~ "|' || cast(" ~ value ~ " as varchar)" %}
+        {%- set is_day = kind in ('first_date', 'last_date') -%}
+        {%- set written = date_text(metric) if is_day else "cast(" ~ value ~ " as varchar)" %}
+        {%- set text = "customer_id || '|" ~ metric ~ "|' || " ~ written %}
         + coalesce(sum(
             case when {{ metric }} is not null then cast({{ hash_number(text) }} as decimal(38, 0)) end
         ), 0)
@@ -465,7 +467,7 @@
     {% set names = names | reject('in', published_metrics()) | unique | list %}
     {% set columns = [] %}
     {% set history = existing_relation_of('customer_segment_history') if execute and names %}
-    {% for column in (adapter.get_columns_in_relation(history) if history else []) if column.name | lower in names %}
+    {% for column in (columns_before(history) if history else []) if column.name | lower in names %}
         {% do columns.append({'name': column.name | lower, 'dtype': column.dtype | lower}) %}
     {% endfor %}
     {{ return(columns) }}
@@ -476,7 +478,8 @@
     {%- for column in columns -%}
         {%- set is_number = column in published_numeric_metrics() -%}
         {%- set value = "cast(" ~ column ~ " as decimal(38, 9))" if is_number else column -%}
-        coalesce(cast({{ value }} as varchar), '') {{- " || '|' || " if not loop.last }}
+        {%- set text = date_text(column) if column.endswith('_date') else 'cast(' ~ value ~ ' as varchar)' -%}
+        coalesce({{ text }}, '') {{- " || '|' || " if not loop.last }}
     {%- endfor -%}
 {% endmacro %}
 

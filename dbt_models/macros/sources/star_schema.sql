@@ -329,6 +329,6 @@
         {%- set named = 'timestamp_tz' if target.type == 'snowflake' else 'timestamptz' -%}
         {{ return("cast('" ~ day ~ " 00:00:00+00:00' as " ~ named ~ ")") }}
     {%- else -%}
-        {{ return("cast('" ~ day ~ "' as timestamp)") }}
+        {{ return("cast('" ~ day ~ "' as " ~ naive_timestamp() ~ ")") }}
     {%- endif -%}
 {% endmacro %}

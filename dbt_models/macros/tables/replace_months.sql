@@ -80,7 +80,9 @@
     {{ return(statements | join(';\n')) }}
 {% endmacro %}
 
-{#- Snowflake autocommits each statement; the adapter's wrapper adds begin and commit (no trailing semicolon). -#}
+{#- Snowflake autocommits each statement. The emulator knows no blocks: there the adapter's wrapper adds begin and
+    commit (no trailing semicolon), which are sent one by one. -#}
 {% macro snowflake__in_one_transaction(statements) %}
-    {{ return(snowflake_dml_explicit_transaction(statements | join(';\n'))) }}
+    {% set all = lock_statements() + statements %}
+    {{ return(snowflake_dml_explicit_transaction(all | join(';\n')) if is_emulator() else snowflake_block(all)) }}
 {% endmacro %}

@@ -16,7 +16,7 @@
     {% elif star_table(table) is not none %}
         {{ return(is_text_type(star_types(table).get(column, 'varchar'))) }}
     {% endif %}
-    {% for found in adapter.get_columns_in_relation(source('star_schema', table)) if found.name | lower == column %}
+    {% for found in columns_before(source('star_schema', table)) if found.name | lower == column %}
         {{ return(found.data_type | lower | truncate(4, true, '') in ['varc', 'text', 'stri', 'char']) }}
     {% endfor %}
     {{ return(false) }}

@@ -6,7 +6,7 @@
 -- depends_on: {{ ref('audience_log') }}
 -- depends_on: {{ ref('stg_customers') }}
 {%- set feed = load_cached_relation(this) if execute else none %}
-{%- set started = "cast('" ~ run_started_at.strftime("%Y-%m-%d %H:%M:%S") ~ "' as timestamp)" %}
+{%- set started = "cast('" ~ run_started_at.strftime("%Y-%m-%d %H:%M:%S") ~ "' as " ~ naive_timestamp() ~ ")" %}
 with audits as (
 
     {{ audience_audits() }}
@@ -185,7 +185,7 @@ changes as (
 )
 
 select
-    cast(stamp.updated_at as timestamp) as updated_at,
+    cast(stamp.updated_at as {{ naive_timestamp() }}) as updated_at,
     cast(changes.campaign as varchar) as campaign,
     cast(changes.external_id as varchar) as external_id,
     cast(changes.payload as varchar) as payload,

@@ -5,7 +5,7 @@
 select
     cast(null as date) as snapshot_month,
     cast(null as varchar) as campaign,
-    cast(null as timestamp) as made_at,
+    cast(null as {{ naive_timestamp() }}) as made_at,
     cast(null as varchar) as run_id,
     cast(null as varchar) as content_hash,
     cast(null as bigint) as suppressions,

@@ -10,7 +10,7 @@ select
     cast(null as double) as measured,
     cast(null as varchar) as accepted_by,
     cast(null as varchar) as reason,
-    cast(null as timestamp) as accepted_at,
+    cast(null as {{ naive_timestamp() }}) as accepted_at,
     cast(null as varchar) as content_hash,
     cast(null as varchar) as decision_hash,
     cast(null as bigint) as failed_rows,

@@ -6,7 +6,7 @@
 select
     cast(null as date) as snapshot_month,
     cast(null as integer) as version,
-    cast(null as timestamp) as published_at,
+    cast(null as {{ naive_timestamp() }}) as published_at,
     cast(null as varchar) as run_id,
     cast(null as varchar) as rules_hash,
     cast(null as bigint) as customers,
