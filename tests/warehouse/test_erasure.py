@@ -243,8 +243,9 @@ def test_what_was_deleted_is_not_in_the_file_that_is_written_anew(tmp_path: Path
     assert not left.exists() and path.stat().st_mode & 0o777 == 0o600
     with duckdb.connect(str(path), read_only=True) as connection:
         assert connection.execute("from gold.v").fetchall() == [("stays",)]
-        assert connection.execute("select comment from duckdb_tables()").fetchall() == [("whose it is",)]
-        assert connection.execute("select constraint_type from duckdb_constraints() order by 1").fetchall() == [
+        of_t = "where table_name = 't'"
+        assert connection.execute(f"select comment from duckdb_tables() {of_t}").fetchall() == [("whose it is",)]
+        assert connection.execute(f"select constraint_type from duckdb_constraints() {of_t} order by 1").fetchall() == [
             ("NOT NULL",), ("NOT NULL",), ("PRIMARY KEY",)
         ]  # fmt: skip
 
