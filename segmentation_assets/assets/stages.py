@@ -25,7 +25,7 @@ from segmentation_assets.months import MonthRange, rollup_from
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import rollup
 from segmentation_assets.publication.gate import refuse_blocked_audiences, refuse_empty_audiences, refuse_unpublished
-from segmentation_assets.publication.migration import bring_up_to_date_once
+from segmentation_assets.publication.migration import bring_up_to_date
 from segmentation_assets.warehouse.session import Warehouse
 
 # Asks the warehouse something about the months, and raises dg.Failure where the build has to end.
@@ -173,7 +173,7 @@ def build(
 ) -> Iterator[Any]:
     """The build's events as they happen, with what the tables hold on the assets they are about."""
     with as_failure():
-        bring_up_to_date_once(warehouse, translator.project, context.run.run_id)
+        bring_up_to_date(warehouse, translator.project)
     with dbt.build(context, warehouse, months, translator, variables=variables) as built:
         numbers = MaterializationNumbers(context, built.rows, translator.project, months)
         for event in built.stream():

@@ -45,8 +45,7 @@ def check(session: Session, project: Project) -> None:
 
 
 def bring_up_to_date_once(warehouse: Warehouse, project: Project, run_id: str) -> None:
-    """Before the first step of a run that a process has; a later one finds what that step left. Each step asks, as any
-    of them may be run alone, and dbt itself asks whose the tables are whenever it begins (macros/publication)."""
+    """For steps of a run that come one after the other and make no table: the first of them in a process asks."""
     place = str((warehouse, project.manifest_path))
     if _latest_run.get(place) != run_id:
         bring_up_to_date(warehouse, project)
