@@ -49,7 +49,7 @@ _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 # Of a node in dbt's words; after any other its session may be inside a transaction.
 _ENDED_WELL = frozenset({"success", "pass", "fail", "warn", "skipped"})
 # Read by profiles.yml: the nodes of a build share a session of Snowflake's.
-_ONE_SESSION = {"SEGMENTATION_ONE_SESSION": "1"}
+ONE_SESSION = {"ONE_SESSION_PER_BUILD": "1"}
 
 
 class DbtRunError(UserError):
@@ -376,7 +376,7 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         ]  # fmt: skip
         # `buildable`: a test runs with the last of the models it reads, not with each of them.
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
-        settings = variables_set(selection | _ONE_SESSION)
+        settings = variables_set(selection | ONE_SESSION)
         with warehouse.writing(context.run.run_id[:8]), project.environment(), settings:
             close_connections()
             # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from pytest_httpserver import HTTPServer
 from segmentation_assets.automation import catch_up, logins
 from segmentation_assets.automation.own_runs import OwnRuns
 from segmentation_assets.dbt.project import Project
+from segmentation_assets.dbt.runner import ONE_SESSION, close_connections, roll_back
 from segmentation_assets.errors import RefusedLoginError, UserError, WarehouseBusyError
 from segmentation_assets.warehouse.lease import lease
 from segmentation_assets.warehouse.session import warehouse
@@ -234,6 +236,49 @@ def test_one_run_at_a_time_has_the_lease_and_a_killed_one_is_waited_for(
         (told,) = [record.message for record in caplog.records if record.name.endswith("lease")]
         assert told.startswith("Run killed writes to this database since")
         assert "waiting for that" in told
+
+
+def test_what_a_failed_node_had_begun_is_rolled_back_and_not_committed_by_the_next(
+    account: dict[str, str], configured: pytest.MonkeyPatch
+) -> None:
+    """The nodes of a build share a session, and Snowflake commits an open transaction before any DDL."""
+    from dbt.adapters.factory import get_adapter_by_type, register_adapter
+    from dbt.config.runtime import RuntimeConfig
+    from dbt.flags import set_from_args
+    from dbt.mp_context import get_mp_context
+    from dbt_common.context import set_invocation_context
+
+    for name, value in {"SEGMENTATION_TARGET": "snowflake", **ONE_SESSION}.items():
+        configured.setenv(name, value)
+    project = Project.load()
+    arguments = Namespace(
+        project_dir=str(project.dbt_dir), profiles_dir=str(project.dbt_dir), target="snowflake", profile=None, vars={},
+        threads=None, which="run", version_check=False, macro_debugging=False,
+        REQUIRE_RESOURCE_NAMES_WITHOUT_SPACES=False,
+    )  # fmt: skip
+    with session_on(account, "segmentation") as session, project.environment():
+        session.execute("create schema if not exists nodes")
+        session.execute("create table nodes.months (number integer)")
+        set_invocation_context(dict(os.environ))
+        set_from_args(arguments, None)
+        register_adapter(RuntimeConfig.from_args(arguments), get_mp_context())
+        try:
+            adapter = get_adapter_by_type("snowflake")
+            for name, ends_well in (("first", True), ("second", False), ("third", True)):
+                with adapter.connection_named(name):
+                    adapter.execute("begin")
+                    adapter.execute("insert into nodes.months values (1)")
+                    if ends_well:
+                        adapter.execute("commit")
+                # Shared: the connector still has it open.
+                assert adapter.connections.get_if_exists().state == "open"
+                if not ends_well:
+                    roll_back()
+                with adapter.connection_named(f"ddl after {name}"):
+                    adapter.execute(f"create table nodes.{name} (number integer)")
+        finally:
+            close_connections()
+        assert session.rows("select count(*) as n from nodes.months") == [{"n": 2}]
 
 
 def test_the_setup_runs_twice_where_the_emulator_can(account: dict[str, str]) -> None:

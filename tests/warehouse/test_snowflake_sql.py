@@ -18,6 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segmentation_assets.dbt.runner import ONE_SESSION
 from segmentation_assets.settings import Settings
 from segmentation_assets.warehouse.snowflake import SETTINGS
 
@@ -114,10 +115,21 @@ def test_every_variable_has_a_line_in_the_example() -> None:
     }
 
 
-def test_dbt_leaves_no_session_with_an_open_transaction_behind() -> None:
+@pytest.mark.parametrize(("environment", "expected"), [({}, ("False", "4")), (ONE_SESSION, ("True", "1"))])
+def test_a_session_is_shared_by_the_nodes_of_a_run_one_after_the_other_and_by_no_others(
+    environment: dict[str, str], expected: tuple[str, str]
+) -> None:
+    """Plain dbt closes it after every node: what a failed one had begun would be committed by the next. A run closes it
+    itself after a node that failed (tests/system/test_snowflake_login.py)."""
     profile = yaml.safe_load((ROOT / "dbt_models" / "profiles.yml").read_text())["segmentation"]["outputs"]["snowflake"]
-    assert profile["reuse_connections"] is False
     assert profile["connect_retries"] <= 1
+    engine = jinja2.Environment(autoescape=False)
+    engine.filters |= {"as_bool": str, "as_number": str}
+    rendered = (
+        engine.from_string(str(profile[name])).render(env_var=environment.get)
+        for name in ("reuse_connections", "threads")
+    )
+    assert tuple(rendered) == expected
 
 
 @pytest.mark.parametrize("last_month", ["2025-11-01", None])
