@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import date
+from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
 
@@ -49,7 +50,7 @@ def evidence(session: Session, project: Project, store: ExportStore, month: date
         "as_of_date": str(as_of_date(month)),
         "pipeline": {
             "version": version("customer-segmentation"),
-            "project": project.fingerprint,
+            "project": project.fingerprint(),
             "engine": project.settings.target,
             "source": project.settings.source,
         },
@@ -122,8 +123,12 @@ def _rows(
 
 
 def _plain(value: object) -> object:
-    """Money as text, so that no cent is lost, and moments as they are written."""
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+    """Money as text, so that no cent is lost, and moments as they are written. Nothing else is in a table."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, (Decimal, date)):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is nothing that evidence holds")
 
 
 def _exports(store: ExportStore, month: date) -> list[dict[str, Any]]:

@@ -31,6 +31,7 @@ KILLED = -9
 FILE = "segmentation.duckdb"
 # Who ran and when: what two runs of the same month differ in.
 OF_THE_RUN = {"run_id", "published_at", "made_at", "updated_at"}
+OF_THE_EVIDENCE = OF_THE_RUN | {"by_run", "accepted_at"}
 # A line is logged each time that lists are made, however often a month was run.
 LOGS = ("gold.audience_log",)
 _RUN_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -166,10 +167,25 @@ def exported(folder: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
+        if path.name == "evidence.json":
+            content = _without_the_run(json.loads(content))
         if path.suffix in (".json", ".html"):
             content = _TIME.sub(b"<time>", _RUN_ID.sub(b"<run>", content))
         found[str(path.relative_to(folder))] = content
     return found
+
+
+def _without_the_run(evidence: dict[str, Any]) -> bytes:
+    """A month's evidence says when what was done, and by which run; of a list made twice it tells both times."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items() if key not in OF_THE_EVIDENCE}
+        return [plain(one) for one in value] if isinstance(value, list) else value
+
+    kept = plain({key: value for key, value in evidence.items() if key != "sha256"})
+    kept["audience_log"] = sorted({json.dumps(row, sort_keys=True) for row in kept["audience_log"]})
+    return json.dumps(kept, sort_keys=True).encode()
 
 
 # What is wrong

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -339,6 +340,8 @@ def test_the_evidence_of_a_month_is_whole_and_names_nobody(
     with duckdb.connect(str(published_by_job.database), read_only=True) as connection:
         ids = connection.execute("select distinct customer_id from gold.customer_segment_history").fetchall()
     assert "@" not in text and not any(customer_id in text for (customer_id,) in ids)
+    # Nor where it was made: the same month gives the same file on another machine.
+    assert str(published_by_job.folder) not in text and re.fullmatch("[0-9a-f]{16}", pack["pipeline"]["project"])
 
 
 @pytest.mark.parametrize(
