@@ -154,7 +154,10 @@ def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]
     if step["do"] == "erase":
         done = erase(Project.load(), warehouse(), step["customers"])
         dies = done.tables.last_copy_dies
-        return {"rows": done.tables.rows, "last_copy_dies": dies and str(dies), "said": "\n".join(done.lines())}
+        said = "\n".join(done.lines())
+        return {
+            "rows": done.tables.rows, "last_copy_dies": dies and str(dies), "said": said, "published": published(),
+        }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         for name, value in step.get("variables", {}).items():
             patch.setenv(name, value)

@@ -32,6 +32,12 @@ class Resolver:
     def resolve(self, sql: str) -> int:
         """How many queries of the statement have been resolved. Raises SqlglotError."""
         tree = sqlglot.parse_one(sql, read="snowflake")
+        if isinstance(tree, exp.Create) and isinstance(tree.this, exp.Schema) and tree.expression is None:
+            columns = {one.name: one.kind for one in tree.this.expressions if isinstance(one, exp.ColumnDef)}
+            made = tree.this.this.copy()
+            if not made.args.get("catalog"):
+                made.set("catalog", exp.to_identifier(self._database))
+            self._schema.add_table(made, columns, dialect="snowflake")
         queries = list(_queries(tree))
         for query in queries:
             resolved = annotate_types(

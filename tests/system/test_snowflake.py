@@ -66,7 +66,8 @@ CONTACT_TABLES = (
     "update gold.marketing_suppressions set campaign = 'core_retention', expires_at = date '2025-10-15'"
 )
 # Of a whole month through the job: sessions, statements, questions to INFORMATION_SCHEMA, statements of data tests.
-MOST_ASKED = {"logins": 0, "statements": 0, "on information_schema": 0, "tests": 0}
+# A slow machine sends a beat of the lease more.
+MOST_ASKED = {"logins": 60, "statements": 900, "on information_schema": 20, "tests": 70}
 # Roles and a tag that an account would know; the emulator is told of the tag alone (macros/publication/access.sql).
 ACCESS = {
     "SNOWFLAKE_READER_ROLE": "test_readers",
@@ -117,11 +118,12 @@ def steps(login_port: int, proxy_port: int | None) -> dict[str, dict[str, Any]]:
         "access": {"do": "dbt", "arguments": ["run-operation", "apply_access"], "vars": {}},
         "facts lost": {"do": "execute", "sql": LAST_DAYS_ARE_MISSING},
         "refused": {**last, "selection": "models and audits"},
+        "erased": {"do": "erase", "customers": ERASED},
     }
+    # Last: a session that dies inside a transaction blocks its table at the emulator.
     if proxy_port is not None:
         cut = {"variables": {"SNOWFLAKE_PORT": str(proxy_port)}, "network_seconds": 2}
         asked["cut"] = {**second, **cut, "selection": [["gold", "customer_segment_history"]]}
-    asked["erased"] = {"do": "erase", "customers": ERASED}
     return asked
 
 
@@ -228,7 +230,8 @@ def same_steps_on_duckdb(pipeline: Pipeline) -> list[str]:
     """The tables of the what-if."""
     tables: list[str] = []
     for first, last, select in (
-        (FIRST_MONTH, LAST_MONTH, None),
+        (FIRST_MONTH, SECOND_MONTH, None),
+        (LAST_MONTH, LAST_MONTH, None),
         (SECOND_MONTH, SECOND_MONTH, f"{CANDIDATE} config.group:segments_published"),
         (LAST_MONTH, LAST_MONTH, CANDIDATE),  # the job stops at the checks, before publication
     ):
@@ -240,7 +243,7 @@ def same_steps_on_duckdb(pipeline: Pipeline) -> list[str]:
             first, last, select=select, arguments=[*NO_TESTS, *Project.load().vars_arguments(variables)]
         )
         assert succeeded, said
-        if select is None:
+        if select is None and last == LAST_MONTH:
             tables = tables_of_what_if(DuckDBWarehouse(path=str(pipeline.path)), WHAT_IF, SECOND_MONTH, LAST_MONTH)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGMENTATION_SOURCE", "warehouse")
@@ -525,11 +528,13 @@ def test_every_statement_resolves_in_snowflakes_names_and_types(statements: list
 
 @pytest.mark.skipif(ON_AN_ACCOUNT, reason="there Snowflake itself parses them")
 def test_another_parser_takes_every_statement(statements: list[str]) -> None:
-    """polyglot-sql, which shares no code with sqlglot. It stops at 64 calls inside of each other, one less than the
-    blanks and control characters that an id is trimmed of; no other statement may fail."""
+    """polyglot-sql, which shares no code with sqlglot. What it does not know, and nothing else may fail: more than 64
+    calls inside of each other, one less than the blanks and control characters that an id is trimmed of; tags of
+    several columns in one statement; COPY GRANTS and COPY TAGS of a table with a list of columns."""
     too_deep = "E_GUARD_FUNCTION_NESTING_DEPTH_EXCEEDED: value 65 exceeds"
+    tags, copies = re.compile(r"\s*alter (table|view) .* set tag ", re.I), re.compile(r"\bcopy (grants|tags)\b", re.I)
     refused = []
-    for sql in statements:
+    for sql in (copies.sub("", one) for one in statements if not tags.match(one)):
         try:
             polyglot_sql.parse(sql, "snowflake")
         except polyglot_sql.PolyglotError as error:
@@ -545,7 +550,8 @@ NOT_SQLGLOTS = {"hash"}
 
 def test_the_sql_is_snowflakes(run: Run) -> None:
     """Every compiled statement parses, names nothing by a reserved word and calls nothing unknown."""
-    files = sorted(run.target_path.glob("runs/*/run/**/*.sql"))
+    # As it was sent; of a test that was asked together with others, as dbt compiled it.
+    files = sorted({*run.target_path.glob("runs/*/run/**/*.sql"), *run.target_path.glob("runs/*/compiled/**/*.sql")})
     assert len({path.name for path in files}) > 80
     for path in files:
         for statement in sqlglot.parse(path.read_text(), read="snowflake"):
@@ -660,7 +666,7 @@ if not ON_AN_ACCOUNT:
         assert [sql.split()[0].lower() for sql in run.proxy.passed if "customer_segment_history" in sql][-1] == "delete"
         cut = run.told["cut"]
         assert not cut["success"]
-        assert cut["published"] == run.told["refused"]["published"]
+        assert cut["published"] == run.told["erased"]["published"]
         assert 0 < run.proxy.refused < 40  # tried again, with growing pauses, and given up
 
 else:
