@@ -196,7 +196,7 @@ def test_a_mutation_of_its_own_pages_is_done(port: int) -> None:
     assert nux_is_seen(port)
 
 
-def test_it_listens_to_this_machine_alone(port: int) -> None:
+def test_it_listens_to_this_machine_alone(port: int, tmp_path: Path) -> None:
     listening = {
         address
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
@@ -206,7 +206,7 @@ def test_it_listens_to_this_machine_alone(port: int) -> None:
     assert listening == {"0100007F"}
     refused = subprocess.run(
         [sys.executable, "-m", "segmentation_assets.ui.server", "-h", "0.0.0.0", "-p", "1", "--empty-workspace"],
-        cwd=CHECKOUT, env=settings(), capture_output=True, text=True, timeout=120, check=False,
+        cwd=tmp_path, env=settings(), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert refused.returncode == 1
     assert "listens to 127.0.0.1 alone" in refused.stderr
