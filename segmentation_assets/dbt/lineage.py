@@ -1,17 +1,20 @@
 """Column lineage, worked out once for each SQL and kept beside the manifest.
 
-dagster-dbt parses and optimises a model's compiled SQL at every materialisation, which takes longer than building most
-models. Between months that SQL differs in its dates and the run's id only, and columns come from where they came from.
+dagster-dbt parses and optimises a model's compiled SQL at every materialisation, and once more for each of its columns,
+which takes longer than building most models: 20 s of a first run. Here it is parsed once. Between months that SQL
+differs in its dates and the run's id only, and columns come from where they came from.
 """
 
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
+from sqlglot import MappingSchema, exp, to_table
+from sqlglot.expressions import normalize_table_name
+from sqlglot.lineage import Node, lineage
 
 from segmentation_assets.atomic import atomically
 
@@ -20,32 +23,67 @@ OF_THE_RUN = re.compile(r"\d{4}-\d{2}-\d{2}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-
 
 logger = logging.getLogger(__name__)
 
+Types = Mapping[str, str]  # column -> type
+
+
+def column_lineage(
+    sql: str,
+    dialect: str,
+    *,
+    columns: Iterable[str],
+    read: Mapping[str, Types],
+    parents: Mapping[str, dg.AssetKey],
+) -> dg.TableColumnLineage:
+    """Of each of a model's columns the columns of its parents that it is made from, as dagster-dbt finds them.
+
+    `read` has the columns of every relation that the SQL may name, the model's own too, `parents` the assets of those
+    that count; both by name as in the SQL. Raises what sqlglot raises where it cannot read it.
+    """
+    schema = MappingSchema(dialect=dialect)
+    for relation, types in read.items():
+        schema.add_table(to_table(relation, dialect=dialect), dict(types), dialect=dialect)
+    assets = {
+        normalize_table_name(to_table(relation, dialect=dialect), dialect=dialect): key
+        for relation, key in parents.items()
+    }
+    found = lineage(None, sql, schema, dialect=dialect, trim_selects=False)
+    made_from = {name.lower(): _leaves(node, assets, dialect) for name, node in found.items()}
+    return dg.TableColumnLineage({name: made_from.get(name, []) for name in sorted(map(str.lower, columns))})
+
+
+def _leaves(column: Node, assets: Mapping[str, dg.AssetKey], dialect: str) -> list[dg.TableColumnDep]:
+    leaves = {
+        (normalize_table_name(table, dialect=dialect), exp.to_column(node.name).name.lower())
+        for node in column.walk()
+        if not node.downstream and (table := node.expression.find(exp.Table))
+    }
+    return [dg.TableColumnDep(assets[table], name) for table, name in sorted(leaves) if table in assets]
+
 
 def known_lineage(
-    folder: Path, name: str, compiled: Path, fetch: Callable[[bool], Mapping[str, Any]]
-) -> Mapping[str, Any]:
-    """The column metadata of model `name`, its lineage from `folder` where its compiled SQL is known.
+    folder: Path, name: str, sql: str, work_out: Callable[[], dg.TableColumnLineage]
+) -> dg.TableColumnLineage | None:
+    """The lineage of model `name`, from `folder` where its compiled SQL is known; None where it cannot be worked out.
 
-    `fetch` asks dagster-dbt for the metadata: with True also for the lineage. What has no SQL, or no lineage, is
-    fetched whole. Nothing depends on the folder: what is missing or cannot be read there is worked out again.
+    Nothing depends on the folder: what is missing or cannot be read there is worked out again.
     """
-    if not compiled.is_file():
-        return fetch(True)
-    sql = OF_THE_RUN.sub("", compiled.read_text(encoding="utf-8"))
-    known = folder / f"{name}-{hashlib.sha256(sql.encode()).hexdigest()[:16]}.json"
+    of_any_run = OF_THE_RUN.sub("", sql)
+    known = folder / f"{name}-{hashlib.sha256(of_any_run.encode()).hexdigest()[:16]}.json"
     try:
-        lineage = dg.deserialize_value(known.read_text(encoding="utf-8"), dg.TableColumnLineage)
+        return dg.deserialize_value(known.read_text(encoding="utf-8"), dg.TableColumnLineage)
     except FileNotFoundError:
-        lineage = None
+        pass
     except Exception as error:  # noqa: BLE001 - a file half written by a crash, or by another version
         logger.warning("%s is not readable (%s); the lineage of %s is worked out again", known, error, name)
-        lineage = None
-    if lineage is not None:
-        return {**fetch(False), LINEAGE: lineage}
-    metadata = fetch(True)
-    found = metadata.get(LINEAGE)
-    if isinstance(found, dg.TableColumnLineage):
+    try:
+        lineage = work_out()
+    except Exception as error:  # noqa: BLE001 - what sqlglot cannot read is no reason to fail a build
+        logger.warning("%s is shown without the lineage of its columns: %s", name, error)
+        return None
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomically(known, durable=False) as scratch:
-            scratch.write_text(dg.serialize_value(found), encoding="utf-8")
-    return metadata
+            scratch.write_text(dg.serialize_value(lineage), encoding="utf-8")
+    except OSError as error:
+        logger.warning("%s cannot be kept (%s); the lineage of %s is worked out by every run", known, error, name)
+    return lineage

@@ -25,7 +25,7 @@ from dagster_dbt.core.dbt_cli_event import DbtCoreCliEventMessage
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from segmentation_assets.dbt import failed_tests
-from segmentation_assets.dbt.lineage import LINEAGE, known_lineage
+from segmentation_assets.dbt.lineage import LINEAGE, column_lineage, known_lineage
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import UserError
@@ -251,25 +251,37 @@ class DbtBuild:
     def _metadata(self, event: dict[str, Any], model: Model) -> Mapping[str, Any]:
         # A monthly table has the columns that it had.
         made_anew = model["config"]["materialized"] not in ("incremental", "log_table")
-        columns = {"columns": self._columns_of(model["unique_id"], made_anew=made_anew)[1]}
+        columns = self._columns_of(model["unique_id"], made_anew=made_anew)[1]
+        (converted,) = self._converted(event, {"columns": columns})
+        found = dict(cast("dg.Output[Any]", converted).metadata)
+        lineage = self._lineage(model) if self._column_lineage else None
+        return found if lineage is None else {**found, LINEAGE: lineage}
 
-        def fetch(with_lineage: bool) -> Mapping[str, Any]:
-            parents = self._parents(model) if with_lineage else {}
-            (converted,) = self._converted(event, {**columns, **parents})
-            found = dict(cast("dg.Output[Any]", converted).metadata)
-            lineage = found.get(LINEAGE)
-            return (
-                {**found, LINEAGE: lineage.value} if isinstance(lineage, dg.TableColumnLineageMetadataValue) else found
+    def _lineage(self, model: Model) -> dg.TableColumnLineage | None:
+        compiled = self._artifacts.joinpath("compiled", model["package_name"], model["original_file_path"])
+        if not compiled.is_file():  # a model in Python, or an ephemeral one
+            return None
+        sql = compiled.read_text(encoding="utf-8")
+
+        def work_out() -> dg.TableColumnLineage:
+            parents = self._manifest["parent_map"].get(model["unique_id"], [])
+            # Lists of earlier months are read by models that the lists of this one follow: no parents, but named.
+            named = [key for key, node in self._manifest["nodes"].items() if f"{node.get('relation_name')}" in sql]
+            read = dict(self._columns_of(entry) for entry in {*parents, *named, model["unique_id"]})
+            return column_lineage(
+                sql,
+                self._manifest["metadata"]["adapter_type"],
+                columns=self._columns_of(model["unique_id"])[1],
+                read={
+                    table: {name: told["data_type"] for name, told in found.items()} for table, found in read.items()
+                },
+                parents={self._columns_of(parent)[0]: self._key_of(parent) for parent in parents},
             )
 
-        if not self._column_lineage:
-            return fetch(False)
-        compiled = self._artifacts.joinpath("compiled", model["package_name"], model["original_file_path"])
-        return known_lineage(self._translator.project.lineage_dir, model["name"], compiled, fetch)
+        return known_lineage(self._translator.project.lineage_dir, model["name"], sql, work_out)
 
-    def _parents(self, model: Model) -> dict[str, Any]:
-        tables = [self._columns_of(parent) for parent in self._manifest["parent_map"].get(model["unique_id"], [])]
-        return {"parents": {table: {"columns": columns} for table, columns in tables}}
+    def _key_of(self, unique_id: str) -> dg.AssetKey:
+        return self._translator.get_asset_spec(self._manifest, unique_id, self._project).key
 
     def _columns_of(self, unique_id: str, *, made_anew: bool = False) -> tuple[str, dict[str, Any]]:
         """The name of a table and its columns, asked for once in a build, and once more when it was made anew in it."""
@@ -340,7 +352,7 @@ def described_type(told: Mapping[str, Any]) -> str:
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
     """Runs `dbt build` for the selected assets of a run."""
 
-    column_lineage: bool = True  # read from the SQL of each model, for about half a second each
+    column_lineage: bool = True  # read from the SQL of each model, where it is not known yet
 
     @contextmanager
     def build(
