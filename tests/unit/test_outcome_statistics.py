@@ -4,10 +4,13 @@ Locks out: an interval that is too narrow or too wide, a broken split nobody not
 an alarm, and a crash or an invented number for groups of nobody or one.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from segmentation_assets.outcomes.statistics import SPLIT_P_VALUE, Comparison, Group, compare, split_p_value
@@ -79,3 +82,16 @@ def test_a_split_of_few_is_never_far_enough() -> None:
     assert split_p_value(1, 0, 10) == pytest.approx(1.0)
     found = split_p_value(0, 1, 10)
     assert found == pytest.approx(0.1)
+
+
+@given(
+    planned=st.sampled_from([0.5, 1, 5, 10, 12.5, 20, 33.3, 50, 90, 99.5, 100]),
+    customers=st.integers(1, 100_000),
+    deviations=st.floats(-4, 4),
+)
+def test_the_chance_of_a_split_is_the_exact_binomial(planned: float, customers: int, deviations: float) -> None:
+    share = planned / 100
+    holdout = round(customers * share + deviations * math.sqrt(customers * share * (1 - share)))
+    holdout = min(max(holdout, 0), customers)
+    expected = stats.binomtest(holdout, customers, share).pvalue
+    assert split_p_value(customers - holdout, holdout, planned) == pytest.approx(expected, rel=1e-8)

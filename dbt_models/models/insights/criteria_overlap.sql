@@ -21,7 +21,8 @@ history as (
 
 ),
 
-met as (
+-- Whoever asks for one month has only that one computed.
+met as {{ not_materialized() }} (
 
     select
         snapshot_month,
