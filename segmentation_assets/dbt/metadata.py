@@ -77,10 +77,15 @@ def of_months(model: Model, rows_of: RowsOf, months: MonthRange) -> dict[date, N
     """Per month: its rows, and the numbers that the model's meta names. A NULL is left out."""
     column, numbers = month_column(model), model["config"]["meta"].get("numbers", {})
     sums = "".join(f", {aggregate} as {name}" for name, aggregate in numbers.items())
+    # One month as such: DuckDB hands an equality on to all tables of a view's joins, and a range to one of them.
+    asked = (
+        f"{column} = cast('{months.first}' as date)"
+        if months.is_single and column == MONTH
+        else f"{column} >= cast('{months.first}' as date) and {column} < cast('{months.as_of}' as date)"
+    )
     found = rows_of(
         f"select cast(date_trunc('month', {column}) as date) as month_of_rows, count(*) as rows_of_month{sums}"
-        f" from {model['relation_name']} where {column} >= cast('{months.first}' as date)"
-        f" and {column} < cast('{months.as_of}' as date) group by 1"
+        f" from {model['relation_name']} where {asked} group by 1"
     )
     told: dict[date, Numbers] = {month: {ROWS: 0} for month in months}
     for row in found:
