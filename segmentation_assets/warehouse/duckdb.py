@@ -40,7 +40,15 @@ class DuckDBSession:
     folds_names = False
 
     def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
-        self.connection, self.gold, self.silver = connection, gold, silver
+        self._connection, self.gold, self.silver = connection, gold, silver
+        # DuckDB works out the columns of every view anew, however few are asked for: a tenth of a second for a schema.
+        self._columns: dict[str, list[Column]] = {}
+
+    @property
+    def connection(self) -> Any:
+        """DuckDB's own. Whoever takes it may change anything."""
+        self._columns.clear()
+        return self._connection
 
     @property
     def engine_error(self) -> type[Exception]:
@@ -49,35 +57,39 @@ class DuckDBSession:
         return duckdb.Error
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
-        self.connection.execute(sql, list(parameters))
+        self._columns.clear()
+        self._connection.execute(sql, list(parameters))
 
     def show_readers(self, table: str) -> None:
         """A file has no roles."""
 
     def kept(self, name: str, sql: str) -> str:
         """The query's result as it is now, for as long as the session lasts."""
-        self.connection.execute(f"create or replace temp table {name} as {sql}")
+        self._connection.execute(f"create or replace temp table {name} as {sql}")
         return name
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
-        result = self.connection.execute(sql, list(parameters))
+        result = self._connection.execute(sql, list(parameters))
         names = [column[0].lower() for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def types(self, sql: str) -> dict[str, str]:
-        rows = self.connection.execute(f"describe {sql}").fetchall()
+        rows = self._connection.execute(f"describe {sql}").fetchall()
         return {name.lower(): kind.lower() for name, kind, *_ in rows}
 
     def columns(self, schema: str) -> list[Column]:
-        rows = self.connection.execute(
-            "select lower(schema_name), lower(table_name), lower(column_name),"
-            " lower(split_part(data_type, '(', 1)), numeric_precision, numeric_scale,"
-            " not is_nullable and column_default is null"
-            " from duckdb_columns() where database_name = current_database() and lower(schema_name) = lower(?)"
-            " order by table_name, column_index",
-            [schema],
-        ).fetchall()
-        return [Column(*row) for row in rows]
+        """As they were when first asked for, or when this session last changed anything."""
+        if schema not in self._columns:
+            rows = self._connection.execute(
+                "select lower(schema_name), lower(table_name), lower(column_name),"
+                " lower(split_part(data_type, '(', 1)), numeric_precision, numeric_scale,"
+                " not is_nullable and column_default is null"
+                " from duckdb_columns() where database_name = current_database() and lower(schema_name) = lower(?)"
+                " order by table_name, column_index",
+                [schema],
+            ).fetchall()
+            self._columns[schema] = [Column(*row) for row in rows]
+        return self._columns[schema]
 
 
 class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
