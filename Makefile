@@ -27,16 +27,26 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 	@echo "  TARGET=duckdb|snowflake and SOURCE=synthetic|completejourney|warehouse choose engine and source."
 
+# Compiled is what a command imports, when it does so first: to compile all there is takes longer than the set-up.
+export PYTHONDONTWRITEBYTECODE :=
+
+# What the product needs.
 $(VENV)/.installed: requirements.lock pyproject.toml setup.py
-	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@echo "Setting up $(VENV) (once, some twenty seconds) ..."
 	@"$$PYTHON" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m compileall -q segmentation_assets
+	@touch $@
+
+# What tests, lint and benchmarks need besides.
+$(VENV)/.developed: $(VENV)/.installed requirements-dev.lock
+	@echo "Adding what tests need to $(VENV) (once) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
 
 override SETUP := $(VENV)/.installed
+override DEVELOPMENT := $(VENV)/.developed
 # A file of tests stays on one worker, and files begin in the order of tests/conftest.py.
 override PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -79,7 +89,7 @@ personal-data: $(SETUP) ## Every table, file and store with personal data: what,
 ui: $(SETUP) ## Dagster on http://127.0.0.1:3000, with the history of every run: [PORT=3000]
 	@$(BIN)/segmentation ui --port "$$PORT"
 
-test: $(SETUP) ## Lint, types, and the tests that need DuckDB and Dagster in one process at most
+test: $(DEVELOPMENT) ## Lint, types, and the tests that need DuckDB and Dagster in one process at most
 	@# Lint goes on beside the tests; what it says comes after them, whole.
 	@said=$$(mktemp); $(MAKE) --no-print-directory lint >"$$said" 2>&1 & lint=$$!; \
 	$(PYTEST) tests/unit tests/warehouse; tests=$$?; \
@@ -87,17 +97,17 @@ test: $(SETUP) ## Lint, types, and the tests that need DuckDB and Dagster in one
 	[ $$linted -eq 0 ] || echo "make lint failed, see above."; \
 	exit $$((tests ? tests : linted))
 
-test-system: $(SETUP) ## Daemons, killed processes, load, emulator, Postgres and nginx, browser, wheel: with `make test`, what CI runs
+test-system: $(DEVELOPMENT) ## Daemons, killed processes, load, emulator, Postgres and nginx, browser, wheel: with `make test`, what CI runs
 	@$(PYTEST) tests/system
 
-test-snowflake: $(SETUP) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own
+test-snowflake: $(DEVELOPMENT) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.support.snowflake_account
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/system/test_snowflake.py
 
-soak: $(SETUP) ## Kill runs at chosen and random moments, 20 backfills at once, any order: [KILLS=32] [BACKFILLS=20] [STEPS=1000] [IDENTITIES=40]
+soak: $(DEVELOPMENT) ## Kill runs at chosen and random moments, 20 backfills at once, any order: [KILLS=32] [BACKFILLS=20] [STEPS=1000] [IDENTITIES=40]
 	@$(BIN)/python -W ignore -m tools.soak $${KILLS:+--kills "$$KILLS"} $${BACKFILLS:+--backfills "$$BACKFILLS"} --steps "$${STEPS:-1000}" --identities "$${IDENTITIES:-40}"
 
-lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
+lint: $(DEVELOPMENT) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/basedpyright --level error
@@ -108,10 +118,10 @@ lint: $(SETUP) ## Formatting, lint, types and layers of Python; lint of the SQL
 	@$(BIN)/python -m tools.personal_data --check
 	@$(BIN)/python -m tools.lint_sql
 
-bench: $(SETUP) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
+bench: $(DEVELOPMENT) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
 	@$(BIN)/python benchmarks/bench.py $${ONLY:+--only "$$ONLY"}
 
-cost: $(SETUP) ## Rows and bytes that a run reads as history grows (docs/cost.md)
+cost: $(DEVELOPMENT) ## Rows and bytes that a run reads as history grows (docs/cost.md)
 	@$(BIN)/python benchmarks/cost.py
 
 uninstall-list: $(SETUP) ## Name every table, schema and file that is this pipeline's, with what removes it

@@ -114,13 +114,14 @@ def checkout(tmp_path: Path) -> Path:
     """In a folder whose name has blanks and Unicode."""
     folder = tmp_path / "a b ü" / "x"
     (folder / ".venv" / "bin").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "pyproject.toml", "setup.py"):
+    for name in ("Makefile", "requirements.lock", "requirements-dev.lock", "pyproject.toml", "setup.py"):
         shutil.copy(CHECKOUT / name, folder / name)
     for name in ("segmentation", "python"):
         command = folder / ".venv" / "bin" / name
         command.write_text(ECHOES.format(python=sys.executable))
         command.chmod(0o755)
-    (folder / ".venv" / ".installed").touch()
+    for stamp in (".installed", ".developed"):
+        (folder / ".venv" / stamp).touch()
     (folder / "segmentation_assets").mkdir()
     (folder / "segmentation_assets" / "definitions.py").touch()
     return folder
