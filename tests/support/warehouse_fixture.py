@@ -1,6 +1,8 @@
 """A warehouse in a temporary DuckDB file, and the two ways to compute months in it: plain dbt and the Dagster job."""
 
 import dataclasses
+import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,10 +82,9 @@ class Pipeline:
         artifacts: bool = False,
     ) -> tuple[bool, list[str]]:
         """Plain dbt; whether it succeeded, and what it said at warn level or above. `variables` may change what the
-        project is, and cost a parse of it; `run_vars` are read when models run. `artifacts` (manifest.json and
+        project is, and cost a parse of it, once; `run_vars` are read when models run. `artifacts` (manifest.json and
         run_results.json below dbt/) cost as much as the models of a small month."""
         from dbt.cli.main import dbtRunner
-        from dbt.contracts.graph.manifest import Manifest
 
         said: list[str] = []
 
@@ -91,10 +92,8 @@ class Pipeline:
             if event.info.level in ("warn", "error"):
                 said.append(event.info.msg)
 
-        project, manifest = _for_campaigns(Project.load(), variables or {}), None
-        if not variables:
-            manifest = Manifest.from_msgpack(project.manifest_path.with_name("partial_parse.msgpack").read_bytes())
-            manifest.build_flat_graph()
+        project = _for_campaigns(Project.load(), variables or {})
+        manifest = _parsed(project, variables or {})
         months = {"first_month": str(first), "last_month": str(last or first)}
         with project.environment():
             close_connections()
@@ -129,6 +128,32 @@ class Pipeline:
             },
             raise_on_error=False,
         )
+
+
+# Of projects with variables, as dbt keeps them on the disk.
+_manifests: dict[str, bytes] = {}
+
+
+def _parsed(project: Project, variables: Mapping[str, object]) -> Any:
+    """The manifest of the project with these variables; None where dbt refuses them, as the command then tells."""
+    from dbt.cli.main import dbtRunner
+    from dbt.contracts.graph.manifest import Manifest
+
+    key = f"{project.fingerprint()} {json.dumps(variables, sort_keys=True, default=str)}"
+    if not variables:
+        found = project.manifest_path.with_name("partial_parse.msgpack").read_bytes()
+    elif not (found := _manifests.get(key, b"")):
+        with tempfile.TemporaryDirectory() as folder, project.environment():
+            parsed = dbtRunner().invoke(
+                ["--log-level", "none", "parse", "--no-partial-parse", *project.arguments(Path(folder)),
+                 *project.vars_arguments(variables)]
+            )  # fmt: skip
+            if not parsed.success:
+                return None
+            found = _manifests[key] = Path(folder, "partial_parse.msgpack").read_bytes()
+    manifest = Manifest.from_msgpack(found)
+    manifest.build_flat_graph()
+    return manifest
 
 
 def _for_campaigns(project: Project, variables: Mapping[str, Any]) -> Project:
