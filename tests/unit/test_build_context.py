@@ -92,9 +92,13 @@ def test_the_locks_agree_and_a_run_installs_no_cloud_client() -> None:
     def versions(lock: str) -> dict[str, str]:
         return dict(re.findall(r"^([a-z0-9.-]+)==([^ ;]+)", (CHECKOUT / lock).read_text(encoding="utf-8"), re.M))
 
-    run, image = (versions(lock) for lock in LOCKS)
-    assert {name: (run[name], image[name]) for name in run.keys() & image.keys() if run[name] != image[name]} == {}
-    stores = {"s3fs", "gcsfs", "adlfs"}
-    assert not stores & run.keys()
+    run, development, image = (versions(lock) for lock in LOCKS)
+    for other in (development, image):
+        assert {name: (run[name], other[name]) for name in run.keys() & other.keys() if run[name] != other[name]} == {}
+    # What make test adds, it adds to what make run has installed.
+    assert run.keys() < development.keys()
+    stores, tools = {"s3fs", "gcsfs", "adlfs"}, {"pytest", "ruff", "playwright", "sqlfluff"}
+    assert not (stores | tools) & run.keys()
+    assert tools <= development.keys()
     assert stores | {"paramiko", "psycopg2-binary"} <= image.keys()
-    assert not {"pytest", "ruff", "playwright", "sqlfluff"} & image.keys()
+    assert not tools & image.keys()
