@@ -24,7 +24,10 @@ TYPES = {
 }  # fmt: skip
 # Columns of Snowflake's own views that we ask for, from its reference.
 INFORMATION_SCHEMA = {
-    "tables": {"table_name": "TEXT", "table_schema": "TEXT", "comment": "TEXT", "retention_time": "NUMBER"},
+    "tables": {
+        "table_name": "TEXT", "table_schema": "TEXT", "comment": "TEXT", "retention_time": "NUMBER",
+        "is_transient": "TEXT",
+    },
     "views": {"table_name": "TEXT", "table_schema": "TEXT", "view_definition": "TEXT"},
     "schemata": {"schema_name": "TEXT"},
     "columns": {
