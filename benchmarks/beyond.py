@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -39,8 +39,31 @@ ASSUMPTIONS = {
     "GB of memory of a node (not published either)": 16.0,
 }
 STATEMENT, CORES, SLOWER, MB_A_SECOND, MEMORY = ASSUMPTIONS.values()
+OF_A_MONTH = ("models", "data tests")
 SUSPEND = 60  # seconds, as in snowflake/setup.sql
+# What asks outside of a month's run: readiness.py, once a look while facts are awaited; restatements.py, once a look.
+LOOKS = {
+    "a look for facts": (
+        "select max(transaction_date) from silver.stg_transactions where transaction_date < '{end}'"
+        " and transaction_date >= '{month}'",
+    ),
+    "… once the last day is there": (
+        "select fact_day from silver.fact_days where snapshot_month = '{month}' and is_absent",
+    ),
+    "a look of restate": (
+        "select * from silver.rollup_differences where calendar_month < '{end}'",
+        "select snapshot_month from silver.outdated_months",
+    ),
+}
 FACTS, ROLLUP = "gold.fct_transactions", "silver.customer_period_spend"
+
+
+class Figures(NamedTuple):
+    """Of one statement."""
+
+    seconds: float
+    memory: float
+    facts: float
 
 
 @dataclass
@@ -56,7 +79,7 @@ class Asked:
     bytes_written: float = 0
     seconds: float = 0
     memory: float = 0  # bytes, of the statement that takes the most
-    each: dict[str, tuple[float, float]] = field(default_factory=dict)  # seconds and bytes of memory
+    each: dict[str, "Figures"] = field(default_factory=dict)
 
     def add(
         self,
@@ -67,6 +90,7 @@ class Asked:
         writes: str | None,
     ) -> None:
         self.statements += 1
+        facts_before = self.facts
         for scan in scans_of(profile["operator"]):
             table = ".".join(scan["extra_info"]["Table"].split(".")[-2:])
             rows = int(scan["rows_scanned"])
@@ -80,7 +104,8 @@ class Asked:
             self.bytes_written += rows * sum(widths.get(writes, {}).values())
         self.seconds += seconds
         self.memory = max(self.memory, float(profile["system"]["peak_buffer_memory"]))
-        self.each[name] = (seconds, float(profile["system"]["peak_buffer_memory"]))
+        memory = float(profile["system"]["peak_buffer_memory"])
+        self.each[name] = Figures(seconds, memory, self.facts - facts_before)
 
     def drawn_out(self, smaller: "Asked", times: float) -> "Asked":
         """For `times` as many customers, `smaller` being a quarter of this."""
@@ -118,7 +143,9 @@ def measured(customers: int) -> Month:
     dbt(path, "run", month_before(LAST_MONTH, 12), month_before(LAST_MONTH, 1), everything=True)
     folder = dbt(path, "compile", LAST_MONTH, LAST_MONTH, everything=True)
     dbt(path, "run", LAST_MONTH, LAST_MONTH, everything=True)
-    kinds = {"models": Asked(), "data tests": Asked()}
+    kinds = {name: Asked() for name in (*OF_A_MONTH, *LOOKS)}
+    end = month_before(LAST_MONTH, -1)
+    looks = [(kind, sql, sql.format(month=LAST_MONTH, end=end), None) for kind, asked in LOOKS.items() for sql in asked]
     with duckdb.connect(str(path), config={"threads": 1}) as connection:
         tables = [
             f"{schema}.{name}"
@@ -127,7 +154,7 @@ def measured(customers: int) -> Month:
             ).fetchall()
         ]
         widths = {table: column_bytes(connection, table) for table in tables if _has_rows(connection, table)}
-        for kind, name, sql, writes in statements(folder):
+        for kind, name, sql, writes in (*statements(folder), *looks):
             began = time.process_time()
             plan = connection.execute(f"explain (analyze, format json) {sql}").fetchall()[0][1]
             kinds[kind].add(name, json.loads(plan), time.process_time() - began, widths, writes)
@@ -169,9 +196,10 @@ def table_of(month: Month) -> Iterator[str]:
 
 
 def warehouses(month: Month, statements: int) -> Iterator[str]:
-    work = sum(asked.seconds for asked in month.kinds.values()) * SLOWER / CORES
-    scans = sum(asked.bytes + asked.bytes_written for asked in month.kinds.values()) / 1e6 / MB_A_SECOND
-    memory = max(asked.memory for asked in month.kinds.values()) / 1e9
+    of_the_run = [month.kinds[name] for name in OF_A_MONTH]
+    work = sum(asked.seconds for asked in of_the_run) * SLOWER / CORES
+    scans = sum(asked.bytes + asked.bytes_written for asked in of_the_run) / 1e6 / MB_A_SECOND
+    memory = max(asked.memory for asked in of_the_run) / 1e9
     yield "| Warehouse | Statements' own time | Their work | In all | Credits | The largest statement's memory |"
     yield "|---|---|---|---|---|---|"
     for size, nodes in CREDITS.items():
@@ -209,10 +237,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(table_of(month)) + "\n")
         if customers != given.customers:
             print("\n".join(warehouses(month, given.statements)) + "\n")
-    for name, asked in larger.kinds.items():
-        most = sorted(asked.each.items(), key=lambda one: -one[1][0])[:6]
-        told = ", ".join(f"{one} {seconds:.2f} s and {_size(memory)}" for one, (seconds, memory) in most)
-        print(f"Most of the {name}: {told}\n")
+    for name in OF_A_MONTH:
+        each = larger.kinds[name].each.items()
+        for what, tell, key in (
+            ("processor time", lambda one: f"{one.seconds:.2f} s", "seconds"),
+            ("memory", lambda one: _size(one.memory), "memory"),
+            ("facts", lambda one: _rows(one.facts), "facts"),
+        ):
+            most = sorted(each, key=lambda one, key=key: -getattr(one[1], key))[:5]
+            print(f"Most {what} of the {name}: " + ", ".join(f"{one} {tell(found)}" for one, found in most) + "\n")
     print("\n".join(f"- {name}: {number:g}" for name, number in ASSUMPTIONS.items()))
     return 0
 

@@ -2,10 +2,10 @@
 
     python -m benchmarks.statements [--record FILE]
 
-The portfolio of the emulator's tests, as the number of statements does not depend on it: two months, a month more, and the
-looks of segmentation_catch_up around it. A statement needs a warehouse when it reads or writes rows or makes a table of
-a query; SHOW, DESCRIBE, comments, tags, views and the ends of transactions are the cloud services' work. Seconds and
-credits follow from the assumptions of benchmarks.beyond.
+The portfolio of the emulator's tests, as the number of statements does not depend on it: two months, a month more, and
+the looks of segmentation_catch_up around it. A statement needs a warehouse when it reads or writes rows or makes a
+table of a query; SHOW, DESCRIBE, comments, tags, views and the ends of transactions are the cloud services' work.
+Seconds and credits follow from the assumptions of benchmarks.beyond.
 """
 
 import argparse
