@@ -579,7 +579,7 @@ def test_an_analyzer_of_snowflakes_sql_resolves_every_statement(
     assert outcome.statements > 600
     assert outcome.analyzed > 400
     # The rest names one object and reads nothing, or is how rows get into the emulator.
-    assert set(outcome.not_analyzed) == {
+    assert set(outcome.not_analyzed) <= {
         "alter", "begin", "comment", "commit", "create schema", "describe", "drop", "rows of the emulator", "show",
     }  # fmt: skip
 
