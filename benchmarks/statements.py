@@ -48,19 +48,22 @@ def kind_of(sql: str) -> str:
 
 
 def on_an_account(lines: Sequence[dict[str, Any]]) -> list[str]:
-    """The statements, those from a BEGIN to its COMMIT as the one scripting block that they are there: the emulator
-    knows none. It is asked for comments in a catalogue of its own, which an account has not."""
-    sent, inside = list[str](), set[int]()
+    """The statements, those from a BEGIN to its COMMIT, with the drop of the working table behind it, as the one
+    scripting block that they are there: the emulator knows none. It is asked for comments in a catalogue of its own."""
+    sent, open_blocks, behind = list[str](), set[int](), set[int]()
     for line in lines:
         if line["asked"] != "statement" or "_fs_global" in line["sql"]:
             continue
-        session, word = line["session"], line["sql"].split(maxsplit=1)[0].lower().rstrip(";")
-        if word == "begin":
-            inside.add(session)
+        session, words = line["session"], line["sql"].lower().split()
+        is_behind = session in behind and words[:2] == ["drop", "table"]
+        behind.discard(session)
+        if words[0] == "begin":
+            open_blocks.add(session)
             sent.append("execute immediate")
-        elif word in ("commit", "rollback"):
-            inside.discard(session)
-        elif session not in inside:
+        elif words[0].rstrip(";") in ("commit", "rollback"):
+            open_blocks.discard(session)
+            behind.add(session)
+        elif session not in open_blocks and not is_behind:
             sent.append(line["sql"])
     return sent
 
