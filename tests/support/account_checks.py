@@ -25,11 +25,13 @@ from tests.support.snowflake_account import session_on
 
 ROOT = Path(__file__).parents[2]
 HELD_SECONDS = 3  # how long a transaction is left open before it commits
+# What it signs in with comes through its input, where no list of processes shows it.
 DIES = """
 import json, os, signal, sys
 from tests.support.snowflake_account import session_on
-with session_on(json.loads(sys.argv[1]), sys.argv[2]) as session:
-    for statement in json.loads(sys.argv[3]):
+variables, database, statements = json.load(sys.stdin)
+with session_on(variables, database) as session:
+    for statement in statements:
         session.execute(statement)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -48,14 +50,25 @@ class Place:
         with session_on(variables or self.variables, self.variables["SNOWFLAKE_DATABASE"]) as session:
             yield session
 
+    def client(self, *statements: str) -> subprocess.Popen[str]:
+        """One that sends them and kills itself then, before it ends its transaction."""
+        client = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", DIES],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert client.stdin
+        json.dump([dict(self.variables), self.variables["SNOWFLAKE_DATABASE"], statements], client.stdin)
+        client.stdin.close()
+        return client
+
     def died(self, *statements: str) -> None:
-        """A client that sends them and is killed before it ends its transaction."""
-        given = [json.dumps(dict(self.variables)), self.variables["SNOWFLAKE_DATABASE"], json.dumps(statements)]
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", DIES, *given],
-            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode < 0, done.stderr[-2000:]
+        with self.client(*statements) as client:
+            assert client.stderr
+            said = client.stderr.read()
+        assert client.returncode < 0, said[-2000:]
 
 
 Check = Callable[[Place], str]
@@ -144,8 +157,7 @@ def a_block_whose_client_is_killed_is_done_whole_or_not_at_all(place: Place) -> 
             lock, "delete from silver.block_rows", f"call system$wait({4 * HELD_SECONDS})",
             "insert into silver.block_rows (month, version) values ('2025-11-01', 2)",
         ])  # fmt: skip
-        given = [json.dumps(dict(place.variables)), place.variables["SNOWFLAKE_DATABASE"], json.dumps([block])]
-        client = subprocess.Popen([sys.executable, "-W", "ignore", "-c", DIES, *given], cwd=ROOT)
+        client = place.client(block)
         deadline = time.monotonic() + 120
         while not session.rows(
             "select query_id from table(information_schema.query_history(result_limit => 100))"

@@ -25,7 +25,7 @@ HISTORY = f"""
 select query_id, query_type, query_tag, warehouse_name, warehouse_size, start_time, end_time, execution_time,
     bytes_scanned, credits_used_cloud_services, error_code
 from table(information_schema.query_history_by_user(
-    user_name => current_user(), end_time_range_end => ?, result_limit => {PAGE}
+    user_name => current_user(), end_time_range_end => to_timestamp_ltz(?), result_limit => {PAGE}
 ))
 where database_name = upper(?)
 order by start_time

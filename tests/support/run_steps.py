@@ -32,7 +32,6 @@ from segmentation_assets.months import month_after
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.privacy.erase import erase
 from segmentation_assets.publication import audits, restatements
-from segmentation_assets.publication.published import months as published_months
 from segmentation_assets.warehouse.session import Session, Warehouse, warehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 from segmentation_assets.what_if import compute as what_if
@@ -137,7 +136,7 @@ def of_restatements(session: Session) -> list[str]:
     return [
         *(found.message() if found else ()),
         *restatements.facts_of_nobody(session),
-        *restatements.changes(session, dict.fromkeys(published_months(session), 1)),
+        *restatements.changes(session, {}),
     ]
 
 
