@@ -102,7 +102,7 @@ test-system: $(DEVELOPMENT) ## Daemons, killed processes, load, emulator, Postgr
 
 test-snowflake: $(DEVELOPMENT) ## The Snowflake tests on a real account: SNOWFLAKE_* (.env.example); in a database of their own
 	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -W ignore -m tests.support.snowflake_account
-	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q tests/system/test_snowflake.py
+	@SEGMENTATION_TEST_SNOWFLAKE=account $(BIN)/python -m pytest -q -p tests.support.account_report tests/system/test_snowflake.py
 
 soak: $(DEVELOPMENT) ## Kill runs at chosen and random moments, 20 backfills at once, any order: [KILLS=32] [BACKFILLS=20] [STEPS=1000] [IDENTITIES=40]
 	@$(BIN)/python -W ignore -m tools.soak $${KILLS:+--kills "$$KILLS"} $${BACKFILLS:+--backfills "$$BACKFILLS"} --steps "$${STEPS:-1000}" --identities "$${IDENTITIES:-40}"

@@ -78,7 +78,8 @@ def measured(customers: int, months: int) -> Iterator[str]:
             yield row(months, facts, name, reads, total(full))
 
 
-def dbt(path: Path, command: str, first: date, last: date, *arguments: str) -> Path:
+def dbt(path: Path, command: str, first: date, last: date, *arguments: str, everything: bool = False) -> Path:
+    """The folder of what it compiled: of the models up to the published ones, or of all, with their tests."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
@@ -95,7 +96,7 @@ def dbt(path: Path, command: str, first: date, last: date, *arguments: str) -> P
             [
                 "--log-level", "none", command, *project.arguments(target),
                 *project.vars_arguments({"first_month": str(first), "last_month": str(last)}),
-                "--select", *(f"config.group:{group}" for group in GROUPS), *arguments,
+                *(() if everything else ("--select", *(f"config.group:{group}" for group in GROUPS))), *arguments,
             ]
         )  # fmt: skip
         DuckDBConnectionManager.close_all_connections()

@@ -45,7 +45,7 @@ placed as (
 
 ),
 
-placements as (
+counted as (
 
     select
         coalesce(members.snapshot_month, placed.snapshot_month) as snapshot_month,
@@ -68,5 +68,5 @@ select
     campaign,
     customer_id,
     placements
-from placements
+from counted
 where placements <> 1 or memberships <> 1

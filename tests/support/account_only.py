@@ -11,7 +11,9 @@ import pytest
 
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.warehouse.snowflake import SETTINGS, SnowflakeWarehouse
-from tests.support.snowflake_account import session_on
+from tests.support.account_checks import CHECKS, FINDINGS, NEEDS_ROLES, Place
+from tests.support.account_report import NOT_ASKED, PROVED, figures, history_of, remember
+from tests.support.snowflake_account import own, session_on
 
 
 def test_a_role_that_is_not_granted_is_named(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,3 +52,28 @@ def test_query_history_names_the_run_and_its_months(account: dict[str, str], run
     by_run = {tag["run_id"]: tag for tag in (json.loads(row["query_tag"]) for row in tags)}
     rerun = by_run[run.told["rerun"]["run_id"]]
     assert rerun["first_month"] == rerun["last_month"] == run.told["rerun"]["published"][1][0]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_account_settles_what_the_documentation_leaves_open(
+    account: dict[str, str], run: Any, name: str, record_property: Any
+) -> None:
+    """After the pipeline, whose tables some of them look at."""
+    assert run.told["backfill"]["success"]
+    place = Place(account, own[0].setup, own[0].admin) if own else Place(account)
+    try:
+        found = CHECKS[name](place)
+    except AssertionError as error:
+        if str(error) != NEEDS_ROLES:
+            raise
+        record_property(NOT_ASKED, f"{name}: {NEEDS_ROLES}")
+        return
+    record_property(PROVED, f"{name}: {found} (finding {', '.join(map(str, FINDINGS[name]))})")
+
+
+def test_statements_and_credits_are_told(account: dict[str, str], run: Any) -> None:
+    """Last: of everything before it."""
+    history = history_of(account)
+    month = [row for row in history if run.told["month"]["run_id"] in str(row["query_tag"])]
+    assert month
+    remember([*figures(history), *(f"of them dbt's of a month more: {line}" for line in figures(month))])

@@ -7,6 +7,7 @@ it did:
     {"do": "dbt", "arguments": [...], "vars": {...}}    as plain dbt, which passes no rules of its own
     {"do": "what if", "changes": ..., "first": ..., "last": ...}    its tables
     {"do": "erase", "customers": [...]}    what was removed where, in counts
+    {"do": "outdated"}    what `make restate` finds, and what it says of versions
 `selection` is one of SELECTIONS or a list of asset keys, `variables` hold for that step only.
 """
 
@@ -30,8 +31,8 @@ from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import month_after
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.privacy.erase import erase
-from segmentation_assets.publication import audits
-from segmentation_assets.warehouse.session import Warehouse, warehouse
+from segmentation_assets.publication import audits, restatements
+from segmentation_assets.warehouse.session import Session, Warehouse, warehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables as what_if_tables
@@ -130,6 +131,15 @@ def tables_of_what_if(on: Warehouse, changes: str, first: date, last: date) -> l
     ]
 
 
+def of_restatements(session: Session) -> list[str]:
+    found = restatements.find(session)
+    return [
+        *(found.message() if found else ()),
+        *restatements.facts_of_nobody(session),
+        *restatements.changes(session, {}),
+    ]
+
+
 def plain_dbt(arguments: list[str], variables: dict[str, Any]) -> dict[str, Any]:
     from dbt.cli.main import dbtRunner
 
@@ -151,6 +161,9 @@ def answer(instance: dg.DagsterInstance, step: dict[str, Any]) -> dict[str, Any]
     if step["do"] == "what if":
         first, last = (date.fromisoformat(step[name]) for name in ("first", "last"))
         return {"tables": tables_of_what_if(warehouse(), step["changes"], first, last)}
+    if step["do"] == "outdated":
+        with warehouse().session(read_only=True) as session:
+            return {"said": of_restatements(session)}
     if step["do"] == "erase":
         done = erase(Project.load(), warehouse(), step["customers"])
         dies = done.tables.last_copy_dies

@@ -1,6 +1,8 @@
 """Where the Snowflake tests run: an emulator's server, or, where `make test-snowflake` says so, a real account.
 
-On an account everything happens in a database of its own, which is made before and dropped after.
+On an account everything happens in a database of its own, which is made before and dropped after. Who signs in as
+ACCOUNTADMIN, as on a trial account, has snowflake/setup.sql run under names of the tests' own, and the tests run as the
+user whom it makes, with what it gives them.
 """
 
 import os
@@ -11,10 +13,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import snowflake.connector
+from snowflake.connector.util_text import split_statements
 
 from segmentation_assets.errors import SettingsError
 from segmentation_assets.settings import Settings, Snowflake
@@ -26,6 +31,7 @@ from segmentation_assets.warehouse.snowflake import (
     connection_arguments,
     settings,
 )
+from tests.support.account_setup import OwnSetup
 
 # Set by `make test-snowflake` only: tests that anybody runs never touch an account because its variables are set.
 ON_AN_ACCOUNT = os.environ.get("SEGMENTATION_TEST_SNOWFLAKE") == "account"
@@ -90,18 +96,75 @@ def emulator(record: Path | None = None) -> Iterator[dict[str, str]]:
         server.wait(timeout=10)
 
 
+@dataclass(frozen=True)
+class Own:
+    """What setup.sql made under names of our own, and the variables of who ran it."""
+
+    setup: OwnSetup
+    admin: dict[str, str]
+
+
+# Of this process, while `on_an_account` is in its `with`.
+own: list[Own] = []
+
+
 @contextmanager
 def on_an_account() -> Iterator[dict[str, str]]:
     given = {name: value for name in SETTINGS.values() if (value := os.environ.get(name, "").strip())}
-    database = f"segmentation_test_{secrets.token_hex(4)}"
     without = {name: value for name, value in given.items() if name != "SNOWFLAKE_DATABASE"}
     with session_on(without) as session:
-        session.execute(f"create database {database} data_retention_time_in_days = 0 comment = 'Tests; may be dropped'")
+        (who,) = session.rows("select current_role() as role")
+    is_admin = str(who["role"]).upper() == "ACCOUNTADMIN"
+    with _as_set_up(without) if is_admin else _in_a_database(given, without) as variables:
+        yield variables
+
+
+@contextmanager
+def _in_a_database(given: dict[str, str], without: dict[str, str]) -> Iterator[dict[str, str]]:
+    database = f"segmentation_test_{secrets.token_hex(4)}"
+    with session_on(without) as session:
+        session.execute(
+            f"create database {database} data_retention_time_in_days = 0 default_ddl_collation = ''"
+            " comment = 'Tests; may be dropped'"
+        )
     try:
         yield {**given, "SNOWFLAKE_DATABASE": database}
     finally:
         with session_on(without) as session:
             session.execute(f"drop database if exists {database}")
+
+
+@contextmanager
+def _as_set_up(admin: dict[str, str]) -> Iterator[dict[str, str]]:
+    setup = OwnSetup()
+    try:
+        try:
+            run_setup(admin, setup)
+        except snowflake.connector.errors.ProgrammingError as error:
+            if "Unsupported feature" not in str(error):
+                raise
+            setup = replace(setup, edition="standard")  # neither tags nor masks
+            run_setup(admin, setup)
+        run_setup(admin, setup)  # every statement may be run again
+        own.append(Own(setup, admin))
+        account = {name: admin[name] for name in ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_HOST") if name in admin}
+        yield {**account, **setup.variables()}
+    finally:
+        own.clear()
+        with session_on(admin) as session:
+            for statement in setup.drops():
+                session.execute(statement)
+
+
+def run_setup(admin: Mapping[str, str], setup: OwnSetup) -> None:
+    """In one session, as a worksheet does: the names at its top are variables of the session."""
+    with session_on(admin) as session:
+        for statement in statements_of(setup.sql()):
+            session.execute(statement)
+
+
+def statements_of(text: str) -> list[str]:
+    return [statement for statement, _ in split_statements(StringIO(text), remove_comments=True) if statement]
 
 
 @contextmanager

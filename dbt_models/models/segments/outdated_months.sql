@@ -164,27 +164,28 @@ both_sides as (
 
 ),
 
--- Money to the cent: where sums come back as doubles, they differ by the order they were added up in.
+-- Money to the cent: where sums come back as doubles, they differ by the order they were added up in. Every column with
+-- its table: where an alias has the name of a column, HAVING means the alias on Snowflake: a sum of a sum.
 differing_customers as (
 
     select
-        snapshot_month,
-        customer_id,
-        sum(transaction_count) as transaction_count,
-        cast(sum(spend) as decimal(38, 2)) as spend,
-        cast(sum(spend_last_90_days) as decimal(38, 2)) as spend_last_90_days,
-        cast(sum(spend_prior_90_days) as decimal(38, 2)) as spend_prior_90_days
+        both_sides.snapshot_month,
+        both_sides.customer_id,
+        sum(both_sides.transaction_count) as transaction_count,
+        cast(sum(both_sides.spend) as decimal(38, 2)) as spend,
+        cast(sum(both_sides.spend_last_90_days) as decimal(38, 2)) as spend_last_90_days,
+        cast(sum(both_sides.spend_prior_90_days) as decimal(38, 2)) as spend_prior_90_days
     from both_sides
-    group by snapshot_month, customer_id
+    group by both_sides.snapshot_month, both_sides.customer_id
     having
         count(*) <> 2
-        or sum(transaction_count) <> 0
-        or cast(sum(spend) as decimal(38, 2)) <> 0
-        or cast(sum(spend_last_90_days) as decimal(38, 2)) <> 0
-        or cast(sum(spend_prior_90_days) as decimal(38, 2)) <> 0
+        or sum(both_sides.transaction_count) <> 0
+        or cast(sum(both_sides.spend) as decimal(38, 2)) <> 0
+        or cast(sum(both_sides.spend_last_90_days) as decimal(38, 2)) <> 0
+        or cast(sum(both_sides.spend_prior_90_days) as decimal(38, 2)) <> 0
         {%- for column in ['customer_key', 'first_transaction_date', 'last_transaction_date'] + compared %}
-        or count({{ column }}) = 1
-        or min({{ column }}) <> max({{ column }})
+        or count(both_sides.{{ column }}) = 1
+        or min(both_sides.{{ column }}) <> max(both_sides.{{ column }})
         {%- endfor %}
 
 )

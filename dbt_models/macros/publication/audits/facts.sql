@@ -58,17 +58,20 @@
 {#- One row per calendar month in which `facts` (facts_by_day) and `rollup` (customer_period_spend) differ: what the
     facts hold beyond the rollup, negative where they hold less. One side is taken from the other in a union rather than
     in a join: a condition on calendar_month then reaches both tables. Decimals to the end: where sums of money come
-    back as doubles, they differ by the order they were added up in. -#}
+    back as doubles, they differ by the order they were added up in. Every column with its table: where an alias has the
+    name of a column, HAVING means the alias on Snowflake: a sum of a sum. -#}
 {% macro rollup_differences(facts, rollup) %}
     {%- set sums = ['spend'] + group_spends() %}
     select
-        calendar_month,
-        sum(transaction_count) as transaction_count,
+        both_sides.calendar_month,
+        sum(both_sides.transaction_count) as transaction_count,
         {%- for column in sums %}
-        cast(sum({{ column }}) as decimal(38, 4)) as {{ column }},
+        cast(sum(both_sides.{{ column }}) as decimal(38, 4)) as {{ column }},
         {%- endfor %}
-        cast(sum(facts_hash) as decimal(38, 0)) <> cast(sum(rollup_hash) as decimal(38, 0)) as has_other_facts,
-        cast(sum(facts_hash) as decimal(38, 0)) - cast(sum(rollup_hash) as decimal(38, 0)) as facts_hash
+        cast(sum(both_sides.facts_hash) as decimal(38, 0))
+        <> cast(sum(both_sides.rollup_hash) as decimal(38, 0)) as has_other_facts,
+        cast(sum(both_sides.facts_hash) as decimal(38, 0))
+        - cast(sum(both_sides.rollup_hash) as decimal(38, 0)) as facts_hash
     from (
         select
             {{ month_start('transaction_date') }} as calendar_month,
@@ -90,13 +93,13 @@
             facts_hash as rollup_hash
         from {{ rollup }}
     ) as both_sides
-    group by calendar_month
+    group by both_sides.calendar_month
     having
-        sum(transaction_count) <> 0
+        sum(both_sides.transaction_count) <> 0
         {%- for column in sums %}
-        or cast(sum({{ column }}) as decimal(38, 4)) <> 0
+        or cast(sum(both_sides.{{ column }}) as decimal(38, 4)) <> 0
         {%- endfor %}
-        or cast(sum(facts_hash) as decimal(38, 0)) <> cast(sum(rollup_hash) as decimal(38, 0))
+        or cast(sum(both_sides.facts_hash) as decimal(38, 0)) <> cast(sum(both_sides.rollup_hash) as decimal(38, 0))
 {% endmacro %}
 
 {#- One row per day with spend that counts for nobody (uncounted_transactions). Amounts without their sign, as refunds
