@@ -16,7 +16,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from segmentation_assets.assets import checks
 from segmentation_assets.assets.materializations import MaterializationNumbers
-from segmentation_assets.assets.star_schema import check_facts, check_source
+from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt.project import Project, project_dir
 from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.dbt.translator import SegmentationTranslator
@@ -26,6 +26,8 @@ from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import rollup
 from segmentation_assets.publication.gate import refuse_blocked_audiences, refuse_empty_audiences, refuse_unpublished
 from segmentation_assets.publication.migration import bring_up_to_date
+from segmentation_assets.sources import contract
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.session import Warehouse
 
 # Asks the warehouse something about the months, and raises dg.Failure where the build has to end.
@@ -38,8 +40,9 @@ Planner = Callable[[dg.AssetExecutionContext, Warehouse, MonthRange], Mapping[st
 
 def refuse_broken_source(project: Project, warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
+    ranges = [(months.first, months.as_of)] if months else []
     with as_failure():
-        check_source(warehouse, project, [(months.first, months.as_of)] if months else [])
+        check_source(warehouse, project, ranges, reads_facts=bool(ranges))
 
 
 def plan_rollup(
@@ -48,8 +51,8 @@ def plan_rollup(
     """Which months beside the asked ones are rolled up anew; the facts of all of them are checked."""
     with warehouse.session() as session:
         plan = rollup.plan(session, project.rules, months, rollup_from(context.run))
-    with as_failure():
-        check_facts(warehouse, project, plan.ranges)
+        with as_failure():
+            contract.check_facts(StarSchema(session, project.settings, project.rules), plan.ranges)
     if plan.changed:
         context.log.info(f"Rolled up anew, as their facts changed: {', '.join(map(str, plan.changed))}.")
     return plan.variables()

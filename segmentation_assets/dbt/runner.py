@@ -5,7 +5,6 @@ thread, and each of its events becomes Dagster's the moment it happens, through 
 tests/warehouse/test_dbt_in_process.py compares what is told with what the stock resource tells.
 """
 
-import json
 import logging
 import queue
 import shutil
@@ -57,26 +56,24 @@ class DbtRunError(UserError):
 
 
 class _Turns:
-    """Lets nodes of dbt wait for the one that asks for all tests of a table (macros/dbt_overrides)."""
+    """Lets nodes of dbt wait for the one that asks for many tests at once (macros/dbt_overrides)."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._askers: dict[str, tuple[str, threading.Event]] = {}
+        self._free = threading.Condition()
+        self._asker: str | None = None
 
-    def is_first(self, tables: str, test: str) -> bool:
-        """At once for the first; for any other when that one has ended, and False."""
-        with self._lock:
-            asker, has_ended = self._askers.setdefault(tables, (test, threading.Event()))
-        if asker == test:
-            return True
-        has_ended.wait()
-        return False
+    def take(self, test: str) -> None:
+        """Waits while another one asks."""
+        with self._free:
+            self._free.wait_for(lambda: self._asker in (None, test))
+            self._asker = test
 
-    def ended(self, test: str) -> None:
-        with self._lock:
-            for asker, has_ended in self._askers.values():
-                if asker == test:
-                    has_ended.set()
+    def give_back(self, test: str) -> None:
+        """And of a test that failed to, when its node has ended."""
+        with self._free:
+            if self._asker == test:
+                self._asker = None
+                self._free.notify_all()
 
 
 class _DbtThread:
@@ -90,6 +87,7 @@ class _DbtThread:
         self._is_reading, self._has_ended = False, False
         self._nodes, self._finished = sys.maxsize, 0
         self._turns = _Turns()
+        self._made_models: dict[str, bool] = {}
         self._thread = threading.Thread(target=self._run, name="dbt", daemon=True)
 
     def start(self) -> None:
@@ -119,7 +117,9 @@ class _DbtThread:
             # Read afresh for every build: compiling writes the SQL into the manifest's nodes.
             manifest = Manifest.from_msgpack(self._manifest_file.read_bytes())
             manifest.build_flat_graph()  # what macros see as `graph`; parsing would have made it
+            # For macros/dbt_overrides/tests_of_a_table.sql.
             manifest.flat_graph["turns_of_tests"] = self._turns
+            manifest.flat_graph["made_models"] = self._made_models
             result = dbtRunner(manifest=manifest, callbacks=[self._publish]).invoke(self.arguments)
             self.succeeded = result.success
             if result.exception is not None:
@@ -138,8 +138,11 @@ class _DbtThread:
         elif event.info.name == "NodeFinished":
             # After the last node, and before it says so in any event, dbt closes every connection. Whoever reads may be
             # asking for a table's columns through one of them just then, so the last node ends when all is read.
-            self._turns.ended(event.data.node_info.unique_id)
-            if event.data.run_result.status not in _ENDED_WELL:
+            node, status = event.data.node_info.unique_id, event.data.run_result.status
+            self._turns.give_back(node)
+            if status == "success":  # what it wrote is committed by now
+                self._made_models[node] = True
+            if status not in _ENDED_WELL:
                 roll_back()
             self._finished += 1
             if self._finished >= self._nodes:
@@ -172,7 +175,6 @@ class DbtBuild:
         self._project, self._context, self._artifacts = project, context, artifacts
         self._months, self._column_lineage = months, column_lineage
         self._columns: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._schemas: dict[str, dict[str, list[Any]]] = {}
 
     def stream(self) -> Iterator[DagsterEvent]:
         """As they happen; those of tables carry columns and column lineage, as `.fetch_column_metadata()` adds them.
@@ -281,19 +283,9 @@ class DbtBuild:
                     schema=entry["schema"],
                     identifier=entry.get("identifier") or entry["alias"],
                 )
-                found = self._columns_in(adapter, relation, made_anew=made_anew)
+                found = adapter.get_columns_in_relation(relation)
             self._columns[unique_id] = str(relation), {column.name: {"data_type": column.data_type} for column in found}
         return self._columns[unique_id]
-
-    def _columns_in(self, adapter: Any, relation: Any, *, made_anew: bool) -> list[Any]:
-        """Snowflake is asked for a whole schema at once; for one table where that was made since."""
-        if adapter.type() != "snowflake" or made_anew:
-            return adapter.get_columns_in_relation(relation)
-        schema = str(relation.include(identifier=False))
-        if schema not in self._schemas:
-            self._schemas[schema] = columns_in_schema(adapter, schema)
-        name = relation.identifier.lower()
-        return self._schemas[schema].get(name) or adapter.get_columns_in_relation(relation)
 
     @contextmanager
     def _adapter(self) -> Iterator[Any]:
@@ -307,34 +299,6 @@ class DbtBuild:
             return
         with adapter.connection_named("segmentation_metadata"):
             yield adapter
-
-
-def columns_in_schema(adapter: Any, schema: str) -> dict[str, list[Any]]:
-    """Of Snowflake: table or view in lower case -> its columns, as the adapter gives those of one."""
-    table = adapter.execute(f"show columns in schema {schema}", fetch=True)[1]
-    names = [name.lower() for name in table.column_names]
-    found: dict[str, list[Any]] = {}
-    for row in (dict(zip(names, row.values(), strict=True)) for row in table.rows):
-        described = described_type(json.loads(row["data_type"]))
-        found.setdefault(row["table_name"].lower(), []).append(
-            adapter.Column.from_description(row["column_name"], described)
-        )
-    return found
-
-
-def described_type(told: Mapping[str, Any]) -> str:
-    """What DESCRIBE calls a type that SHOW COLUMNS tells as JSON."""
-    match told["type"]:
-        case "FIXED":
-            return f"NUMBER({told['precision']},{told['scale']})"
-        case "TEXT":
-            return f"VARCHAR({told['length']})"
-        case "REAL":
-            return "FLOAT"
-        case name if name.startswith("TIME"):
-            return f"{name}({told['scale']})"
-        case name:
-            return name
 
 
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]

@@ -17,7 +17,7 @@ from pydantic import PrivateAttr
 from segmentation_assets.atomic import PARTIAL, atomically
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.private import make_folder, tighten
-from segmentation_assets.warehouse.columns import Column
+from segmentation_assets.warehouse.columns import Column, Statement
 
 # As long as dbt waits for it (profiles.yml).
 FOREIGN_LOCK_SECONDS = 240
@@ -41,6 +41,7 @@ class DuckDBSession:
 
     def __init__(self, connection: Any, gold: str = "gold", silver: str = "silver") -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
+        self._rows: dict[str, list[dict[str, Any]]] = {}
 
     @property
     def engine_error(self) -> type[Exception]:
@@ -49,6 +50,7 @@ class DuckDBSession:
         return duckdb.Error
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
+        self._rows.clear()
         self.connection.execute(sql, list(parameters))
 
     def show_readers(self, table: str) -> None:
@@ -59,10 +61,26 @@ class DuckDBSession:
         self.connection.execute(f"create or replace temp table {name} as {sql}")
         return name
 
+    def in_one_transaction(self, table: str, statements: Sequence[Statement]) -> None:
+        del table  # the file has one writer
+        self.execute("begin transaction")
+        try:
+            for sql, parameters in statements:
+                self.execute(sql, parameters)
+            self.execute("commit")
+        except BaseException:
+            self.execute("rollback")
+            raise
+
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         result = self.connection.execute(sql, list(parameters))
         names = [column[0].lower() for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def rows_once(self, sql: str) -> list[dict[str, Any]]:
+        if sql not in self._rows:
+            self._rows[sql] = self.rows(sql)
+        return self._rows[sql]
 
     def types(self, sql: str) -> dict[str, str]:
         rows = self.connection.execute(f"describe {sql}").fetchall()

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from segmentation_assets.errors import RefusedLoginError, SettingsError, WarehouseError
 from segmentation_assets.settings import PLAIN_NAME, Settings, Snowflake
-from segmentation_assets.warehouse.columns import Column
+from segmentation_assets.warehouse.columns import Column, Statement
 from segmentation_assets.warehouse.lease import lease
 
 if TYPE_CHECKING:
@@ -262,6 +262,8 @@ def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "Snowfl
         # The connector needs no name where a token or the machine says who signs in.
         user=arguments.pop("user", ""),
         authenticator=arguments.pop("authenticator"),
+        # Each statement stands by itself. Otherwise dagster-snowflake sends a COMMIT at the end of every session.
+        autocommit=True,
         additional_snowflake_connection_args={
             **arguments,
             **limits,
@@ -276,6 +278,13 @@ def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "Snowfl
     )
 
 
+# As the macro snowflake_block: begun and ended in the server, whatever becomes of the client.
+_BLOCK = (
+    "execute immediate $$\nbegin\n    begin transaction;\n{}    commit;\nexception\n    when other then\n"
+    "        rollback;\n        raise;\nend;\n$$"
+)
+
+
 class SnowflakeSession:
     edit_distance = "editdistance"
     folds_names = True
@@ -285,6 +294,7 @@ class SnowflakeSession:
     ) -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
         self._columns: dict[str, list[Column]] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}
         self._account = account
 
     @property
@@ -295,8 +305,27 @@ class SnowflakeSession:
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self._columns.clear()
+        self._rows.clear()
         with self.connection.cursor() as cursor:
             cursor.execute(*_bound(sql, parameters))
+
+    def in_one_transaction(self, table: str, statements: Sequence[Statement]) -> None:
+        # Waits for whoever replaces months of the table, and keeps others waiting (macros/publication/locks.sql).
+        lock = f"update {self.silver}.publication_locks set writes = writes + 1 where table_name = ?"
+        statements = [(lock, (table,)), *statements]
+        if self._account is not None and not self._account.is_emulator:
+            block = _BLOCK.format("".join(f"    {sql};\n" for sql, _ in statements))
+            self.execute(block, [value for _, parameters in statements for value in parameters])
+            return
+        # The emulator knows no blocks.
+        self.execute("begin transaction")
+        try:
+            for sql, parameters in statements:
+                self.execute(sql, parameters)
+            self.execute("commit")
+        except BaseException:
+            self.execute("rollback")
+            raise
 
     def show_readers(self, table: str) -> None:
         if self._account is not None and self._account.reader_role and not self._account.is_emulator:
@@ -312,6 +341,11 @@ class SnowflakeSession:
             cursor.execute(*_bound(sql, parameters))
             names = [column[0].lower() for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def rows_once(self, sql: str) -> list[dict[str, Any]]:
+        if sql not in self._rows:
+            self._rows[sql] = self.rows(sql)
+        return self._rows[sql]
 
     def types(self, sql: str) -> dict[str, str]:
         from snowflake.connector.constants import FIELD_ID_TO_NAME
