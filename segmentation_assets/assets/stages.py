@@ -18,7 +18,7 @@ from segmentation_assets.assets import checks
 from segmentation_assets.assets.materializations import MaterializationNumbers
 from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt.project import Project, project_dir
-from segmentation_assets.dbt.runner import InProcessDbt
+from segmentation_assets.dbt.runner import DagsterEvent, DbtBuild, InProcessDbt
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import MonthRange, rollup_from
@@ -174,24 +174,36 @@ def build(
     months: MonthRange,
     variables: Mapping[str, Any],
 ) -> Iterator[Any]:
-    """The build's events as they happen, with what the tables hold on the assets they are about."""
+    """The build's events in the order they happen, with what the tables hold on the assets they are about."""
     with as_failure():
         bring_up_to_date(warehouse, translator.project)
     with dbt.build(context, warehouse, months, translator, variables=variables) as built:
         numbers = MaterializationNumbers(context, built.rows, translator.project, months)
-        for event in built.stream():
-            if isinstance(event, dg.Output):
-                yield from numbers.put_on(event, built.model_of(event))
-                continue
-            if not isinstance(event, dg.AssetCheckResult):
-                yield event
-                continue
-            key = check_key(event)
-            # Tests of the star schema run with the views on it. Where those alone were asked for, Dagster would warn of
-            # a result that nobody selected; as an evaluation it is stored just the same.
-            yield event if key in context.selected_asset_check_keys else checks.evaluation(event)
-            if not months.is_single and context.assets_def.get_spec_for_check_key(key).partitions_def is not None:
-                checks.record_on_months(context.op_execution_context, event, months)
+        for events in built.batches(warehouse.events_held_seconds):
+            numbers.count([built.model_of(event) for event in events if isinstance(event, dg.Output)])
+            for event in events:
+                yield from shown(event, context, numbers, built, months)
+
+
+def shown(
+    event: DagsterEvent,
+    context: dg.AssetExecutionContext,
+    numbers: MaterializationNumbers,
+    built: DbtBuild,
+    months: MonthRange,
+) -> Iterator[Any]:
+    if isinstance(event, dg.Output):
+        yield from numbers.put_on(event, built.model_of(event))
+        return
+    if not isinstance(event, dg.AssetCheckResult):
+        yield event
+        return
+    key = check_key(event)
+    # Tests of the star schema run with the views on it. Where those alone were asked for, Dagster would warn of
+    # a result that nobody selected; as an evaluation it is stored just the same.
+    yield event if key in context.selected_asset_check_keys else checks.evaluation(event)
+    if not months.is_single and context.assets_def.get_spec_for_check_key(key).partitions_def is not None:
+        checks.record_on_months(context.op_execution_context, event, months)
 
 
 def check_key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:

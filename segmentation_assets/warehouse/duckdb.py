@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -105,6 +105,7 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
     gold: str = "gold"
     silver: str = "silver"
     _kept: Any = PrivateAttr(default=None)
+    events_held_seconds: ClassVar[float] = 0.0  # shown as they happen
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DuckDBWarehouse"]:

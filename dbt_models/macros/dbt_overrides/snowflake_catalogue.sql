@@ -44,11 +44,13 @@
     {{ return(told.type) }}
 {% endmacro %}
 
-{#- Whose SHOW tells none. -#}
+{#- Whose SHOW tells none: where it keeps them, of views too. -#}
 {% macro comments_at_the_emulator(schema) %}
     {% set known = graph.setdefault('comments_at_the_emulator', {}) %}
     {% if not known %}
-        {% for row in run_query('select table_schema, table_name, comment from information_schema.tables') %}
+        {% for row in run_query(
+            'select ext_table_schema, ext_table_name, comment from _fs_global._fs_information_schema._fs_tables_ext'
+        ) %}
             {% do known.setdefault(row[0] | lower, {}).update({row[1] | lower: row[2] or ''}) %}
         {% endfor %}
     {% endif %}

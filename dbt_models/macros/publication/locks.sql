@@ -17,10 +17,13 @@
     {% endif %}
     {% set wanted = [] %}
     {% for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'segmentation' %}
-        {% if node.access == 'public' and node.config.incremental_strategy == 'replace_months' %}
+        {% if node.access == 'public' and node.config.incremental_strategy == 'replace_months'
+            and node.unique_id in selected_resources
+        %}
             {% do wanted.append("select '" ~ node.alias ~ "' as table_name") %}
         {% endif %}
     {% endfor %}
+    {% if not wanted %}{{ return('') }}{% endif %}
     {% for name in tables_made_by_python() %}{% do wanted.append("select '" ~ name ~ "' as table_name") %}{% endfor %}
     {% if not adapter.get_relation(target.database, generate_schema_name('silver', none), 'publication_locks') %}
         {% do run_query("create table if not exists " ~ locks_table() ~ " (table_name varchar, writes integer)") %}
