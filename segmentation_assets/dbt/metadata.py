@@ -1,10 +1,10 @@
 """What the materialisation of a dbt model says of the table: its rows and sums, month by month.
 
 Dagster draws the numbers of a partitioned asset over its partitions, so each month carries its own, in a run over many
-months too. They take one query over the months of the run for many tables, in place of dagster-dbt's count of each whole. What
-sums are worth a line is said in the model's own `meta: {numbers: {name: aggregate}}`, and in `meta: {month_column: …}`
-the date that a row belongs to, where that is not snapshot_month; `meta: {filled_by: …}` names the model after which to
-count, where that is another, and `meta: {is_counted: false}` leaves a view out.
+months too. They take one query over the months of the run, for many tables at once, in place of dagster-dbt's count of
+each whole table. Which sums are worth a line is said in the model's own `meta: {numbers: {name: aggregate}}`, and in
+`meta: {month_column: …}` the date that a row belongs to, where that is not snapshot_month; `meta: {filled_by: …}` names
+the model after which to count, where that is another, and `meta: {is_counted: false}` leaves a view out.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

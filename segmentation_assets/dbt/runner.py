@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -39,6 +39,8 @@ DagsterEvent = (
     dg.Output[Any] | dg.AssetMaterialization | dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.AssetObservation
 )
 Model = Mapping[str, Any]  # a model's entry in dbt's manifest
+# Of each schema in lower case, the rows of SHOW COLUMNS and SHOW OBJECTS under "columns" and "objects".
+Shown = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 _ENDED_WELL = frozenset({"success", "pass", "fail", "warn", "skipped"})
 # After the events of the last node, whose connections stay open until this is read.
 _ALL_NODES_ENDED: dict[str, Any] = {}
+MOST_SHOWN = 10_000
 # Read by profiles.yml: the nodes of a build share a session of Snowflake's.
 ONE_SESSION = {"ONE_SESSION_PER_BUILD": "1"}
 
@@ -82,8 +85,8 @@ class _Turns:
 class _DbtThread:
     """dbtRunner in a thread, and its events as dbt would print them as JSON, above debug level."""
 
-    def __init__(self, arguments: Sequence[str], manifest_file: Path) -> None:
-        self.arguments = list(arguments)
+    def __init__(self, arguments: Sequence[str], manifest_file: Path, shown: Shown) -> None:
+        self.arguments, self._shown = list(arguments), shown
         self.succeeded = False
         self._manifest_file = manifest_file
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()  # None at the end
@@ -123,6 +126,7 @@ class _DbtThread:
             # For macros/dbt_overrides/tests_of_a_table.sql.
             manifest.flat_graph["turns_of_tests"] = self._turns
             manifest.flat_graph["made_models"] = self._made_models
+            manifest.flat_graph["shown_schemas"] = _as_dbt_shows(self._shown)
             result = dbtRunner(manifest=manifest, callbacks=[self._publish]).invoke(self.arguments)
             self.succeeded = result.success
             if result.exception is not None:
@@ -158,6 +162,17 @@ class _DbtThread:
     def _tell(self, text: str) -> None:
         info = {"level": "error", "msg": text, "name": "MainEncounteredError", "invocation_id": ""}
         self._events.put({"info": info, "data": {}})
+
+
+def _as_dbt_shows(shown: Shown) -> dict[str, dict[str, Any]]:
+    """For macros/dbt_overrides/snowflake_catalogue.sql. Of a schema with more than SHOW tells at once, nothing."""
+    from dbt_common.clients.agate_helper import table_from_data_flat
+
+    return {
+        schema: {kind: table_from_data_flat(list(rows), list(rows[0])) for kind, rows in kinds.items()}
+        for schema, kinds in shown.items()
+        if set(kinds) == {"columns", "objects"} and all(0 < len(rows) < MOST_SHOWN for rows in kinds.values())
+    }
 
 
 class DbtBuild:
@@ -306,7 +321,7 @@ class DbtBuild:
                     schema=entry["schema"],
                     identifier=entry.get("identifier") or entry["alias"],
                 )
-                found = adapter.get_columns_in_relation(relation)
+                found = _columns_or_none(adapter, relation)
             self._columns[unique_id] = str(relation), {column.name: {"data_type": column.data_type} for column in found}
         return self._columns[unique_id]
 
@@ -324,6 +339,18 @@ class DbtBuild:
             yield adapter
 
 
+def _columns_or_none(adapter: Any, relation: Any) -> list[Any]:
+    """None of a table that a company may be without, and is."""
+    from dbt_common.exceptions import DbtDatabaseError
+
+    try:
+        return adapter.get_columns_in_relation(relation)
+    except DbtDatabaseError as error:
+        if "002003" in str(error):  # does not exist
+            return []
+        raise
+
+
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
     """Runs `dbt build` for the selected assets of a run."""
 
@@ -339,9 +366,10 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         *,
         extra: Sequence[str] = (),
         variables: Mapping[str, Any] | None = None,
+        prepare: Callable[[], Shown] = dict,
     ) -> Iterator[DbtBuild]:
         """`dbt build` of what the run selected, for the months. `variables` are further ones that models read when they
-        run.
+        run. `prepare` is called when nobody else writes; what it says of schemas, dbt does not ask for again.
 
         Stream the build inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
@@ -365,11 +393,12 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
         settings = variables_set(selection | ONE_SESSION)
         with warehouse.writing(context.run.run_id[:8]), project.environment(), settings:
+            shown = prepare()
             close_connections()
             # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
             make_folder(artifacts.parent)
             tighten([artifacts.parent])
-            thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
+            thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"), shown)
             build = DbtBuild(
                 thread,
                 selected.manifest,

@@ -131,10 +131,14 @@ def read_audience(
         # A list of long ago has no addresses of its own any more (privacy.retention_months).
         may_be_reached += f" and (email is null or lower(email) not in ({closed}))"
     allowed = f"{targets} and {may_be_reached}"
-    counts = session.rows(
-        f"select 'listed' as who, count(*) as customers, count(email) as addresses {listed}"
-        f" union all select 'customers', count(*), 0 {targets} union all select 'allowed', count(*), 0 {allowed}"
+    found = session.rows(
+        f"select 'listed' as who, count(*) as customers, count(email) as addresses, null as email {listed}"
+        f" union all select 'customers', count(*), 0, null {targets}"
+        f" union all select 'allowed', count(*), 0, null {allowed}"
+        f" union all {held_out_at_google(listed)}"
     )
+    held_out = [row["email"] for row in found if row["email"] is not None]
+    counts = [row for row in found if row["email"] is None]
     customers = {row["who"]: int(row["customers"]) for row in counts}
     addresses = sum(int(row["addresses"]) for row in counts)
     refuse_another_channel(campaign, month, customers["listed"], addresses, is_older=_is_blanked(session, month, star))
@@ -161,7 +165,7 @@ def read_audience(
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
         ),
-        closed=[*held_out_at_google(session, campaign, month), *today.closed_at_google],
+        closed=[*held_out, *today.closed_at_google],
         joined=joined,
         left=left,
         has_moves=bool(campaign.trigger),
@@ -270,17 +274,14 @@ def refuse_another_channel(campaign: Campaign, month: date, customers: int, addr
         )
 
 
-def held_out_at_google(session: Session, campaign: Campaign, month: date) -> list[str]:
-    """Addresses of who is held out, of those that Google knows by more than one spelling.
+def held_out_at_google(listed: str) -> str:
+    """SQL for the addresses of who is held out, of those that Google knows by more than one spelling.
 
     Any address that they ever had: to leave out one too many is harmless.
     """
-    rows = session.rows(
-        f"select distinct email from {session.gold}.audience_{campaign.name}"
-        f" where snapshot_month = ? and treatment_group <> 'target' and ({_is_googles('email')})",
-        (month,),
+    return (
+        f"select distinct 'held out', 1, 1, email {listed} and treatment_group <> 'target' and ({_is_googles('email')})"
     )
-    return [row["email"] for row in rows]
 
 
 def _is_googles(email: str) -> str:

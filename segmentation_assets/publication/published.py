@@ -6,7 +6,7 @@ from typing import Any
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, month_after
-from segmentation_assets.warehouse.catalog import columns_of, table_exists
+from segmentation_assets.warehouse.catalog import columns_of, rows_if_there, table_exists
 from segmentation_assets.warehouse.session import Session
 
 LOG = "segment_publications"
@@ -25,11 +25,12 @@ def months(session: Session) -> list[date]:
 
 def _newest(session: Session) -> dict[date, dict[str, Any]]:
     """Of each published month, in order, the newest row of segment_publications."""
-    if not table_exists(session, session.gold, LOG):
-        return {}
-    rows = session.rows_once(
+    rows = rows_if_there(
+        session,
+        session.gold,
+        LOG,
         f"select * from {session.gold}.{LOG}"
-        " qualify row_number() over (partition by snapshot_month order by version desc) = 1 order by snapshot_month"
+        " qualify row_number() over (partition by snapshot_month order by version desc) = 1 order by snapshot_month",
     )
     return {row["snapshot_month"]: row for row in rows}
 

@@ -294,6 +294,7 @@ class SnowflakeSession:
     ) -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
         self._columns: dict[str, list[Column]] = {}
+        self._shown: dict[str, dict[str, list[dict[str, Any]]]] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._account = account
 
@@ -305,6 +306,7 @@ class SnowflakeSession:
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self._columns.clear()
+        self._shown.clear()
         self._rows.clear()
         with self.connection.cursor() as cursor:
             cursor.execute(*_bound(sql, parameters))
@@ -357,18 +359,28 @@ class SnowflakeSession:
     def columns(self, schema: str) -> list[Column]:
         """Asked for once, until this session writes: SHOW needs no warehouse, and answers for a whole schema at once
         what INFORMATION_SCHEMA is asked about table by table."""
+        if schema not in self._columns:
+            self._columns[schema] = [_column(row) for row in self.show("columns", schema)]
+        return self._columns[schema]
+
+    def show(self, kind: str, schema: str) -> list[dict[str, Any]]:
+        """SHOW COLUMNS or OBJECTS of a schema, asked for once until this session writes; none where there is none."""
         from snowflake.connector.errors import ProgrammingError
 
-        if schema not in self._columns:
+        shown = self._shown.setdefault(schema.lower(), {})
+        if kind not in shown:
             name = schema if PLAIN_NAME.fullmatch(schema) else f'"{schema}"'
             try:
-                rows = self.rows(f"show columns in schema {name}")
+                shown[kind] = self.rows(f"show {kind} in schema {name}")
             except ProgrammingError as error:
                 if error.errno not in DOES_NOT_EXIST:
                     raise
-                rows = []
-            self._columns[schema] = [_column(row) for row in rows]
-        return self._columns[schema]
+                shown[kind] = []
+        return shown[kind]
+
+    def shown(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Of each schema, what SHOW has said since this session last wrote: of "columns" and "objects" the rows."""
+        return {schema: dict(rows) for schema, rows in self._shown.items()}
 
 
 # What SHOW COLUMNS calls otherwise than INFORMATION_SCHEMA.

@@ -17,7 +17,8 @@
                     'kind': row['kind'] | lower, 'comment': comment, 'columns': {}, 'described': [],
                 }}) %}
             {% endfor %}
-            {% set rows = run_query('show columns in schema ' ~ place) %}
+            {% set shown = shown_schema(place | string | lower) %}
+            {% set rows = shown.columns if shown else run_query('show columns in schema ' ~ place) %}
             {% for row in rows if row['table_name'] | lower in found %}
                 {% set relation = found[row['table_name'] | lower] %}
                 {% do relation.columns.update({row['column_name'] | lower: row['comment'] or ''}) %}
@@ -78,11 +79,19 @@
     {% set known = graph.setdefault('objects_of_schemas', {}) %}
     {% set name = schema_relation | string | replace('"', '') | lower %}
     {% if name not in known %}
-        {% do known.update({name: dbt.snowflake__list_relations_without_caching(
-            schema_relation, max_iter, max_results_per_iter
-        )}) %}
+        {% set shown = shown_schema(name) %}
+        {% do known.update({
+            name: adapter.normalize_show_objects_result(shown.objects) if shown
+            else dbt.snowflake__list_relations_without_caching(schema_relation, max_iter, max_results_per_iter)
+        }) %}
     {% endif %}
     {{ return(known[name]) }}
+{% endmacro %}
+
+{#- What the pipeline was shown of a schema, `database.schema`, right before (segmentation_assets/dbt/runner.py). -#}
+{% macro shown_schema(name) %}
+    {% set database, schema = (['', ''] + name.split('.'))[-2:] %}
+    {{ return((graph.get('shown_schemas') or {}).get(schema) if database == target.database | lower) }}
 {% endmacro %}
 
 {#- dbt lists the functions of each schema as well, and this project has none. -#}
@@ -118,7 +127,14 @@
         {% set found = relations_in(relation.schema | lower).get(relation.identifier | lower) %}
         {% if found and found.described %}{{ return(found.described) }}{% endif %}
     {% endif %}
-    {{ return(dbt.snowflake__get_columns_in_relation(relation)) }}
+    {#- A table that was made anew is made so once. -#}
+    {% set remade = graph.setdefault('columns_of_remade', {}) %}
+    {% if relation | string not in remade %}
+        {% set columns = dbt.snowflake__get_columns_in_relation(relation) %}
+        {% if not has_been_remade(relation) %}{{ return(columns) }}{% endif %}
+        {% do remade.update({relation | string: columns}) %}
+    {% endif %}
+    {{ return(remade[relation | string]) }}
 {% endmacro %}
 
 {#- Of a monthly table that is there and is what its contract says: these columns of it, of which its working table is

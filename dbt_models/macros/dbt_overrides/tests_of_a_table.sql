@@ -2,8 +2,9 @@
     that returns a row per test, and the others find theirs in it. Each stays a test of its own to dbt and to Dagster,
     with its name, severity and stored rows. A test in a file of its own is asked alone, as only dbt knows its text.
 
-    In a run of the pipeline these are the tests of all models that have been made so far; in plain dbt, and of the
-    source, those that read the same tables, as one that cannot be computed takes all that are asked with it along.
+    In a run of the pipeline these are the tests of the source, whose columns were looked at before, and of all models
+    that have been made so far; in plain dbt those that read the same tables, as one that cannot be computed takes all
+    that are asked with it along.
 
     What one node leaves for the next lies in `graph`, of which there is one per invocation. -#}
 {% macro result_of_this_test() %}
@@ -69,16 +70,14 @@
 {#- The tables that a test reads, as one text. -#}
 {% macro tables_of_test(test) %}{{ return(test.depends_on.nodes | sort | join(' ')) }}{% endmacro %}
 
-{#- Whether it is about a model, and every model that it reads is one that this invocation has made, or did not have to
-    make. -#}
+{#- Whether every model that it reads is one that this invocation has made, or did not have to make. -#}
 {% macro is_of_made_models(test) %}
-    {% if not test.attached_node %}{{ return(false) }}{% endif %}
     {% for unique_id in test.depends_on.nodes %}
         {% if unique_id in selected_resources and unique_id not in graph.get('made_models', {}) %}
             {{ return(false) }}
         {% endif %}
     {% endfor %}
-    {{ return(graph.nodes.get(test.attached_node, {}).get('resource_type') == 'model') }}
+    {{ return(true) }}
 {% endmacro %}
 
 {#- A test is rendered by the node that asks for it, which dbt lets read the tables of its own test alone: when tests
@@ -93,7 +92,7 @@
 {% endmacro %}
 
 {% macro result_of_test_sql(test) %}
-    {% set tested = test.attached_node or test.depends_on.nodes[0] %}
+    {% set tested = tested_by(test) %}
     {% set kwargs = {} %}
     {% do kwargs.update(test.test_metadata.kwargs) %}
     {% do kwargs.update({'model': rows_to_test(relation_name_of(tested), test.config.where)}) %}
@@ -104,6 +103,14 @@
     {% endif %}
     {% set query = context['test_' ~ test.test_metadata.name](**kwargs) %}
     {{ return(get_test_sql(query, test.config.fail_calc, test.config.warn_if, test.config.error_if, none)) }}
+{% endmacro %}
+
+{#- The model or source table that a test is about; it may read others. -#}
+{% macro tested_by(test) %}
+    {% if test.attached_node %}{{ return(test.attached_node) }}{% endif %}
+    {% set name = (modules.re.findall("'([^']+)'[)]", test.test_metadata.kwargs.model) or ['']) | first %}
+    {% for unique_id in test.depends_on.nodes if unique_id.endswith('.' ~ name) %}{{ return(unique_id) }}{% endfor %}
+    {{ return(test.depends_on.nodes[0]) }}
 {% endmacro %}
 
 {% macro relation_name_of(unique_id) %}
