@@ -335,10 +335,9 @@ def month_shares(session: Session, month: date) -> tuple[Share, ...]:
 
 
 def transitions(session: Session, month: date) -> tuple[Flow, ...]:
-    rows = session.rows(
-        f"select from_segment, to_segment, customers from {session.gold}.segment_transitions where snapshot_month = ?"
-        " order by from_segment, to_segment",
-        (month,),
+    rows = session.rows_once(
+        f"select * from {session.gold}.segment_transitions where snapshot_month = date '{month}'"
+        " order by from_segment, to_segment"
     )
     return tuple(Flow(row["from_segment"], row["to_segment"], int(row["customers"])) for row in rows)
 
@@ -375,9 +374,9 @@ class Waterfalls(NamedTuple):
 
 def waterfall_rows(session: Session, month: date) -> Waterfalls:
     found = Waterfalls({}, {}, {})
-    for row in session.rows(
-        f"select * from {session.gold}.audience_waterfall where snapshot_month = ? order by campaign, step_number",
-        (month,),
+    for row in session.rows_once(
+        f"select * from {session.gold}.audience_waterfall where snapshot_month = date '{month}'"
+        " order by campaign, step_number"
     ):
         campaign = row["campaign"]
         found.customers.setdefault(campaign, {})[row["step"]] = int(row["customers"])
@@ -547,10 +546,9 @@ def notes(
 
 def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tuple[Definition, ...]:
     """The rules the month was published under; purpose and band are today's."""
-    rows = session.rows(
-        f"select customer_segment, criterion_number, metric, operator, bound from {session.gold}.segment_rules"
-        " where rules_hash = ? order by segment_priority, criterion_number",
-        (rules_hash,),
+    rows = session.rows_once(
+        f"select * from {session.gold}.segment_rules where rules_hash = '{rules_hash}'"
+        " order by segment_priority, criterion_number"
     )
     criteria: dict[str, list[str]] = {}
     for row in rows:
