@@ -278,11 +278,14 @@ def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "Snowfl
     )
 
 
-# As the macro snowflake_block: begun and ended in the server, whatever becomes of the client.
-_BLOCK = (
-    "execute immediate $$\nbegin\n    begin transaction;\n{}    commit;\nexception\n    when other then\n"
-    "        rollback;\n        raise;\nend;\n$$"
-)
+def scripting_block(statements: Sequence[str]) -> str:
+    """As the macro snowflake_block: begun and ended in the server, whatever becomes of the client."""
+    parts = ["begin transaction", *statements, "commit"]
+    lines = "\n".join(f"    {part};" for part in parts)
+    return (
+        f"execute immediate $$\nbegin\n{lines}\n"
+        "exception\n    when other then\n        rollback;\n        raise;\nend;\n$$"
+    )
 
 
 class SnowflakeSession:
@@ -316,7 +319,7 @@ class SnowflakeSession:
         lock = f"update {self.silver}.publication_locks set writes = writes + 1 where table_name = ?"
         statements = [(lock, (table,)), *statements]
         if self._account is not None and not self._account.is_emulator:
-            block = _BLOCK.format("".join(f"    {sql};\n" for sql, _ in statements))
+            block = scripting_block([sql for sql, _ in statements])
             self.execute(block, [value for _, parameters in statements for value in parameters])
             return
         # The emulator knows no blocks.
