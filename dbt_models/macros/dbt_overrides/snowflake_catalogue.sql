@@ -174,7 +174,7 @@
 {% macro snowflake__persist_docs(relation, model, for_relation, for_columns) %}
     {% if model.config.materialized in ('incremental', 'log_table') and not should_full_refresh() %}
         {% set found = relations_in(relation.schema | lower).get(relation.identifier | lower) %}
-        {% if found and found.comment == comment_of_table(model.description) and (
+        {% if found and found.comment == comment_of_table(model.description) | replace('$', '[$]') and (
             is_emulator() or not columns_without_comment(model, found.columns)
         ) %}
             {{ return('') }}

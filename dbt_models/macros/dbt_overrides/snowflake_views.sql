@@ -3,7 +3,8 @@
     same rows as before. Which one it is stands at the end of its comment, which a `create or replace` by hand loses. -#}
 {% materialization view, adapter='snowflake' %}
     {% set found = relations_in(this.schema | lower).get(this.identifier | lower) %}
-    {% if found and found.kind == 'view' and found.comment == comment_of_view(model.description) %}
+    {% set wanted = comment_of_view(model.description) | replace('$', '[$]') %}
+    {% if found and found.kind == 'view' and found.comment == wanted %}
         {% do graph.setdefault('kept_views', {}).update({model.unique_id: true}) %}
         {% do store_raw_result('main', message='KEPT', code='KEPT', rows_affected=-1) %}
         {{ run_hooks(pre_hooks) }}
@@ -32,13 +33,11 @@
     {{ return('Definition ' ~ local_md5(parts | join('\n')) ~ '.') }}
 {% endmacro %}
 
-{#- The columns of a table, view or source table as one text; of what this invocation has made anew, no text that was
-    ever there. -#}
+{#- The columns of a table, view or source table as one text; nothing of one that is not there. -#}
 {% macro columns_read_of(unique_id) %}
     {% set node = graph.nodes.get(unique_id) or graph.sources[unique_id] %}
     {% set named = node.get('alias') or node.identifier %}
     {% set relation = api.Relation.create(database=node.database, schema=node.schema, identifier=named) %}
-    {% if has_been_remade(relation) %}{{ return(invocation_id) }}{% endif %}
     {% if node.resource_type == 'source' %}
         {#- Where the rules map it, its columns are those of the company's own table. -#}
         {% set mapped = star_table(node.name) %}
@@ -46,8 +45,9 @@
         {% if mapped is string %}{{ return(mapped) }}{% endif %}
         {% if mapped %}{{ return(columns_of_place(mapped.place)) }}{% endif %}
     {% endif %}
-    {{ return(columns_before(relation) | map(attribute='name') | join(' ')
-        ~ columns_before(relation) | map(attribute='data_type') | join(' ')) }}
+    {% if not adapter.get_relation(relation.database, relation.schema, relation.identifier) %}{{ return('') }}{% endif %}
+    {% set columns = adapter.get_columns_in_relation(relation) if has_been_remade(relation) else columns_before(relation) %}
+    {{ return(columns | map(attribute='name') | join(' ') ~ columns | map(attribute='data_type') | join(' ')) }}
 {% endmacro %}
 
 {% macro columns_of_place(place) %}
