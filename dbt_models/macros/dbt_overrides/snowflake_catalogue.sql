@@ -2,8 +2,8 @@
     and INFORMATION_SCHEMA answers a question about one table by looking at all. What is remembered lies in `graph`, of
     which there is one per invocation. -#}
 
-{#- Name -> {kind, comment, columns: {column: comment}, described: columns as dbt describes them} of every table and view
-    that is in a schema when it is first asked about, names in lower case. -#}
+{#- Name -> {kind, comment, columns: {column: comment}, described: columns as dbt describes them} of every table and
+    view that is in a schema when it is first asked about, names in lower case. -#}
 {% macro relations_in(schema) %}
     {% set known = graph.setdefault('relations_of_schemas', {}) %}
     {% if schema not in known %}
@@ -109,7 +109,7 @@
     {{ return((relation.schema ~ '.' ~ relation.identifier) | lower in graph.get('remade', {})) }}
 {% endmacro %}
 
-{#- What dbt asks about one table after the other, and several times about each: the schema's columns are asked for once.
+{#- What dbt asks about one table after the other, and several times about each: a schema's columns are asked for once.
     A run's working table is described once, as nobody else knows it and it does not change; and never where it is made
     with the columns of a contract (columns_of_contract). -#}
 {% macro snowflake__get_columns_in_relation(relation) %}

@@ -1,6 +1,6 @@
 {#- A view on Snowflake, made where it is not there or is another one. dbt replaces every view in every run, which takes
     two looks at its columns, the statement, a comment, its tags and grants; a view that reads what it read gives the
-    same rows as before. Which one it is stands at the end of its comment, which a `create or replace` by hand loses. -#}
+    same rows as before. Which one it is stands at the end of its comment, which `create or replace` by hand loses. -#}
 {% materialization view, adapter='snowflake' %}
     {% set found = relations_in(this.schema | lower).get(this.identifier | lower) %}
     {% set wanted = comment_of_view(model.description) | replace('$', '[$]') %}
@@ -45,8 +45,10 @@
         {% if mapped is string %}{{ return(mapped) }}{% endif %}
         {% if mapped %}{{ return(columns_of_place(mapped.place)) }}{% endif %}
     {% endif %}
-    {% if not adapter.get_relation(relation.database, relation.schema, relation.identifier) %}{{ return('') }}{% endif %}
-    {% set columns = adapter.get_columns_in_relation(relation) if has_been_remade(relation) else columns_before(relation) %}
+    {% set existing = adapter.get_relation(relation.database, relation.schema, relation.identifier) %}
+    {% if not existing %}{{ return('') }}{% endif %}
+    {% set columns = columns_before(relation) %}
+    {% if has_been_remade(relation) %}{% set columns = adapter.get_columns_in_relation(relation) %}{% endif %}
     {{ return(columns | map(attribute='name') | join(' ') ~ columns | map(attribute='data_type') | join(' ')) }}
 {% endmacro %}
 
@@ -54,7 +56,9 @@
     {% set known = graph.setdefault('columns_of_places', {}) %}
     {% if place not in known %}
         {% set columns = [] %}
-        {% for row in run_query('describe table ' ~ place) %}{% do columns.append(row['name'] ~ row['type']) %}{% endfor %}
+        {% for row in run_query('describe table ' ~ place) %}
+            {% do columns.append(row['name'] ~ row['type']) %}
+        {% endfor %}
         {% do known.update({place: columns | join(' ')}) %}
     {% endif %}
     {{ return(known[place]) }}

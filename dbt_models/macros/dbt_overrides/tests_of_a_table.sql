@@ -21,8 +21,8 @@
     {{ return(asked.get(model.unique_id)) }}
 {% endmacro %}
 
-{#- This one and what can be asked with it. Where nothing lets a node wait for another (segmentation_assets/dbt/runner.py
-    does), a test that another node asks for just now is asked for alone. -#}
+{#- This one and what can be asked with it. Where nothing lets a node wait for another, as
+    segmentation_assets/dbt/runner.py does, a test that another node asks for just now is asked for alone. -#}
 {% macro tests_to_ask_now() %}
     {% set claimed = graph.setdefault('claimed_tests', {}) %}
     {% if model.unique_id in claimed %}{{ return([model]) }}{% endif %}

@@ -48,7 +48,7 @@
 {% endmacro %}
 
 {#- Begun and ended in the server: a client that is killed leaves no open transaction behind, as the block goes on to
-    its end, or is undone as a whole. In a block, `begin` alone would open another block. `afterwards` is sent when all is
+    its end, or is undone as a whole. In a block, `begin` alone would open another block. `afterwards` runs when all is
     committed: a DDL statement, which commits by itself. -#}
 {% macro snowflake_block(statements, afterwards=none) %}
 execute immediate $$

@@ -457,7 +457,8 @@
         {#- Asked once by an invocation: none that asks adds a decision. -#}
         {% if 'decided_metrics' not in graph %}
             {% do graph.update({'decided_metrics': run_query(
-                "select distinct entry, entry_value from " ~ decisions ~ " where entry in ('metrics', 'category_groups')"
+                "select distinct entry, entry_value from " ~ decisions
+                ~ " where entry in ('metrics', 'category_groups')"
             )}) %}
         {% endif %}
         {% for row in graph.decided_metrics %}

@@ -29,7 +29,7 @@
 {#- Whether nothing has to be sent for a table that is there. -#}
 {% macro default__is_whole_without_rows(existing) %}{{ return(false) }}{% endmacro %}
 
-{#- A statement is a round trip there, and an INSERT of no rows tells only whether a column is missing, which is known. -#}
+{#- A statement is a round trip there, and an INSERT of no rows tells only whether a column is missing. -#}
 {% macro snowflake__is_whole_without_rows(existing) %}
     {% set columns = columns_before(existing) | map(attribute='name') | map('lower') | list %}
     {{ return(

@@ -1,7 +1,7 @@
 {{ config(materialized='view', schema='silver') }}
 
 -- Each published month as it would be computed now, compared customer by customer, so that what moved between customers
--- shows. No period is joined with all the months after it, of which there are more and more: each belongs to the windows
+-- shows. No period is joined with all the months after it, of which there are ever more: each belongs to the windows
 -- of a few, and lifetimes are added up from one published month to the next.
 with history as (
 
