@@ -17,8 +17,8 @@
     {% endif %}
     {% set wanted = [] %}
     {% for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'segmentation' %}
-        {% if node.access == 'public' and node.config.incremental_strategy == 'replace_months'
-            and node.unique_id in selected_resources
+        {% if node.access == 'public' and node.config.materialized == 'incremental'
+            and node.config.incremental_strategy == 'replace_months' and node.unique_id in selected_resources
         %}
             {% do wanted.append("select '" ~ node.alias ~ "' as table_name") %}
         {% endif %}
