@@ -97,12 +97,15 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
                 today = ask_today(session, campaign, star)
                 told = {month: export_month(session, exports, campaign, month, star, today) for month in months}
                 removed = sweep(exports, project.rules, campaign.name)
-            with warehouse.session() as session:
-                # What is older than the rules keep names and addresses for, of this campaign and of former ones.
-                blanked = [
-                    retention.blank(session, exports, project.rules, name)
-                    for name in own_and_former(exports, project.rules, campaign.name)
-                ]
+                is_due = retention.is_due(session, project.rules)
+            blanked: list[retention.Blanked] = []
+            if is_due:
+                with warehouse.session() as session:
+                    # What is older than the rules keep names and addresses for, of this campaign and of former ones.
+                    blanked = [
+                        retention.blank(session, exports, project.rules, name)
+                        for name in own_and_former(exports, project.rules, campaign.name)
+                    ]
             stale = stale_months(exports, campaign.name, months.last)
         if stale:
             told[months.last]["stale_months"] = ", ".join(map(str, stale))

@@ -4,7 +4,7 @@ Which numbers a model has is said in dbt/metadata.py; the shares of the segments
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ from segmentation_assets.outcomes import words
 
 
 class MaterializationNumbers:
-    """The numbers of one build, asked for as its tables are made."""
+    """The numbers of one build: `count` asks for those of some tables, `put_on` puts them on one after the other."""
 
     def __init__(
         self, context: dg.AssetExecutionContext, rows_of: asset_numbers.RowsOf, project: Project, months: MonthRange
@@ -29,6 +29,8 @@ class MaterializationNumbers:
         self._schemas = project.settings.schemas
         self._started = time.monotonic()
         self._empty: dict[dg.AssetKey, asset_numbers.Model] = {}  # until another model fills them
+        self._shares: dict[str, list[dict[str, Any]]] = {}  # by table; none of it is made twice in a build
+        self._counted: dict[str, asset_numbers.Counted] = {}  # by model
 
     @cached_property
     def _waterfalls(self) -> Mapping[tuple[str, date], Mapping[str, int]]:
@@ -38,6 +40,15 @@ class MaterializationNumbers:
     @cached_property
     def _spreads(self) -> Mapping[tuple[str, date], asset_numbers.Spread]:
         return asset_numbers.spreads(self._rows_of, self._schemas, self._months)
+
+    def count(self, models: Sequence[asset_numbers.Model]) -> None:
+        """Asks for the rows of tables that were just made, and of those that these have filled."""
+        made = {model["name"] for model in models}
+        empty = [*models, *self._empty.values()]
+        asked = [model for model in models if asset_numbers.is_counted(model) and not asset_numbers.filled_by(model)]
+        asked += [model for model in empty if asset_numbers.filled_by(model) in made]
+        found = asset_numbers.of_models(asked, self._rows_of, self._months)
+        self._counted = {model["name"]: counted for model, counted in zip(asked, found, strict=True)}
 
     def put_on(
         self, event: dg.Output[Any], model: asset_numbers.Model
@@ -52,8 +63,9 @@ class MaterializationNumbers:
         if key.path[-1] in distribution.TABLES:
             schema, name = distribution.TABLES[key.path[-1]]
             table = f"{self._schemas[schema]}.{name}"
-            rows = distribution.shares(self._rows_of, self._rules, table, self._months)
-            distribution.attach(self._context, key, self._rules, rows, time.monotonic() - self._started)
+            if table not in self._shares:
+                self._shares[table] = distribution.shares(self._rows_of, self._rules, table, self._months)
+            distribution.attach(self._context, key, self._rules, self._shares[table], time.monotonic() - self._started)
 
     def _of_table(self, event: dg.Output[Any], key: dg.AssetKey, model: asset_numbers.Model) -> Mapping[str, Any]:
         """What the step's own event carries; the months' numbers are attached to theirs."""
@@ -68,9 +80,10 @@ class MaterializationNumbers:
             return described
         if not asset_numbers.is_counted(model):
             return described
+        counted = self._counted[model["name"]]
         if asset_numbers.month_column(model) is None:
-            return {**described, **asset_numbers.of_table(model, self._rows_of)}
-        found = asset_numbers.of_months(model, self._rows_of, self._months)
+            return {**described, **counted.whole}
+        found = counted.months
         # Of the asset itself: the views have checks of months, which gives their definition partitions.
         if self._context.assets_def.specs_by_key[key].partitions_def is None:
             return {**described, **asset_numbers.of_range(found)}
@@ -88,7 +101,7 @@ class MaterializationNumbers:
         """Of tables that `filler` has filled since they were materialised; Dagster wants parents told first."""
         for key, model in self._empty.items():
             if asset_numbers.filled_by(model) == filler.path[-1]:
-                for month, numbers in asset_numbers.of_months(model, self._rows_of, self._months).items():
+                for month, numbers in self._counted[model["name"]].months.items():
                     yield dg.AssetObservation(key, partition=str(month), metadata=numbers)
 
 

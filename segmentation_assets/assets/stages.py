@@ -16,9 +16,9 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from segmentation_assets.assets import checks
 from segmentation_assets.assets.materializations import MaterializationNumbers
-from segmentation_assets.assets.star_schema import check_facts, check_source
+from segmentation_assets.assets.star_schema import check_source
 from segmentation_assets.dbt.project import Project, project_dir
-from segmentation_assets.dbt.runner import InProcessDbt
+from segmentation_assets.dbt.runner import DagsterEvent, DbtBuild, InProcessDbt, Shown
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.errors import as_failure
 from segmentation_assets.months import MonthRange, rollup_from
@@ -26,7 +26,11 @@ from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.publication import rollup
 from segmentation_assets.publication.gate import refuse_blocked_audiences, refuse_empty_audiences, refuse_unpublished
 from segmentation_assets.publication.migration import bring_up_to_date
+from segmentation_assets.sources import contract
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.session import Warehouse
+
+_latest_checked: dict[str, str] = {}  # of a database and project, the run whose source was found to be whole
 
 # Asks the warehouse something about the months, and raises dg.Failure where the build has to end.
 Question = Callable[[Warehouse, MonthRange], None]
@@ -38,18 +42,33 @@ Planner = Callable[[dg.AssetExecutionContext, Warehouse, MonthRange], Mapping[st
 
 def refuse_broken_source(project: Project, warehouse: Warehouse, months: MonthRange | None = None) -> None:
     """Fail before anything is computed. Before the views and before the candidate: either may run alone."""
+    ranges = [(months.first, months.as_of)] if months else []
     with as_failure():
-        check_source(warehouse, project, [(months.first, months.as_of)] if months else [])
+        check_source(warehouse, project, ranges, reads_facts=bool(ranges))
+
+
+def refuse_broken_source_once(
+    project: Project, context: dg.AssetExecutionContext, warehouse: Warehouse, months: MonthRange
+) -> Mapping[str, Any]:
+    """But for its facts, of which dbt's tests look at those of the run: not where an earlier step of the run has in
+    this process. Either step may run alone."""
+    del months
+    place = str((warehouse, project.manifest_path))
+    if _latest_checked.get(place) != context.run.run_id:
+        refuse_broken_source(project, warehouse)
+        _latest_checked[place] = context.run.run_id
+    return {}
 
 
 def plan_rollup(
     project: Project, context: dg.AssetExecutionContext, warehouse: Warehouse, months: MonthRange
 ) -> Mapping[str, Any]:
     """Which months beside the asked ones are rolled up anew; the facts of all of them are checked."""
+    refuse_broken_source_once(project, context, warehouse, months)
     with warehouse.session() as session:
         plan = rollup.plan(session, project.rules, months, rollup_from(context.run))
-    with as_failure():
-        check_facts(warehouse, project, plan.ranges)
+        with as_failure():
+            contract.check_facts(StarSchema(session, project.settings, project.rules), plan.ranges)
     if plan.changed:
         context.log.info(f"Rolled up anew, as their facts changed: {', '.join(map(str, plan.changed))}.")
     return plan.variables()
@@ -73,23 +92,18 @@ def stages(project: Project) -> tuple[Stage, ...]:
     def source_is_whole(warehouse: Warehouse, months: MonthRange) -> None:
         refuse_broken_source(project, warehouse, months)
 
-    def source_is_whole_but_for_its_facts(warehouse: Warehouse, months: MonthRange) -> None:
-        del months  # dbt's tests of the views look at those of the run
-        refuse_broken_source(project, warehouse)
-
     return (
         # A broken contract also fails tests of the facts.
         Stage(
             "staging",
             "path:models/staging",
-            before=source_is_whole_but_for_its_facts,
+            plan=partial(refuse_broken_source_once, project),
             on_failure=source_is_whole,
             is_monthly=False,
         ),
         Stage(
             "candidate",
             "path:models/metrics config.group:segments_candidate",
-            before=source_is_whole_but_for_its_facts,
             plan=partial(plan_rollup, project),
         ),
         # What the gate holds back also fails a dbt test.
@@ -171,24 +185,39 @@ def build(
     months: MonthRange,
     variables: Mapping[str, Any],
 ) -> Iterator[Any]:
-    """The build's events as they happen, with what the tables hold on the assets they are about."""
-    with as_failure():
-        bring_up_to_date(warehouse, translator.project)
-    with dbt.build(context, warehouse, months, translator, variables=variables) as built:
+    """The build's events in the order they happen, with what the tables hold on the assets they are about."""
+
+    def prepare() -> Shown:
+        with as_failure():
+            return bring_up_to_date(warehouse, translator.project, context.run.run_id)
+
+    with dbt.build(context, warehouse, months, translator, variables=variables, prepare=prepare) as built:
         numbers = MaterializationNumbers(context, built.rows, translator.project, months)
-        for event in built.stream():
-            if isinstance(event, dg.Output):
-                yield from numbers.put_on(event, built.model_of(event))
-                continue
-            if not isinstance(event, dg.AssetCheckResult):
-                yield event
-                continue
-            key = check_key(event)
-            # Tests of the star schema run with the views on it. Where those alone were asked for, Dagster would warn of
-            # a result that nobody selected; as an evaluation it is stored just the same.
-            yield event if key in context.selected_asset_check_keys else checks.evaluation(event)
-            if not months.is_single and context.assets_def.get_spec_for_check_key(key).partitions_def is not None:
-                checks.record_on_months(context.op_execution_context, event, months)
+        for events in built.batches(warehouse.events_held_seconds):
+            numbers.count([built.model_of(event) for event in events if isinstance(event, dg.Output)])
+            for event in events:
+                yield from shown(event, context, numbers, built, months)
+
+
+def shown(
+    event: DagsterEvent,
+    context: dg.AssetExecutionContext,
+    numbers: MaterializationNumbers,
+    built: DbtBuild,
+    months: MonthRange,
+) -> Iterator[Any]:
+    if isinstance(event, dg.Output):
+        yield from numbers.put_on(event, built.model_of(event))
+        return
+    if not isinstance(event, dg.AssetCheckResult):
+        yield event
+        return
+    key = check_key(event)
+    # Tests of the star schema run with the views on it. Where those alone were asked for, Dagster would warn of
+    # a result that nobody selected; as an evaluation it is stored just the same.
+    yield event if key in context.selected_asset_check_keys else checks.evaluation(event)
+    if not months.is_single and context.assets_def.get_spec_for_check_key(key).partitions_def is not None:
+        checks.record_on_months(context.op_execution_context, event, months)
 
 
 def check_key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:

@@ -204,7 +204,9 @@ def _tables_of(settings: Settings) -> tuple[str, ...]:
     return completejourney.TABLES if settings.source == "completejourney" else tuple(TABLES)
 
 
-def check_source(warehouse: Warehouse, project: Project, ranges: Sequence[contract.Range] = ()) -> None:
+def check_source(
+    warehouse: Warehouse, project: Project, ranges: Sequence[contract.Range] = (), *, reads_facts: bool = True
+) -> None:
     """Raises SourceError when the star schema breaks the source contract; single facts are looked at in the ranges."""
     with warehouse.session() as session:
         contract.check(
@@ -212,10 +214,5 @@ def check_source(warehouse: Warehouse, project: Project, ranges: Sequence[contra
             before=as_of_date(last_closed_month()),
             ranges=ranges,
             allow_formula_ids=project.rules.exports.allow_formula_ids,
+            reads_facts=reads_facts,
         )
-
-
-def check_facts(warehouse: Warehouse, project: Project, ranges: Sequence[contract.Range]) -> None:
-    """The part of it that looks at single facts. Raises SourceError."""
-    with warehouse.session() as session:
-        contract.check_facts(StarSchema(session, project.settings, project.rules), ranges)

@@ -1,13 +1,13 @@
 """What the materialisation of a dbt model says of the table: its rows and sums, month by month.
 
 Dagster draws the numbers of a partitioned asset over its partitions, so each month carries its own, in a run over many
-months too. They take one query over the months of the run, in place of dagster-dbt's count of the whole table. Which
-sums are worth a line is said in the model's own `meta: {numbers: {name: aggregate}}`, and in `meta: {month_column: …}`
-the date that a row belongs to, where that is not snapshot_month; `meta: {filled_by: …}` names the model after which to
-count, where that is another, and `meta: {is_counted: false}` leaves a view out.
+months too. They take one query over the months of the run, for many tables at once, in place of dagster-dbt's count of
+each whole table. Which sums are worth a line is said in the model's own `meta: {numbers: {name: aggregate}}`, and in
+`meta: {month_column: …}` the date that a row belongs to, where that is not snapshot_month; `meta: {filled_by: …}` names
+the model after which to count, where that is another, and `meta: {is_counted: false}` leaves a view out.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -73,34 +73,66 @@ def filled_by(model: Model) -> str | None:
     return model["config"]["meta"].get("filled_by")
 
 
-def of_months(model: Model, rows_of: RowsOf, months: MonthRange) -> dict[date, Numbers]:
-    """Per month: its rows, and the numbers that the model's meta names. A NULL is left out."""
-    column, numbers = month_column(model), model["config"]["meta"].get("numbers", {})
-    sums = "".join(f", {aggregate} as {name}" for name, aggregate in numbers.items())
+class Counted(NamedTuple):
+    """What a table holds: month by month, or as a whole where it knows no months."""
+
+    months: Mapping[date, Numbers]
+    whole: Numbers
+
+
+def of_models(models: Sequence[Model], rows_of: RowsOf, months: MonthRange) -> list[Counted]:
+    """In their order, of one statement for all: rows, and the numbers that each model's meta names. A NULL is left
+    out."""
+    if not models:
+        return []
+    width = max(len(_numbers(model)) for model in models)
+    asked = " union all ".join(_counted_sql(place, model, months, width) for place, model in enumerate(models))
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for row in rows_of(asked):
+        rows.setdefault(int(row["place"]), []).append(row)
+    return [_counted(model, rows.get(place, []), months) for place, model in enumerate(models)]
+
+
+def _numbers(model: Model) -> Mapping[str, str]:
+    return model["config"]["meta"].get("numbers", {}) if month_column(model) else {}
+
+
+def _counted_sql(place: int, model: Model, months: MonthRange, width: int) -> str:
+    column, aggregates = month_column(model), list(_numbers(model).values())
+    month = f"cast(date_trunc('month', {column}) as date)" if column else "cast(null as date)"
+    sums = "".join(
+        f", cast({aggregates[number] if number < len(aggregates) else 'null'} as double) as number_{number}"
+        for number in range(width)
+    )
+    counted = (
+        f"select {place} as place, {month} as month_of_rows, count(*) as rows_counted{sums}"
+        f" from {model['relation_name']}"
+    )
+    if column is None:
+        return counted
     # One month as such: DuckDB hands an equality on to all tables of a view's joins, and a range to one of them.
     asked = (
         f"{column} = cast('{months.first}' as date)"
         if months.is_single and column == MONTH
         else f"{column} >= cast('{months.first}' as date) and {column} < cast('{months.as_of}' as date)"
     )
-    found = rows_of(
-        f"select cast(date_trunc('month', {column}) as date) as month_of_rows, count(*) as rows_of_month{sums}"
-        f" from {model['relation_name']} where {asked} group by 1"
-    )
+    return f"{counted} where {asked} group by {month}"
+
+
+def _counted(model: Model, rows: Sequence[Mapping[str, Any]], months: MonthRange) -> Counted:
+    if month_column(model) is None:
+        return Counted({}, {ROWS: sum(int(row["rows_counted"]) for row in rows)})
     told: dict[date, Numbers] = {month: {ROWS: 0} for month in months}
-    for row in found:
-        measured = {name: float(row[name]) for name in numbers if row[name] is not None}
-        told[_day(row["month_of_rows"])] = {ROWS: int(row["rows_of_month"]), **measured}
-    return told
+    for row in rows:
+        values = {name: row[f"number_{number}"] for number, name in enumerate(_numbers(model))}
+        measured = {name: float(value) for name, value in values.items() if value is not None}
+        told[_day(row["month_of_rows"])] = {ROWS: int(row["rows_counted"]), **measured}
+    return Counted(told, {})
 
 
 def _day(value: Any) -> date:
     """A date may come back as the first second of its day."""
     return date.fromisoformat(str(value)[:10])
-
-
-def of_table(model: Model, rows_of: RowsOf) -> Numbers:
-    return {ROWS: int(rows_of(f"select count(*) as rows_of_table from {model['relation_name']}")[0]["rows_of_table"])}
 
 
 def of_range(found: Mapping[date, Numbers]) -> Numbers:

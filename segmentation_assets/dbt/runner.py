@@ -5,14 +5,14 @@ thread, and each of its events becomes Dagster's the moment it happens, through 
 tests/warehouse/test_dbt_in_process.py compares what is told with what the stock resource tells.
 """
 
-import json
 import logging
 import queue
 import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -39,6 +39,8 @@ DagsterEvent = (
     dg.Output[Any] | dg.AssetMaterialization | dg.AssetCheckResult | dg.AssetCheckEvaluation | dg.AssetObservation
 )
 Model = Mapping[str, Any]  # a model's entry in dbt's manifest
+# Of each schema in lower case, the rows of SHOW COLUMNS and SHOW OBJECTS under "columns" and "objects".
+Shown = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,9 @@ _EVENTS_ONLY = ("--no-use-colors", "--no-write-json", "--log-level", "none")
 
 # Of a node in dbt's words; after any other its session may be inside a transaction.
 _ENDED_WELL = frozenset({"success", "pass", "fail", "warn", "skipped"})
+# After the events of the last node, whose connections stay open until this is read.
+_ALL_NODES_ENDED: dict[str, Any] = {}
+MOST_SHOWN = 10_000
 # Read by profiles.yml: the nodes of a build share a session of Snowflake's.
 ONE_SESSION = {"ONE_SESSION_PER_BUILD": "1"}
 
@@ -57,39 +62,38 @@ class DbtRunError(UserError):
 
 
 class _Turns:
-    """Lets nodes of dbt wait for the one that asks for all tests of a table (macros/dbt_overrides)."""
+    """Lets nodes of dbt wait for the one that asks for many tests at once (macros/dbt_overrides)."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._askers: dict[str, tuple[str, threading.Event]] = {}
+        self._free = threading.Condition()
+        self._asker: str | None = None
 
-    def is_first(self, tables: str, test: str) -> bool:
-        """At once for the first; for any other when that one has ended, and False."""
-        with self._lock:
-            asker, has_ended = self._askers.setdefault(tables, (test, threading.Event()))
-        if asker == test:
-            return True
-        has_ended.wait()
-        return False
+    def take(self, test: str) -> None:
+        """Waits while another one asks."""
+        with self._free:
+            self._free.wait_for(lambda: self._asker in (None, test))
+            self._asker = test
 
-    def ended(self, test: str) -> None:
-        with self._lock:
-            for asker, has_ended in self._askers.values():
-                if asker == test:
-                    has_ended.set()
+    def give_back(self, test: str) -> None:
+        """And of a test that failed to, when its node has ended."""
+        with self._free:
+            if self._asker == test:
+                self._asker = None
+                self._free.notify_all()
 
 
 class _DbtThread:
     """dbtRunner in a thread, and its events as dbt would print them as JSON, above debug level."""
 
-    def __init__(self, arguments: Sequence[str], manifest_file: Path) -> None:
-        self.arguments = list(arguments)
+    def __init__(self, arguments: Sequence[str], manifest_file: Path, shown: Shown) -> None:
+        self.arguments, self._shown = list(arguments), shown
         self.succeeded = False
         self._manifest_file = manifest_file
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()  # None at the end
         self._is_reading, self._has_ended = False, False
         self._nodes, self._finished = sys.maxsize, 0
         self._turns = _Turns()
+        self._made_models: dict[str, bool] = {}
         self._thread = threading.Thread(target=self._run, name="dbt", daemon=True)
 
     def start(self) -> None:
@@ -119,7 +123,10 @@ class _DbtThread:
             # Read afresh for every build: compiling writes the SQL into the manifest's nodes.
             manifest = Manifest.from_msgpack(self._manifest_file.read_bytes())
             manifest.build_flat_graph()  # what macros see as `graph`; parsing would have made it
+            # For macros/dbt_overrides/tests_of_a_table.sql.
             manifest.flat_graph["turns_of_tests"] = self._turns
+            manifest.flat_graph["made_models"] = self._made_models
+            manifest.flat_graph["shown_schemas"] = _as_dbt_shows(self._shown)
             result = dbtRunner(manifest=manifest, callbacks=[self._publish]).invoke(self.arguments)
             self.succeeded = result.success
             if result.exception is not None:
@@ -138,11 +145,15 @@ class _DbtThread:
         elif event.info.name == "NodeFinished":
             # After the last node, and before it says so in any event, dbt closes every connection. Whoever reads may be
             # asking for a table's columns through one of them just then, so the last node ends when all is read.
-            self._turns.ended(event.data.node_info.unique_id)
-            if event.data.run_result.status not in _ENDED_WELL:
+            node, status = event.data.node_info.unique_id, event.data.run_result.status
+            self._turns.give_back(node)
+            if status == "success":  # what it wrote is committed by now
+                self._made_models[node] = True
+            if status not in _ENDED_WELL:
                 roll_back()
             self._finished += 1
             if self._finished >= self._nodes:
+                self._events.put(_ALL_NODES_ENDED)
                 self._events.join()
         elif event.info.level != "debug":
             message = msg_to_dict(event)  # zeros and empty texts included, as in the lines of `dbt --log-format json`
@@ -151,6 +162,17 @@ class _DbtThread:
     def _tell(self, text: str) -> None:
         info = {"level": "error", "msg": text, "name": "MainEncounteredError", "invocation_id": ""}
         self._events.put({"info": info, "data": {}})
+
+
+def _as_dbt_shows(shown: Shown) -> dict[str, dict[str, Any]]:
+    """For macros/dbt_overrides/snowflake_catalogue.sql. Of a schema with more than SHOW tells at once, nothing."""
+    from dbt_common.clients.agate_helper import table_from_data_flat
+
+    return {
+        schema: {kind: table_from_data_flat(list(rows), list(rows[0])) for kind, rows in kinds.items()}
+        for schema, kinds in shown.items()
+        if set(kinds) == {"columns", "objects"} and all(0 < len(rows) < MOST_SHOWN for rows in kinds.values())
+    }
 
 
 class DbtBuild:
@@ -172,37 +194,55 @@ class DbtBuild:
         self._project, self._context, self._artifacts = project, context, artifacts
         self._months, self._column_lineage = months, column_lineage
         self._columns: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._schemas: dict[str, dict[str, list[Any]]] = {}
 
     def stream(self) -> Iterator[DagsterEvent]:
-        """As they happen; those of tables carry columns and column lineage, as `.fetch_column_metadata()` adds them.
+        """As they happen. Raises DagsterDbtCliRuntimeError."""
+        for events in self.batches(0.0):
+            yield from events
+
+    def batches(self, seconds: float) -> Iterator[list[DagsterEvent]]:
+        """The events in their order, those together that came within some seconds; those of tables carry columns and
+        column lineage, as `.fetch_column_metadata()` adds them.
 
         That method of the stock stream is not used: it waits for dbt in a loop, which in one process takes the
         interpreter away from it. A build of seven models took 20 s instead of 5. Raises DagsterDbtCliRuntimeError.
         """
         errors: list[str] = []
+        held: list[DagsterEvent] = []
+        began = time.monotonic()
         for event in iter(self._thread.next_event, None):
-            said = event["info"]["msg"]
-            sys.stdout.write(f"{said}\n")
-            sys.stdout.flush()
-            found = self._failed_test(event)
-            if found:
-                sys.stdout.write(f"{found}\n")
-            if event["info"]["level"] == "error":
-                errors.append(found or said)
-            for converted in self._converted(event, {}):
-                if isinstance(converted, dg.Output):
-                    yield self._with_columns(event, converted)
-                elif isinstance(converted, dg.AssetCheckResult) and found:
-                    yield converted._replace(description=found)
-                else:
-                    yield converted
+            if event is not _ALL_NODES_ENDED:
+                held += self._read(event, errors)
+            if event is _ALL_NODES_ENDED or time.monotonic() - began >= seconds:
+                if held:
+                    yield held
+                held, began = [], time.monotonic()
+        if held:
+            yield held
         if errors or not self._thread.succeeded:
             command = " ".join(["dbt", *self._thread.arguments])
             told = (
                 f"The dbt command\n\n`{command}`\n\nfailed; the step's stdout in the compute logs has all that it said."
             )
             raise DagsterDbtCliRuntimeError("\n\n".join([told, "Errors parsed from dbt logs:", *errors]))
+
+    def _read(self, event: dict[str, Any], errors: list[str]) -> Iterator[DagsterEvent]:
+        """What dbt said, as Dagster's events; what went wrong is added to the errors."""
+        said = event["info"]["msg"]
+        sys.stdout.write(f"{said}\n")
+        sys.stdout.flush()
+        found = self._failed_test(event)
+        if found:
+            sys.stdout.write(f"{found}\n")
+        if event["info"]["level"] == "error":
+            errors.append(found or said)
+        for converted in self._converted(event, {}):
+            if isinstance(converted, dg.Output):
+                yield self._with_columns(event, converted)
+            elif isinstance(converted, dg.AssetCheckResult) and found:
+                yield converted._replace(description=found)
+            else:
+                yield converted
 
     def model_of(self, event: dg.Output[Any]) -> Model:
         """The manifest's entry of the model that an event is about."""
@@ -293,19 +333,9 @@ class DbtBuild:
                     schema=entry["schema"],
                     identifier=entry.get("identifier") or entry["alias"],
                 )
-                found = self._columns_in(adapter, relation, made_anew=made_anew)
+                found = _columns_or_none(adapter, relation)
             self._columns[unique_id] = str(relation), {column.name: {"data_type": column.data_type} for column in found}
         return self._columns[unique_id]
-
-    def _columns_in(self, adapter: Any, relation: Any, *, made_anew: bool) -> list[Any]:
-        """Snowflake is asked for a whole schema at once; for one table where that was made since."""
-        if adapter.type() != "snowflake" or made_anew:
-            return adapter.get_columns_in_relation(relation)
-        schema = str(relation.include(identifier=False))
-        if schema not in self._schemas:
-            self._schemas[schema] = columns_in_schema(adapter, schema)
-        name = relation.identifier.lower()
-        return self._schemas[schema].get(name) or adapter.get_columns_in_relation(relation)
 
     @contextmanager
     def _adapter(self) -> Iterator[Any]:
@@ -321,32 +351,16 @@ class DbtBuild:
             yield adapter
 
 
-def columns_in_schema(adapter: Any, schema: str) -> dict[str, list[Any]]:
-    """Of Snowflake: table or view in lower case -> its columns, as the adapter gives those of one."""
-    table = adapter.execute(f"show columns in schema {schema}", fetch=True)[1]
-    names = [name.lower() for name in table.column_names]
-    found: dict[str, list[Any]] = {}
-    for row in (dict(zip(names, row.values(), strict=True)) for row in table.rows):
-        described = described_type(json.loads(row["data_type"]))
-        found.setdefault(row["table_name"].lower(), []).append(
-            adapter.Column.from_description(row["column_name"], described)
-        )
-    return found
+def _columns_or_none(adapter: Any, relation: Any) -> list[Any]:
+    """None of a table that a company may be without, and is."""
+    from dbt_common.exceptions import DbtDatabaseError
 
-
-def described_type(told: Mapping[str, Any]) -> str:
-    """What DESCRIBE calls a type that SHOW COLUMNS tells as JSON."""
-    match told["type"]:
-        case "FIXED":
-            return f"NUMBER({told['precision']},{told['scale']})"
-        case "TEXT":
-            return f"VARCHAR({told['length']})"
-        case "REAL":
-            return "FLOAT"
-        case name if name.startswith("TIME"):
-            return f"{name}({told['scale']})"
-        case name:
-            return name
+    try:
+        return adapter.get_columns_in_relation(relation)
+    except DbtDatabaseError as error:
+        if "002003" in str(error):  # does not exist
+            return []
+        raise
 
 
 class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
@@ -364,9 +378,10 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         *,
         extra: Sequence[str] = (),
         variables: Mapping[str, Any] | None = None,
+        prepare: Callable[[], Shown] = dict,
     ) -> Iterator[DbtBuild]:
         """`dbt build` of what the run selected, for the months. `variables` are further ones that models read when they
-        run.
+        run. `prepare` is called when nobody else writes; what it says of schemas, dbt does not ask for again.
 
         Stream the build inside the `with`: the DuckDB file is locked there, and its connections are closed after.
         """
@@ -390,11 +405,12 @@ class InProcessDbt(dg.ConfigurableResource):  # pyright: ignore[reportMissingTyp
         selection = {"DBT_INDIRECT_SELECTION": selected.indirect_selection or "buildable"}
         settings = variables_set(selection | ONE_SESSION)
         with warehouse.writing(context.run.run_id[:8]), project.environment(), settings:
+            shown = prepare()
             close_connections()
             # What dbt leaves of a build may quote values: the SQL of a failed test, the message of an error.
             make_folder(artifacts.parent)
             tighten([artifacts.parent])
-            thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"))
+            thread = _DbtThread(arguments, project.manifest_path.with_name("partial_parse.msgpack"), shown)
             build = DbtBuild(
                 thread,
                 selected.manifest,

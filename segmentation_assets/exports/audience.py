@@ -119,23 +119,33 @@ def read_audience(
         )
     }
     refuse_another_version(session, campaign, month)
-    refuse_another_channel(session, campaign, month, is_older=_is_blanked(session, month, star))
     today = today or ask_today(session, campaign, star)
-    objections.require(session, month, today.objections)
+    listed = f"from {session.gold}.audience_{campaign.name} as audience where snapshot_month = date '{month}'"
     targets = (
-        f"from {session.gold}.audience_{campaign.name} as audience"
-        " where snapshot_month = ? and treatment_group = 'target'"
+        f"{listed} and treatment_group = 'target'"
         f" and customer_id in (select customer_id from {today.customers} as customers)"
     )
-    (customers,) = session.rows(f"select count(*) as n {targets}", (month,))
     may_be_reached = f"customer_id not in (select customer_id from {today.suppressed} as suppressed)"
     if campaign.needs_address:
         closed = f"select mailbox from {today.closed_mailboxes} as closed"
         # A list of long ago has no addresses of its own any more (privacy.retention_months).
         may_be_reached += f" and (email is null or lower(email) not in ({closed}))"
-    (allowed,) = session.rows(f"select count(*) as n {targets} and {may_be_reached}", (month,))
-    rows = session.rows(_with_todays_contact(session, campaign, schema, f"{targets} and {may_be_reached}", today),
-                        (month, month) if campaign.needs_address else (month,))  # fmt: skip
+    allowed = f"{targets} and {may_be_reached}"
+    found = session.rows(
+        f"select 'listed' as who, count(*) as customers, count(email) as addresses, null as email {listed}"
+        f" union all select 'customers', count(*), 0, null {targets}"
+        f" union all select 'allowed', count(*), 0, null {allowed}"
+        f" union all {held_out_at_google(listed)}"
+    )
+    held_out = [row["email"] for row in found if row["email"] is not None]
+    counts = [row for row in found if row["email"] is None]
+    customers = {row["who"]: int(row["customers"]) for row in counts}
+    addresses = sum(int(row["addresses"]) for row in counts)
+    refuse_another_channel(campaign, month, customers["listed"], addresses, is_older=_is_blanked(session, month, star))
+    objections.require(session, month, today.objections)
+    rows = session.rows(
+        _with_todays_contact(session, campaign, schema, allowed, today), (month,) if campaign.needs_address else ()
+    )
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
     joined, left = segment_moves(session, campaign, month, today) if campaign.trigger else ((), ())
@@ -148,14 +158,14 @@ def read_audience(
         schema=schema,
         rows=rows,
         waterfall=waterfall,
-        left_since=waterfall["sent"] - customers["n"],
-        suppressed_since=customers["n"] - allowed["n"],
-        unreachable_since=allowed["n"] - len(rows),
+        left_since=waterfall["sent"] - customers["customers"],
+        suppressed_since=customers["customers"] - customers["allowed"],
+        unreachable_since=customers["allowed"] - len(rows),
         publication=publication,
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
         ),
-        closed=[*held_out_at_google(session, campaign, month), *today.closed_at_google],
+        closed=[*held_out, *today.closed_at_google],
         joined=joined,
         left=left,
         has_moves=bool(campaign.trigger),
@@ -239,10 +249,7 @@ def arrow_type(column: Column) -> "pa.DataType":
 def refuse_another_version(session: Session, campaign: Campaign, month: date) -> None:
     """A month may be published again without its audiences, as when a run stops between the two."""
     audience = f"audience_{campaign.name}"
-    is_current = published.is_current(session, "audience_waterfall", month) and published.is_current(
-        session, audience, month, may_be_empty=True
-    )
-    if not is_current:
+    if published.outdated(session, ["audience_waterfall", audience], month, may_be_empty=[audience]):
         raise ExportError(
             f"The audience of {campaign.name}, {month}, was not made from the month as it is published now:"
             f" materialise {GOLD}/{audience} and {GOLD}/audience_waterfall of {month} first."
@@ -255,17 +262,11 @@ def _is_blanked(session: Session, month: date, star: StarSchema) -> bool:
     return first is not None and month < first
 
 
-def refuse_another_channel(session: Session, campaign: Campaign, month: date, *, is_older: bool) -> None:
+def refuse_another_channel(campaign: Campaign, month: date, customers: int, addresses: int, *, is_older: bool) -> None:
     """The channel decides who is on the list: one made for another channel is not this campaign's."""
-    (found,) = session.rows(
-        f"select count(*) as customers, count(email) as addresses from {session.gold}.audience_{campaign.name}"
-        " where snapshot_month = ?",
-        (month,),
-    )
     # None at all in one that is older than privacy.retention_months.
-    is_blanked = campaign.needs_address and not found["addresses"] and is_older
-    expected = found["customers"] if campaign.needs_address else 0
-    if found["addresses"] != expected and not is_blanked:
+    is_blanked = campaign.needs_address and not addresses and is_older
+    if addresses != (customers if campaign.needs_address else 0) and not is_blanked:
         raise ExportError(
             f"The audience of {campaign.name}, {month}, was not made for the channel {campaign.channel}, which needs"
             f" {'an' if campaign.needs_address else 'no'} address: materialise {GOLD}/audience_{campaign.name} and"
@@ -273,17 +274,14 @@ def refuse_another_channel(session: Session, campaign: Campaign, month: date, *,
         )
 
 
-def held_out_at_google(session: Session, campaign: Campaign, month: date) -> list[str]:
-    """Addresses of who is held out, of those that Google knows by more than one spelling.
+def held_out_at_google(listed: str) -> str:
+    """SQL for the addresses of who is held out, of those that Google knows by more than one spelling.
 
     Any address that they ever had: to leave out one too many is harmless.
     """
-    rows = session.rows(
-        f"select distinct email from {session.gold}.audience_{campaign.name}"
-        f" where snapshot_month = ? and treatment_group <> 'target' and ({_is_googles('email')})",
-        (month,),
+    return (
+        f"select distinct 'held out', 1, 1, email {listed} and treatment_group <> 'target' and ({_is_googles('email')})"
     )
-    return [row["email"] for row in rows]
 
 
 def _is_googles(email: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from segmentation_assets.publication import ownership
 from segmentation_assets.warehouse.catalog import columns_of
+from segmentation_assets.warehouse.columns import Statement
 from segmentation_assets.warehouse.session import Session
 
 
@@ -41,22 +42,19 @@ class Table:
         table = f"{session.gold}.{self.name}"
         described = ", ".join(f"{column.name} {column.kind}" for column in self.columns)
         present = columns_of(session, session.gold, self.name)
-        if not present:
+        is_new = not present
+        if is_new:
             session.execute(f"create table if not exists {table} ({described})")
             session.show_readers(table)
             present = list(self.names)
-        session.execute(f"comment on table {table} is '{self.comment} {ownership.MARK}'")
-        for column in self.columns:
-            if column.name not in present:
-                session.execute(f"alter table {table} add column if not exists {column.name} {column.kind}")
-        session.execute("begin transaction")
-        try:
-            session.execute(f"delete from {table} where snapshot_month >= ?", (first,))
-            if rows:
-                places = ", ".join([f"({', '.join('?' * len(self.names))})"] * len(rows))
-                values = [row[name] for row in rows for name in self.names]
-                session.execute(f"insert into {table} ({', '.join(self.names)}) values {places}", values)
-            session.execute("commit")
-        except BaseException:
-            session.execute("rollback")
-            raise
+        lacking = [column for column in self.columns if column.name not in present]
+        for column in lacking:
+            session.execute(f"alter table {table} add column if not exists {column.name} {column.kind}")
+        if is_new or lacking:
+            session.execute(f"comment on table {table} is '{self.comment} {ownership.MARK}'")
+        statements: list[Statement] = [(f"delete from {table} where snapshot_month >= ?", (first,))]
+        if rows:
+            places = ", ".join([f"({', '.join('?' * len(self.names))})"] * len(rows))
+            values = [row[name] for row in rows for name in self.names]
+            statements.append((f"insert into {table} ({', '.join(self.names)}) values {places}", values))
+        session.in_one_transaction(self.name, statements)

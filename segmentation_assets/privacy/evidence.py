@@ -43,7 +43,7 @@ def evidence(session: Session, project: Project, store: ExportStore, month: date
     published.require(session, [month])
     newest = published.newest_version(session, month)
     assert newest is not None  # it is required
-    versions = _rows(session, session.gold, "segment_publications", ("version",), "snapshot_month = ?", (month,))
+    versions = _rows(session, session.gold, "segment_publications", ("version",), f"snapshot_month = date '{month}'")
     body: dict[str, Any] = {
         "format": FORMAT,
         "snapshot_month": str(month),
@@ -68,10 +68,10 @@ def evidence(session: Session, project: Project, store: ExportStore, month: date
         "versions": versions,
         "rules": _rows(
             session, session.gold, "segment_rules", ("segment_priority", "criterion_number"),
-            "rules_hash = ?", (newest["rules_hash"],),
+            f"rules_hash = '{newest['rules_hash']}'",
         ),
         "decision": _rows(
-            session, session.gold, "segment_decisions", ("entry",), "decision_hash = ?", (newest.get("decision_hash"),),
+            session, session.gold, "segment_decisions", ("entry",), f"decision_hash = '{newest.get('decision_hash')}'",
         ),
         "campaigns_today": project.rules.raw.get("campaigns"),
         "protected_characteristics": {
@@ -79,7 +79,7 @@ def evidence(session: Session, project: Project, store: ExportStore, month: date
             "accepted_with_a_reason": dict(project.rules.privacy.accepted),
         },
         **{
-            name: _rows(session, schema, name, order, "snapshot_month = ?", (month,))
+            name: _rows(session, schema, name, order, f"snapshot_month = date '{month}'")
             for schema, tables in ((session.gold, GOLD_TABLES), (session.silver, SILVER_TABLES))
             for name, order in tables.items()
             if _names_no_customer(project, name)
@@ -110,15 +110,14 @@ def _names_no_customer(project: Project, table: str) -> bool:
     return of_table(project.entries[table]["columns"]) == NONE
 
 
-def _rows(
-    session: Session, schema: str, table: str, order: Iterable[str], where: str, values: tuple[object, ...]
-) -> list[Mapping[str, Any]]:
+def _rows(session: Session, schema: str, table: str, order: Iterable[str], where: str) -> list[Mapping[str, Any]]:
     """None of a table that an earlier version did not have, or that lacks what the rows are chosen by."""
     there = columns_of(session, schema, table)
     if where.split()[0] not in there:
         return []
     ordered = ", ".join(column for column in order if column in there)
-    rows = session.rows(f"select * from {schema}.{table} where {where} order by {ordered}", values)
+    # The report, which is read in the same session, asks some of the same.
+    rows = session.rows_once(f"select * from {schema}.{table} where {where} order by {ordered}")
     return [{name: _plain(value) for name, value in row.items()} for row in rows]
 
 

@@ -31,6 +31,13 @@ class Blanked:
     export_months: int
 
 
+def is_due(session: Session, rules: Rules) -> bool:
+    """Whether there is a month whose names and addresses are no longer kept. Lists are made of published months."""
+    known = published.months(session)
+    first_kept = published.first_month_with_contact_details(session, rules.retention_months)
+    return first_kept is not None and known[0] < first_kept
+
+
 def blank(session: Session, store: ExportStore, rules: Rules, campaign: str) -> Blanked:
     """One campaign's list and files, of every month before those that are kept."""
     first_kept = published.first_month_with_contact_details(session, rules.retention_months)

@@ -6,7 +6,7 @@ from typing import Any
 
 from segmentation_assets.months import MonthRange
 from segmentation_assets.rules.load import Rules
-from segmentation_assets.warehouse.catalog import table_exists
+from segmentation_assets.warehouse.catalog import rows_if_there
 from segmentation_assets.warehouse.session import Session
 
 
@@ -265,12 +265,13 @@ def audience_audits(session: Session, months: MonthRange, silver: str = "") -> l
     """audience_audit_verdicts of the months, in another schema if one is given, of the day that lists were last asked
     for; none before they ever were."""
     silver = silver or session.silver
-    if not table_exists(session, silver, "audience_audit_verdicts"):
-        return []
-    return session.rows(
-        f"select * from {silver}.audience_audit_verdicts where snapshot_month >= ? and snapshot_month <= ?"
+    return rows_if_there(
+        session,
+        silver,
+        "audience_audit_verdicts",
+        f"select * from {silver}.audience_audit_verdicts"
+        f" where snapshot_month >= date '{months.first}' and snapshot_month <= date '{months.last}'"
         " order by snapshot_month, audit",
-        (months.first, months.last),
     )
 
 

@@ -20,7 +20,11 @@ from segmentation_assets.warehouse.session import Session, Warehouse
 def refuse_blocked(warehouse: Warehouse, months: MonthRange) -> None:
     """Fail the run that asked for a month whose audits block it, in words an analyst can act on."""
     with warehouse.session() as session:
-        rows = audits.month_audits(session, months)
+        _refuse_blocked(session, months)
+
+
+def _refuse_blocked(session: Session, months: MonthRange) -> None:
+    rows = audits.month_audits(session, months)
     if any(audits.is_blocking_failure(row) for row in rows):
         raise dg.Failure(description=findings.refusal(rows), allow_retries=False)
 
@@ -28,9 +32,11 @@ def refuse_blocked(warehouse: Warehouse, months: MonthRange) -> None:
 def refuse_unpublished(rules: Rules, warehouse: Warehouse, months: MonthRange) -> None:
     """A run is never green without what it was asked for: every month audited as it stands, by these rules, and
     published as it was audited."""
-    refuse_blocked(warehouse, months)
     with warehouse.session() as session:
-        obstacles = list(_obstacles(session, rules, months))
+        gate = {row["snapshot_month"]: row for row in _gate(session, months)}
+        if any(month not in gate or gate[month]["is_blocked"] for month in months):
+            _refuse_blocked(session, months)
+        obstacles = list(_obstacles(session, rules, months, gate))
     if obstacles:
         raise dg.Failure(
             description="\n".join(
@@ -44,13 +50,17 @@ def refuse_unpublished(rules: Rules, warehouse: Warehouse, months: MonthRange) -
         )
 
 
-def _obstacles(session: Session, rules: Rules, months: MonthRange) -> Iterator[tuple[date, str]]:
-    """Each month that was not published as it is now, and what kept it, with what to do."""
-    rows = session.rows(
+def _gate(session: Session, months: MonthRange) -> list[dict[str, Any]]:
+    return session.rows(
         f"select * from {session.silver}.segment_gate where snapshot_month >= ? and snapshot_month <= ?",
         (months.first, months.last),
     )
-    candidates = {row["snapshot_month"]: row for row in rows}
+
+
+def _obstacles(
+    session: Session, rules: Rules, months: MonthRange, candidates: Mapping[date, Mapping[str, Any]]
+) -> Iterator[tuple[date, str]]:
+    """Each month that was not published as it is now, and what kept it, with what to do."""
     newest = published.newest_versions(session, months)
     for month in months:
         words = _obstacle(rules, candidates.get(month), newest.get(month))

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.dbt.runner import run_models
+from segmentation_assets.dbt.runner import Shown, run_models
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.publication import ownership
 from segmentation_assets.warehouse.catalog import required_columns_of, tables_of, types_of
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
+from segmentation_assets.warehouse.snowflake import SnowflakeSession
 
 HISTORY = "customer_segment_history"
 Table = tuple[str, str]  # schema and name
@@ -45,23 +46,27 @@ def check(session: Session, project: Project) -> None:
 
 
 def bring_up_to_date_once(warehouse: Warehouse, project: Project, run_id: str) -> None:
-    """For steps of a run that come one after the other and make no table: the first of them in a process asks."""
-    place = str((warehouse, project.manifest_path))
-    if _latest_run.get(place) != run_id:
-        bring_up_to_date(warehouse, project)
-        _latest_run[place] = run_id
+    """For steps of a run that make no table: not where an earlier step of it in this process has."""
+    if _latest_run.get(_place(warehouse, project)) != run_id:
+        bring_up_to_date(warehouse, project, run_id)
 
 
-def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
+def _place(warehouse: Warehouse, project: Project) -> str:
+    return str((warehouse, project.manifest_path))
+
+
+def bring_up_to_date(warehouse: Warehouse, project: Project, run_id: str = "") -> Shown:
     """Adds the columns and makes the views that an earlier version did not have; of a database without one, nothing.
 
     What was published before holds NULL in an added column, which its description explains. A column that somebody
     added to a table of ours stays as it is. Raises WarehouseError, before anything is changed, for a column whose
     values in published months nobody can know, and for one that is not ours and may not be NULL, as in our rows.
+
+    Returns what Snowflake shows of our schemas, where it is still so.
     """
     with warehouse.exclusive():
         if isinstance(warehouse, DuckDBWarehouse) and not Path(warehouse.path).exists():
-            return
+            return {}
         manifest = _manifest(project)
         expected = expected_tables(manifest)
         with warehouse.session() as session:
@@ -72,10 +77,13 @@ def bring_up_to_date(warehouse: Warehouse, project: Project) -> None:
             for (schema, table), column, kind in _missing_columns(found, expected):
                 # Another run may have been faster, where nothing keeps two apart.
                 session.execute(f"alter table {schema}.{table} add column if not exists {column} {kind}")
+            shown = session.shown() if isinstance(session, SnowflakeSession) else {}
         views = _missing_views(found, manifest)
         if views:
             with tempfile.TemporaryDirectory(prefix="views_") as artifacts:
                 run_models(project, warehouse, views, {}, "", Path(artifacts))
+    _latest_run[_place(warehouse, project)] = run_id
+    return {} if views else shown
 
 
 def _refuse(session: Session, found: Found, tables: Mapping[Table, Expected]) -> None:

@@ -6,7 +6,6 @@ when it is sent, by the same measures, bounds and acceptances.
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange
@@ -103,8 +102,9 @@ def _is_accepted(session: Session, month: date, audit: str, value: float) -> boo
 def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
     """Audit -> what it measures now, and of how many rows."""
     session, is_there = star.session, star.exists(TABLE)
+    last_count = _last_count(session)
     if not is_there:
-        counts: dict[str, Any] = {"suppressions": 0, "unmatched": 0, "misspelt": 0}
+        (counts,) = session.rows(f"select 0 as suppressions, 0 as unmatched, 0 as misspelt, {last_count} as last_count")
     else:
         customer_id = trimmed_sql("customer_id")
         (counts,) = session.rows(
@@ -115,20 +115,24 @@ def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
                 union all
                 select cast(null as varchar) as customer_id, row_number() over (order by 1) as number
                 from {star.sql(TABLE)} where coalesce({customer_id}, '') = ''
+            ),
+            counts as (
+                select
+                    count(*) as suppressions,
+                    count(case when customers.customer_id is null then 1 end) as unmatched,
+                    count(case when customers.customer_id is null and folded.folded_id is not null then 1 end)
+                        as misspelt
+                from ids
+                left join (select distinct customer_id from {session.silver}.stg_customers) as customers
+                    on ids.customer_id = customers.customer_id
+                left join (select distinct lower(customer_id) as folded_id from {session.silver}.stg_customers)
+                    as folded on lower(ids.customer_id) = folded.folded_id
             )
-            select
-                count(*) as suppressions,
-                count(case when customers.customer_id is null then 1 end) as unmatched,
-                count(case when customers.customer_id is null and folded.folded_id is not null then 1 end) as misspelt
-            from ids
-            left join (select distinct customer_id from {session.silver}.stg_customers) as customers
-                on ids.customer_id = customers.customer_id
-            left join (select distinct lower(customer_id) as folded_id from {session.silver}.stg_customers) as folded
-                on lower(ids.customer_id) = folded.folded_id
+            select suppressions, unmatched, misspelt, {last_count} as last_count from counts
             """
         )
     all_now, unmatched = int(counts["suppressions"]), int(counts["unmatched"])
-    before = _last_count(session)
+    before = int(counts["last_count"] or 0)
     lost = max(before - all_now, 0)
     return {
         "suppressions_are_there": (0.0 if is_there else 1.0, 1),
@@ -138,10 +142,11 @@ def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
     }
 
 
-def _last_count(session: Session) -> int:
+def _last_count(session: Session) -> str:
+    """How many objections the newest lists were made with, as SQL: a value."""
     if not table_exists(session, session.gold, "audience_log"):
-        return 0
-    rows = session.rows(
-        f"select suppressions from {session.gold}.audience_log order by made_at desc, suppressions desc limit 1"
-    )
-    return int(rows[0]["suppressions"]) if rows else 0
+        return "0"
+    return f"""(
+        select suppressions from {session.gold}.audience_log
+        qualify row_number() over (order by made_at desc, suppressions desc) = 1
+    )"""

@@ -10,9 +10,10 @@ from pathlib import Path
 from segmentation_assets.dbt.campaign_models import OF_EVERY_LIST
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import WarehouseError
-from segmentation_assets.warehouse.catalog import columns_of, quoted, tables_of
-from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
+from segmentation_assets.warehouse.catalog import columns_of, tables_of
+from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Session, Warehouse
+from segmentation_assets.warehouse.snowflake import SnowflakeSession
 
 # At the end of the comment of every table and view.
 MARK = "Made by customer-segmentation."
@@ -116,7 +117,7 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
 
 
 def _comments(session: Session, schemas: set[str]) -> Iterator[tuple[Table, bool, str | None]]:
-    if isinstance(session, DuckDBSession):
+    if not isinstance(session, SnowflakeSession):
         places = ", ".join("?" * len(schemas))
         query = f"""
             select schema_name, table_name as name, false as is_view, comment from duckdb_tables()
@@ -131,8 +132,7 @@ def _comments(session: Session, schemas: set[str]) -> Iterator[tuple[Table, bool
         rows = [
             {**row, "is_view": row["kind"] != "TABLE"}
             for schema in sorted(schemas)
-            if session.columns(schema)
-            for row in session.rows(f"show objects in schema {quoted(session, schema)}")
+            for row in session.show("objects", schema)
         ]
     for row in rows:
         yield (row["schema_name"].lower(), row["name"].lower()), bool(row["is_view"]), row["comment"]

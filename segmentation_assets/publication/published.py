@@ -1,12 +1,12 @@
 """Published months, their newest versions, and whether a table was made from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, month_after
-from segmentation_assets.warehouse.catalog import columns_of, table_exists
+from segmentation_assets.warehouse.catalog import columns_of, rows_if_there, table_exists
 from segmentation_assets.warehouse.session import Session
 
 LOG = "segment_publications"
@@ -20,10 +20,19 @@ class NotPublishedError(UserError):
 
 def months(session: Session) -> list[date]:
     """In order; none where nothing was ever published."""
-    if not table_exists(session, session.gold, LOG):
-        return []
-    rows = session.rows(f"select distinct snapshot_month from {session.gold}.{LOG} order by snapshot_month")
-    return [row["snapshot_month"] for row in rows]
+    return list(_newest(session))
+
+
+def _newest(session: Session) -> dict[date, dict[str, Any]]:
+    """Of each published month, in order, the newest row of segment_publications."""
+    rows = rows_if_there(
+        session,
+        session.gold,
+        LOG,
+        f"select * from {session.gold}.{LOG}"
+        " qualify row_number() over (partition by snapshot_month order by version desc) = 1 order by snapshot_month",
+    )
+    return {row["snapshot_month"]: row for row in rows}
 
 
 def first_month_with_contact_details(session: Session, retention_months: int) -> date | None:
@@ -62,23 +71,12 @@ def missing(session: Session, wanted: Iterable[date]) -> list[date]:
 
 def newest_version(session: Session, month: date) -> dict[str, Any] | None:
     """The month's newest row of segment_publications; None where it was never published."""
-    if not table_exists(session, session.gold, LOG):
-        return None
-    rows = session.rows(
-        f"select * from {session.gold}.{LOG} where snapshot_month = ? order by version desc limit 1", (month,)
-    )
-    return rows[0] if rows else None
+    return _newest(session).get(month)
 
 
 def newest_versions(session: Session, asked: MonthRange) -> dict[date, dict[str, Any]]:
     """The newest row of segment_publications of every month of the range that is published."""
-    if not table_exists(session, session.gold, LOG):
-        return {}
-    rows = session.rows(
-        f"select * from {session.gold}.{LOG} where snapshot_month between ? and ? order by snapshot_month, version",
-        (asked.first, asked.last),
-    )
-    return {row["snapshot_month"]: row for row in rows}
+    return {month: row for month, row in _newest(session).items() if month in asked}
 
 
 def versions(session: Session) -> dict[date, int]:
@@ -89,20 +87,28 @@ def versions(session: Session) -> dict[date, int]:
     return {row["snapshot_month"]: int(row["version"]) for row in rows}
 
 
-def is_current(session: Session, table: str, month: date, *, may_be_empty: bool = False) -> bool:
-    """Whether every row of the month in gold.`table` was made from the months as they are published now.
+def outdated(session: Session, tables: Sequence[str], month: date, may_be_empty: Sequence[str] = ()) -> list[str]:
+    """The tables of gold that have a row of the month which was not made from the months as they are published now.
 
     A month may be published again without what is made from it, as when a run stops between the two. Rows that an
-    earlier version made carry no stamp, and are not current. Neither is a table without rows of the month, unless it
+    earlier version made carry no stamp, and are outdated. So is a table without rows of the month, unless it
     `may_be_empty`, as a list that nobody is on.
     """
-    columns = columns_of(session, session.gold, table)
-    stamps = [name for name in STAMPS if name in columns]
-    if not stamps:
-        return False
-    found = session.rows(
-        f"select distinct {', '.join(stamps)} from {session.gold}.{table} where snapshot_month = ?", (month,)
+    stamps = {table: [name for name in STAMPS if name in columns_of(session, session.gold, table)] for table in tables}
+    asked = " union all ".join(
+        f"select distinct '{table}' as made, "
+        + ", ".join(f"{name if name in names else 'cast(null as varchar)'} as {name}" for name in STAMPS)
+        + f" from {session.gold}.{table} where snapshot_month = date '{month}'"
+        for table, names in stamps.items()
+        if names
     )
-    named = {stamp: newest_version(session, month_after(month, -STAMPS[stamp])) for stamp in stamps}
-    expected = {stamp: version and version["content_hash"] for stamp, version in named.items()}
-    return found == [expected] or (may_be_empty and not found)
+    rows = session.rows(asked) if asked else []
+    published = {name: newest_version(session, month_after(month, -back)) for name, back in STAMPS.items()}
+
+    def is_current(table: str) -> bool:
+        found = [[row[name] for name in stamps[table]] for row in rows if row["made"] == table]
+        versions = [published[name] for name in stamps[table]]
+        expected = [version and version["content_hash"] for version in versions]
+        return bool(stamps[table]) and (found == [expected] or (table in may_be_empty and not found))
+
+    return [table for table in tables if not is_current(table)]

@@ -5,7 +5,7 @@ The macro in_rollup_months rolls up the same months; of the changed ones it is t
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -77,25 +77,24 @@ def changed_months(session: Session, rules: Rules, first: date) -> list[date]:
     groups = {f"{group}_spend" for group in rules.category_groups} & set(columns_of(session, session.silver, FACTS))
     sums = ("transaction_count", "spend", *sorted(groups))
     start = (as_of_date(first) - timedelta(days=180)).replace(day=1)
-    facts, rolled_up = (
-        _sums_by_month(session, table, column, sums, start, first)
-        for table, column in ((FACTS, "transaction_date"), (ROLLUP, "period_start"))
-    )
+    both = ((FACTS, "transaction_date"), (ROLLUP, "period_start"))
+    asked = " union all ".join(_sums_sql(session, table, column, sums, start, first) for table, column in both)
+    found: dict[str, dict[date, tuple[str, ...]]] = {FACTS: {}, ROLLUP: {}}
+    for row in session.rows(asked):
+        found[row["added_up"]][row["calendar_month"]] = tuple(row[name] for name in (*sums, "facts_hash"))
+    facts, rolled_up = found[FACTS], found[ROLLUP]
     return sorted(month for month in {*facts, *rolled_up} if facts.get(month) != rolled_up.get(month))
 
 
-def _sums_by_month(
-    session: Session, table: str, column: str, names: Sequence[str], start: date, end: date
-) -> Mapping[date, tuple[str, ...]]:
+def _sums_sql(session: Session, table: str, column: str, names: Sequence[str], start: date, end: date) -> str:
     # Decimals, compared as text: sums of money come back as doubles from some drivers, in which digits are lost.
     sums = ", ".join(f"cast(cast(sum({name}) as decimal(38, 4)) as varchar) as {name}" for name in names)
-    rows = session.rows(
-        f"select cast(date_trunc('month', {column}) as date) as calendar_month, {sums},"
+    month = f"cast(date_trunc('month', {column}) as date)"
+    return (
+        f"select '{table}' as added_up, {month} as calendar_month, {sums},"
         f" cast(cast(sum(facts_hash) as decimal(38, 0)) as varchar) as facts_hash from {session.silver}.{table}"
-        f" where {column} >= ? and {column} < ? group by 1",
-        (start, end),
+        f" where {column} >= date '{start}' and {column} < date '{end}' group by {month}"
     )
-    return {row["calendar_month"]: tuple(row[name] for name in (*names, "facts_hash")) for row in rows}
 
 
 def category_groups_hash(rules: Rules) -> str:

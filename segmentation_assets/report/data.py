@@ -6,7 +6,7 @@ Counts and sums per segment, campaign and audit only: no row here is about one c
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, as_of_date, month_after
@@ -241,9 +241,9 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     """Raises ReportError where the month was not published, or a table is not of the month as it is published."""
     publication = newest_publication(session, month)
     refuse_another_version(session, month)
-    metrics = hero_metrics(session, month)
-    waterfalls, spreads = waterfall_rows(session, month), list_spreads(session, month)
-    taken = turns_taken(session, month)
+    heroes = hero_metrics(session, month)
+    metrics = heroes.get(month, [])
+    waterfalls, spreads, taken = waterfall_rows(session, month)
     shares = month_shares(session, month)
     definitions = segment_definitions(session, rules, publication["rules_hash"])
     months = tuple(month_after(month, back) for back in range(1 - MONTHS_SHOWN, 1))
@@ -251,7 +251,7 @@ def read_report(session: Session, rules: Rules, month: date) -> Report:
     first = min(published)
     missing = tuple(shown for shown in months if shown >= first and shown not in published)
     rows = audits.month_audits(session, MonthRange.single(month))
-    before = {row.segment: row for row in hero_metrics(session, month_after(month, -1))}
+    before = {row.segment: row for row in heroes.get(month_after(month, -1), [])}
     by_segment = {row.segment: row for row in metrics}
     names = [definition.segment for definition in definitions]
     segments = (*names, *sorted(set(by_segment) - set(names) - {TOTAL}))
@@ -300,25 +300,29 @@ def newest_publication(session: Session, month: date) -> dict[str, Any]:
 
 def refuse_another_version(session: Session, month: date) -> None:
     """A month may be published again without what is made from it, as when a run stops between the two."""
-    for table in DERIVED:
-        if not published.is_current(session, table, month, may_be_empty=table == "segment_transitions"):
-            raise ReportError(
-                f"{month} cannot be reported: {GOLD}/{table} was not made from the month as it is published now."
-                f" Materialise {GOLD}/{table} of {month} first."
-            )
+    for table in published.outdated(session, DERIVED, month, may_be_empty=["segment_transitions"]):
+        raise ReportError(
+            f"{month} cannot be reported: {GOLD}/{table} was not made from the month as it is published now."
+            f" Materialise {GOLD}/{table} of {month} first."
+        )
 
 
-def hero_metrics(session: Session, month: date) -> list[Metrics]:
-    rows = session.rows(f"select * from {session.gold}.hero_metrics where snapshot_month = ?", (month,))
+def hero_metrics(session: Session, month: date) -> dict[date, list[Metrics]]:
+    """Of the month and the one before it."""
+    rows = session.rows(
+        f"select * from {session.gold}.hero_metrics where snapshot_month in (?, ?)", (month, month_after(month, -1))
+    )
     whole = {"customers", "active_customers", "churned_customers", "reactivated_customers", "new_customers"}
 
     def number(name: str, value: Any) -> Any:
         return None if value is None else int(value) if name in whole else float(value)
 
     names = [name for name in Metrics.__annotations__ if name != "segment"]
-    return [
-        Metrics(segment=row["customer_segment"], **{name: number(name, row[name]) for name in names}) for row in rows
-    ]
+    found: dict[date, list[Metrics]] = {}
+    for row in rows:
+        numbers = {name: number(name, row[name]) for name in names}
+        found.setdefault(row["snapshot_month"], []).append(Metrics(segment=row["customer_segment"], **numbers))
+    return found
 
 
 def month_shares(session: Session, month: date) -> tuple[Share, ...]:
@@ -331,10 +335,9 @@ def month_shares(session: Session, month: date) -> tuple[Share, ...]:
 
 
 def transitions(session: Session, month: date) -> tuple[Flow, ...]:
-    rows = session.rows(
-        f"select from_segment, to_segment, customers from {session.gold}.segment_transitions where snapshot_month = ?"
-        " order by from_segment, to_segment",
-        (month,),
+    rows = session.rows_once(
+        f"select * from {session.gold}.segment_transitions where snapshot_month = date '{month}'"
+        " order by from_segment, to_segment"
     )
     return tuple(Flow(row["from_segment"], row["to_segment"], int(row["customers"])) for row in rows)
 
@@ -361,35 +364,27 @@ def overlaps(session: Session, month: date) -> tuple[Overlap, ...]:
     )
 
 
-def waterfall_rows(session: Session, month: date) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for row in session.rows(
-        f"select campaign, step, customers from {session.gold}.audience_waterfall where snapshot_month = ?"
-        " order by campaign, step_number",
-        (month,),
+class Waterfalls(NamedTuple):
+    """By campaign."""
+
+    customers: dict[str, dict[str, int]]  # left after each step, in order
+    spreads: dict[str, tuple[float, float]]  # mean and deviation of the spend of a list of two members and more
+    turns_taken: dict[str, str]  # by whom, of those that the contact policy keeps from the campaign
+
+
+def waterfall_rows(session: Session, month: date) -> Waterfalls:
+    found = Waterfalls({}, {}, {})
+    for row in session.rows_once(
+        f"select * from {session.gold}.audience_waterfall where snapshot_month = date '{month}'"
+        " order by campaign, step_number"
     ):
-        found.setdefault(row["campaign"], {})[row["step"]] = int(row["customers"])
+        campaign = row["campaign"]
+        found.customers.setdefault(campaign, {})[row["step"]] = int(row["customers"])
+        if row["step"] == "within_cap" and row["stddev_spend"] is not None:
+            found.spreads[campaign] = float(row["mean_spend"]), float(row["stddev_spend"])
+        if row["left_out_by"] is not None:
+            found.turns_taken[campaign] = row["left_out_by"]
     return found
-
-
-def list_spreads(session: Session, month: date) -> dict[str, tuple[float, float]]:
-    """Mean and deviation of the spend of each campaign's list, where it is known and there are two members."""
-    rows = session.rows(
-        f"select campaign, mean_spend, stddev_spend from {session.gold}.audience_waterfall"
-        " where snapshot_month = ? and step = 'within_cap' and stddev_spend is not null",
-        (month,),
-    )
-    return {row["campaign"]: (float(row["mean_spend"]), float(row["stddev_spend"])) for row in rows}
-
-
-def turns_taken(session: Session, month: date) -> dict[str, str]:
-    """Campaign -> who took the turns of those that the contact policy keeps from it."""
-    rows = session.rows(
-        f"select campaign, left_out_by from {session.gold}.audience_waterfall"
-        " where snapshot_month = ? and left_out_by is not null",
-        (month,),
-    )
-    return {row["campaign"]: row["left_out_by"] for row in rows}
 
 
 def audience(
@@ -430,15 +425,21 @@ def contacts(session: Session, rules: Rules, month: date) -> Contacts:
     return Contacts(months, people, policy.at_most if policy else None)
 
 
+def closed_outcomes(session: Session, month: date) -> list[dict[str, Any]]:
+    """Of the audience months that are shown, as far as their windows had closed by the as-of date."""
+    if not table_exists(session, session.gold, "campaign_outcomes"):
+        return []
+    first = month_after(month, 1 - MONTHS_SHOWN - OUTCOME_MONTHS_BACK)
+    return session.rows_once(
+        f"select * from {session.gold}.campaign_outcomes"
+        f" where snapshot_month >= date '{first}' and window_end <= date '{as_of_date(month)}'"
+        " order by snapshot_month, campaign"
+    )
+
+
 def campaign_effects(session: Session, month: date) -> Iterator[Effect]:
     """Per campaign the epochs of the months shown, each as far as its windows had closed by the as-of date."""
-    if not table_exists(session, session.gold, "campaign_outcomes"):
-        return
-    rows = session.rows(
-        f"select * from {session.gold}.campaign_outcomes where snapshot_month > ? and window_end <= ?"
-        " order by snapshot_month, campaign",
-        (month_after(month, -MONTHS_SHOWN - OUTCOME_MONTHS_BACK), as_of_date(month)),
-    )
+    rows = closed_outcomes(session, month)
     newest = {(row["campaign"], row["holdout_epoch"]): row for row in rows if row.get("holdout_epoch") is not None}
     for row in sorted(newest.values(), key=lambda row: (row["campaign"], row["snapshot_month"])):
         told = (words.campaign_sentence(row), words.money_sentence(row), words.active_sentence(row))
@@ -462,13 +463,8 @@ def program_effects(session: Session, month: date) -> Iterator[Effect]:
 
 def outcomes(session: Session, month: date) -> tuple[Outcome, ...]:
     """Of the newest audience month whose window has closed by the as-of date; none where none has."""
-    if not table_exists(session, session.gold, "campaign_outcomes"):
-        return ()
-    rows = session.rows(
-        f"select * from {session.gold}.campaign_outcomes where snapshot_month >= ? and window_end <= ?"
-        " order by snapshot_month, campaign",
-        (month_after(month, -OUTCOME_MONTHS_BACK), as_of_date(month)),
-    )
+    first = month_after(month, -OUTCOME_MONTHS_BACK)
+    rows = [row for row in closed_outcomes(session, month) if row["snapshot_month"] >= first]
     newest = max((row["snapshot_month"] for row in rows), default=None)
     return tuple(
         Outcome(
@@ -550,10 +546,9 @@ def notes(
 
 def segment_definitions(session: Session, rules: Rules, rules_hash: str) -> tuple[Definition, ...]:
     """The rules the month was published under; purpose and band are today's."""
-    rows = session.rows(
-        f"select customer_segment, criterion_number, metric, operator, bound from {session.gold}.segment_rules"
-        " where rules_hash = ? order by segment_priority, criterion_number",
-        (rules_hash,),
+    rows = session.rows_once(
+        f"select * from {session.gold}.segment_rules where rules_hash = '{rules_hash}'"
+        " order by segment_priority, criterion_number"
     )
     criteria: dict[str, list[str]] = {}
     for row in rows:

@@ -1,12 +1,14 @@
 """The source contract: the tables and columns that the star schema has to have, of what kind, and what is true of them.
 
-Checked before a run computes, in well under a second: counts, smallest and largest values, which both engines keep per
-block. Facts that are there twice take a look at every key, and are looked for in the months that the run rolls up.
+Checked before a run computes, with one statement per table. A run reads the facts that it rolls up, once, and no
+others: those before were read when they were rolled up. `make check-source` reads all.
 """
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Any
 
 from segmentation_assets.months import month_after
@@ -51,32 +53,92 @@ def check(
     before: date,
     ranges: Sequence[Range] = (),
     allow_formula_ids: bool = False,
+    *,
+    reads_facts: bool = True,
 ) -> None:
     """Raises SourceError with one line per finding: table, column, expected and found.
 
     Facts on or after the date `before` are in no closed month, and need no day in the calendar yet. Single facts are
-    looked at in the `ranges` of dates, as by check_facts.
+    looked at in the `ranges` of dates, as by check_facts; without `reads_facts` there alone.
     """
     found = star.found_columns()
     problems = [problem for table in CONTRACT for problem in table_problems(star, table, found)]
     if not problems:
         problems = [*fraction_problems(star, found)]
     if not problems:
-        problems = list(value_problems(star, found, before, allow_formula_ids))
+        problems = list(value_problems(star, found, before, allow_formula_ids, reads_facts=reads_facts))
     _refuse(star, problems)
     check_facts(star, ranges)
 
 
-def value_problems(star: StarSchema, found: Found, before: date, allow_formula_ids: bool) -> Iterator[str]:
+def value_problems(
+    star: StarSchema, found: Found, before: date, allow_formula_ids: bool, *, reads_facts: bool = True
+) -> Iterator[str]:
     """What is wrong in a star schema whose tables, columns and types are right."""
-    yield from _computed(star, _nulls(star), _repeated_keys(star), _spellings_of_ids(star))
-    yield from range_problems(star, found, before, allow_formula_ids)
+    profiles = Profiles(star, before=before, reads_facts=reads_facts)
+    yield from _computed(star, _nulls(profiles), _repeated_keys(profiles), _spellings_of_ids(profiles))
+    yield from range_problems(star, found, before, allow_formula_ids, profiles)
 
 
-def range_problems(star: StarSchema, found: Found, before: date, allow_formula_ids: bool) -> Iterator[str]:
+def range_problems(
+    star: StarSchema, found: Found, before: date, allow_formula_ids: bool, profiles: "Profiles | None" = None
+) -> Iterator[str]:
     """Of these, values that are there and that a month cannot be made of."""
-    asked = [_missing_days(star, before), _numbers_too_large(star, found)]
+    profiles = profiles or Profiles(star, before=before)
+    decimals = _scale(star, "fct_transactions", "transaction_amount", found)
+    asked = [_missing_days(profiles), _numbers_too_large(profiles, decimals)]
     yield from _computed(star, *asked, *([] if allow_formula_ids else [_formula_ids(star)]))
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Counts, smallest and largest values of a table, asked for in one statement when the first of them is needed."""
+
+    star: StarSchema
+    before: date | None = None  # the first day that is in no closed month
+    dates: str = ""  # a condition on the facts
+    reads_facts: bool = True
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """Nothing where the facts are not read."""
+        if not self.reads_facts:
+            return {}
+        sql = self.star.sql("fct_transactions")
+        closed = "transaction_date"
+        if self.before:
+            closed = f"case when transaction_date < date '{self.before}' then transaction_date end"
+        keys, undated = "", ""
+        if self.dates:
+            keys = ", count(transaction_key) as filled, count(distinct transaction_key) as transaction_keys"
+            undated = f" + (select count(*) from {sql} where transaction_date is null)"
+        (row,) = self.star.session.rows(
+            f"select count(*){undated} as all_rows, count(*) as n, count(transaction_date) as transaction_date,"
+            " count(customer_key) as customer_key, count(transaction_amount) as transaction_amount,"
+            " min(customer_key) as smallest_customer_key, max(customer_key) as largest_customer_key,"
+            " min(transaction_amount) as smallest_amount, max(transaction_amount) as largest_amount,"
+            f" cast(min({closed}) as date) as first_day, cast(max({closed}) as date) as last_day{keys}"
+            f" from {sql}{f' where {self.dates}' if self.dates else ''}"
+        )
+        return row
+
+    @cached_property
+    def customers(self) -> Mapping[str, Any]:
+        """And of the categories, which are few."""
+        categories = self.star.sql("dim_merchant_category")
+        (row,) = self.star.session.rows(
+            "select count(*) as all_rows, count(customer_key) as customer_key, count(customer_id) as customer_id,"
+            " count(valid_from) as valid_from, count(distinct customer_key) as customer_keys,"
+            " min(customer_key) as smallest_customer_key, max(customer_key) as largest_customer_key,"
+            f" count(distinct customer_id) as spellings, count(distinct {trimmed_sql('customer_id')}) as ids,"
+            f" (select count(category_key) from {categories}) as category_key,"
+            f" (select count(distinct category_key) from {categories}) as category_keys"
+            f" from {self.star.sql('dim_customer')}"
+        )
+        return row
+
+    def of(self, table: str) -> Mapping[str, Any]:
+        return self.facts if table == "fct_transactions" else self.customers
 
 
 def _computed(star: StarSchema, *asked: Iterator[str]) -> Iterator[str]:
@@ -91,11 +153,38 @@ def _computed(star: StarSchema, *asked: Iterator[str]) -> Iterator[str]:
 
 
 def check_facts(star: StarSchema, ranges: Sequence[Range]) -> None:
-    """Raises SourceError for facts in the ranges of dates that are there twice, or have no key.
+    """Raises SourceError for facts in the ranges of dates that no month can be made of, or are there twice.
 
-    They are counted over all ranges together: what is rolled up at once has to be there once.
+    They are counted over all ranges together: what is rolled up at once has to be there once. Those without a date are
+    in none, and are looked for everywhere, which takes what an engine keeps per block.
     """
-    _refuse(star, list(_computed(star, _repeated_facts(star, ranges))) if ranges else [])
+    if not ranges:
+        return
+    profiles = Profiles(star, dates=_dates(star, ranges))
+
+    def problems() -> Iterator[str]:
+        yield from _nulls(profiles, ["fct_transactions"])
+        yield from _missing_days(profiles)
+        yield from _numbers_too_large(profiles, _decimals(star), [CUSTOMER_KEYS[0]])
+        yield from _repeated_facts(profiles, ranges)
+
+    _refuse(star, list(_computed(star, problems())))
+
+
+def _decimals(star: StarSchema) -> int:
+    """Of the facts' amounts."""
+    if star.mapping("fct_transactions") is not None:
+        return _scale(star, "fct_transactions", "transaction_amount", {})
+    return _scale_in((star.present("fct_transactions") or {}).get("transaction_amount", ""))
+
+
+def _dates(star: StarSchema, ranges: Sequence[Range]) -> str:
+    dates = " or ".join(
+        (f"transaction_date >= date '{first}' and " if first else "")
+        + f"transaction_date < date '{end}'{star.and_occurred(first, end)}"
+        for first, end in ranges
+    )
+    return f"({dates})"
 
 
 def _refuse(star: StarSchema, problems: Sequence[str]) -> None:
@@ -216,37 +305,42 @@ def _scale(star: StarSchema, table: str, column: str, found: Found) -> int:
     if star.mapping(table) is None:
         columns = found[table]
         return columns[column].scale if columns else 0
-    kind = star.types(table).get(column, "")
+    return _scale_in(star.types(table).get(column, ""))
+
+
+def _scale_in(kind: str) -> int:
     if is_double(kind):
         return FINEST_AMOUNT + 1
     return int(kind.rstrip(")").split(",")[1]) if "," in kind else 0
 
 
-def _numbers_too_large(star: StarSchema, found: Found) -> Iterator[str]:
+def _numbers_too_large(profiles: Profiles, decimals: int, keys: Sequence[str] = CUSTOMER_KEYS) -> Iterator[str]:
     """What the types let in and no sum or published column has room for."""
-    for column in CUSTOMER_KEYS:
-        table, name = column.split(".")
-        (row,) = star.session.rows(f"select max({name}) as largest, min({name}) as smallest from {star.sql(table)}")
-        beyond = [row[side] for side in ("smallest", "largest") if row[side] and abs(int(row[side])) > LARGEST_KEY]
+    star = profiles.star
+    for column in keys:
+        row = profiles.of(column.split(".")[0])
+        ends = [row.get(f"{side}_customer_key") for side in ("smallest", "largest")]
+        beyond = [end for end in ends if end and abs(int(end)) > LARGEST_KEY]
         if beyond:
             yield (
                 f"- {column}: expected whole numbers that a BIGINT holds, found {beyond[-1]}; as a hash gives"
                 " them, they fit when halved on both sides (hash(...) >> 1)."
             )
     table, name = "fct_transactions", "transaction_amount"
-    (row,) = star.session.rows(f"select max({name}) as largest, min({name}) as smallest from {star.sql(table)}")
+    ends = [profiles.facts.get(f"{side}_amount") for side in ("smallest", "largest")]
     # So written, a double that is no number is beyond, too.
-    beyond = [row[side] for side in ("smallest", "largest") if row[side] and not abs(row[side]) < LARGEST_AMOUNT]
+    beyond = [end for end in ends if end and not abs(end) < LARGEST_AMOUNT]
     if beyond:
         yield f"- {table}.{name}: expected amounts below {LARGEST_AMOUNT:,} either way, found {beyond[-1]:,}."
-    elif _scale(star, table, name, found) > FINEST_AMOUNT:
+    elif profiles.facts and decimals > FINEST_AMOUNT:
         is_a_double = star.mapping(table) is not None and is_double(star.types(table)[name])
         # What a double cannot say exactly differs by far less than what somebody would have meant.
         differs = f"abs({name} - round({name}, {FINEST_AMOUNT})) > 0.000001" if is_a_double else (
             f"{name} <> round({name}, {FINEST_AMOUNT})"
         )  # fmt: skip
+        within = f" and {profiles.dates}" if profiles.dates else ""
         (row,) = star.session.rows(
-            f"select count(*) as n, min({name}) as example from {star.sql(table)} where {differs}"
+            f"select count(*) as n, min({name}) as example from {star.sql(table)} where {differs}{within}"
         )
         if row["n"]:
             yield (
@@ -256,32 +350,28 @@ def _numbers_too_large(star: StarSchema, found: Found) -> Iterator[str]:
             )
 
 
-def _nulls(star: StarSchema) -> Iterator[str]:
-    for table, columns in NEVER_NULL.items():
-        counts = ", ".join(f"count({column}) as {column}" for column in columns)
-        (row,) = star.session.rows(f"select count(*) as all_rows, {counts} from {star.sql(table)}")
-        for column in columns:
-            if missing := row["all_rows"] - row[column]:
-                found = f"NULL in {missing:,} of {row['all_rows']:,} rows"
+def _nulls(profiles: Profiles, tables: Sequence[str] = tuple(NEVER_NULL)) -> Iterator[str]:
+    for table in tables:
+        row = profiles.of(table)
+        for column in NEVER_NULL[table] if row else ():
+            # Rows without a date are in no range of dates.
+            rows = row["n"] if table == "fct_transactions" and column != "transaction_date" else row["all_rows"]
+            if missing := rows - row[column]:
+                found = f"NULL in {missing:,} of {rows:,} rows"
                 yield f"- {table}.{column}: expected a value in every row, found {found}."
 
 
-def _repeated_keys(star: StarSchema) -> Iterator[str]:
+def _repeated_keys(profiles: Profiles) -> Iterator[str]:
     for table, column in UNIQUE.items():
-        (row,) = star.session.rows(
-            f"select count({column}) as n, count(distinct {column}) as keys from {star.sql(table)}"
-        )
-        if row["n"] > row["keys"]:
-            found = f"{row['keys']:,} keys in {row['n']:,} rows"
+        row = profiles.of(table)
+        if row[column] > row[f"{column}s"]:
+            found = f"{row[f'{column}s']:,} keys in {row[column]:,} rows"
             yield f"- {table}.{column}: expected a key of its own in every row, found {found}."
 
 
-def _spellings_of_ids(star: StarSchema) -> Iterator[str]:
+def _spellings_of_ids(profiles: Profiles) -> Iterator[str]:
     """Nobody can say whether C1 and C1 with a blank after it are one customer; they would be published as one."""
-    (row,) = star.session.rows(
-        f"select count(distinct customer_id) as spellings, count(distinct {trimmed_sql('customer_id')}) as ids"
-        f" from {star.sql('dim_customer')}"
-    )
+    row = profiles.customers
     if row["spellings"] > row["ids"]:
         yield (
             "- dim_customer.customer_id: expected ids that differ in more than blanks and unseen characters, found"
@@ -299,18 +389,10 @@ def _formula_ids(star: StarSchema) -> Iterator[str]:
         )
 
 
-def _repeated_facts(star: StarSchema, ranges: Sequence[Range]) -> Iterator[str]:
+def _repeated_facts(profiles: Profiles, ranges: Sequence[Range]) -> Iterator[str]:
     """A file that was loaded twice doubles spend, and the rollup would agree with it."""
-    session = star.session
-    dates = " or ".join(
-        (f"transaction_date >= date '{first}' and " if first else "")
-        + f"transaction_date < date '{end}'{star.and_occurred(first, end)}"
-        for first, end in ranges
-    )
-    facts = f"{star.sql('fct_transactions')} where ({dates})"
-    (row,) = session.rows(
-        "select count(*) as n, count(transaction_key) as filled, count(distinct transaction_key) as keys from " + facts
-    )
+    session, row = profiles.star.session, profiles.facts
+    facts = f"{profiles.star.sql('fct_transactions')} where {profiles.dates}"
     of = " and ".join(_label(*found) for found in ranges)
     month = "cast(date_trunc('month', transaction_date) as date)"
     if missing := row["n"] - row["filled"]:
@@ -321,7 +403,7 @@ def _repeated_facts(star: StarSchema, ranges: Sequence[Range]) -> Iterator[str]:
             f"- fct_transactions.transaction_key: expected a value in every row, found NULL in {missing:,} of"
             f" {row['n']:,} rows {of}{_by_month(months, ranges)}; fill them at the source."
         )
-    if row["filled"] > row["keys"]:
+    if row["filled"] > row["transaction_keys"]:
         months = session.rows(
             f"select {month} as found_in, count(*) as n from (select transaction_date, count(*) over"
             f" (partition by transaction_key) as times from {facts} and transaction_key is not null) as facts"
@@ -329,8 +411,8 @@ def _repeated_facts(star: StarSchema, ranges: Sequence[Range]) -> Iterator[str]:
         )
         yield (
             "- fct_transactions.transaction_key: expected a key of its own in every row, found"
-            f" {row['keys']:,} keys in {row['filled']:,} rows {of}{_by_month(months, ranges)}; remove the rows that"
-            " were loaded twice."
+            f" {row['transaction_keys']:,} keys in {row['filled']:,} rows {of}{_by_month(months, ranges)}; remove the"
+            " rows that were loaded twice."
         )
 
 
@@ -350,15 +432,11 @@ def _by_month(rows: Sequence[Mapping[str, Any]], ranges: Sequence[Range]) -> str
     return f" ({named}{f' and {len(rows) - 3} more months' if len(rows) > 3 else ''})"
 
 
-def _missing_days(star: StarSchema, before: date) -> Iterator[str]:
+def _missing_days(profiles: Profiles) -> Iterator[str]:
     """A fact on a day that the calendar lacks, or has twice, would be lost or counted twice."""
-    session = star.session
-    (facts,) = session.rows(
-        "select cast(min(transaction_date) as date) as first_day, cast(max(transaction_date) as date) as last_day"
-        f" from {star.sql('fct_transactions')} where transaction_date < date '{before}'"
-    )
-    first, last = facts["first_day"], facts["last_day"]
-    if first is None:
+    session, star = profiles.star.session, profiles.star
+    first, last = profiles.facts.get("first_day"), profiles.facts.get("last_day")
+    if first is None or last is None:
         return
     calendar = {
         row["full_day"]: row["n"]

@@ -164,8 +164,24 @@ class StarSchema:
     def absent(self, table: str) -> list[str]:
         """Columns that it may be without, and is."""
         optional = [column for column, said in COLUMNS[table].items() if said.may_be_absent]
-        found = self.session.types(f"select * from {self.place(table)} where 1 = 0") if optional else {}
+        found = (self.present(table) or {}) if optional else {}
         return [column for column in optional if column not in found]
+
+    def present(self, table: str) -> Mapping[str, str] | None:
+        """Column -> type of the table that it is read from, asked for once; None where there is none. A statement that
+        names it says so sooner than a catalogue, which is asked only where that fails."""
+        if table not in self._present:
+            try:
+                self._present[table] = self.session.types(f"select * from {self.place(table)} where 1 = 0")
+            except self.session.engine_error:
+                if self._is_in_the_catalog(table):
+                    raise
+                self._present[table] = None
+        return self._present[table]
+
+    @cached_property
+    def _present(self) -> dict[str, Mapping[str, str] | None]:
+        return {}
 
     def column(self, table: str, column: str) -> str:
         """One of `sql(table)`, as SQL; what stands for it where a table that is not mapped is without it."""
@@ -318,8 +334,9 @@ class StarSchema:
 
     def exists(self, table: str) -> bool:
         """Whether there is the table or view that it is read from."""
-        if self.mapping(table) in SAID_IN_A_WORD:
-            return True
+        return self.mapping(table) in SAID_IN_A_WORD or self.present(table) is not None
+
+    def _is_in_the_catalog(self, table: str) -> bool:
         *outer, schema, name = self.parts(table)
         catalog = self._catalog(outer[0] if outer else "")
         named = "lower(table_schema) = lower(?) and lower(table_name) = lower(?)"

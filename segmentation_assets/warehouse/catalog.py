@@ -1,6 +1,7 @@
 """What there is in the warehouse: the names of our schemas, tables and columns asked for by name, names as SQL."""
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from segmentation_assets.settings import PLAIN_NAME
 from segmentation_assets.warehouse.columns import Column
@@ -22,6 +23,17 @@ def quoted(session: Session, name: str) -> str:
 def table_exists(session: Session, schema: str, table: str) -> bool:
     """Whether there is a table or view of that name."""
     return bool(columns_of(session, schema, table))
+
+
+def rows_if_there(session: Session, schema: str, table: str, sql: str) -> list[dict[str, Any]]:
+    """Of a query of a table that may not be there yet, asked for once; none where it is not. The catalogue is looked at
+    only where the query fails."""
+    try:
+        return session.rows_once(sql)
+    except session.engine_error:
+        if table_exists(session, schema, table):
+            raise
+        return []
 
 
 def columns_of(session: Session, schema: str, table: str) -> list[str]:

@@ -1,6 +1,9 @@
-"""A column as either engine's catalogue has it."""
+"""A column as either engine's catalogue has it, and a statement with its parameters."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+Statement = tuple[str, Sequence[object]]
 
 
 @dataclass(frozen=True)

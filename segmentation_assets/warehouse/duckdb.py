@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 from filelock import FileLock, Timeout
@@ -17,7 +17,7 @@ from pydantic import PrivateAttr
 from segmentation_assets.atomic import PARTIAL, atomically
 from segmentation_assets.errors import WarehouseError
 from segmentation_assets.private import make_folder, tighten
-from segmentation_assets.warehouse.columns import Column
+from segmentation_assets.warehouse.columns import Column, Statement
 
 # As long as dbt waits for it (profiles.yml).
 FOREIGN_LOCK_SECONDS = 240
@@ -43,12 +43,17 @@ class DuckDBSession:
         self._connection, self.gold, self.silver = connection, gold, silver
         # DuckDB works out the columns of every view anew, however few are asked for: a tenth of a second for a schema.
         self._columns: dict[str, list[Column]] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}  # of rows_once
 
     @property
     def connection(self) -> Any:
         """DuckDB's own. Whoever takes it may change anything."""
-        self._columns.clear()
+        self._forget()
         return self._connection
+
+    def _forget(self) -> None:
+        self._columns.clear()
+        self._rows.clear()
 
     @property
     def engine_error(self) -> type[Exception]:
@@ -57,7 +62,7 @@ class DuckDBSession:
         return duckdb.Error
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
-        self._columns.clear()
+        self._forget()
         self._connection.execute(sql, list(parameters))
 
     def show_readers(self, table: str) -> None:
@@ -68,10 +73,26 @@ class DuckDBSession:
         self._connection.execute(f"create or replace temp table {name} as {sql}")
         return name
 
+    def in_one_transaction(self, table: str, statements: Sequence[Statement]) -> None:
+        del table  # the file has one writer
+        self.execute("begin transaction")
+        try:
+            for sql, parameters in statements:
+                self.execute(sql, parameters)
+            self.execute("commit")
+        except BaseException:
+            self.execute("rollback")
+            raise
+
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         result = self._connection.execute(sql, list(parameters))
         names = [column[0].lower() for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+    def rows_once(self, sql: str) -> list[dict[str, Any]]:
+        if sql not in self._rows:
+            self._rows[sql] = self.rows(sql)
+        return self._rows[sql]
 
     def types(self, sql: str) -> dict[str, str]:
         rows = self._connection.execute(f"describe {sql}").fetchall()
@@ -99,6 +120,7 @@ class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissing
     gold: str = "gold"
     silver: str = "silver"
     _kept: Any = PrivateAttr(default=None)
+    events_held_seconds: ClassVar[float] = 0.0  # shown as they happen
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DuckDBWarehouse"]:

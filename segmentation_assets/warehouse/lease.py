@@ -42,14 +42,15 @@ def lease(session: Session, holder: str, *, seconds: int = LEASE_SECONDS, beat: 
     holder, may be in it at once. Raises WarehouseBusyError, in words, where another run is writing."""
     table = f"{session.silver}.{TABLE}"
     try:
-        is_held = _is_renewed(session, table, holder)
+        is_taken = _is_taken(session, table, holder, seconds)
     except session.engine_error:  # the first run of all; what else is wrong shows at once
         _make(session, table)
-        is_held = False
-    if is_held:  # whoever took it first gives it back
+        is_taken = False
+    if not is_taken and _is_renewed(session, table, holder):  # whoever took it first gives it back
         yield
         return
-    _take(session, table, holder, seconds, look)
+    if not is_taken:
+        _take(session, table, holder, seconds, look)
     done = threading.Event()
     beats = threading.Thread(target=_beat, args=(session, table, holder, beat, done), daemon=True)
     beats.start()

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.columns import Column
+from segmentation_assets.warehouse.columns import Column, Statement
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 
@@ -28,6 +28,10 @@ class Session(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None: ...
 
+    def in_one_transaction(self, table: str, statements: Sequence[Statement]) -> None:
+        """All of them or none, whatever becomes of this process. `table` of gold is what they write to."""
+        ...
+
     def show_readers(self, table: str) -> None:
         """Lets the readers' role read a table of gold that holds nothing of a person, as dbt does with its own."""
         ...
@@ -38,6 +42,10 @@ class Session(Protocol):
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         """The result, one dict per row with lower-case column names."""
+        ...
+
+    def rows_once(self, sql: str) -> list[dict[str, Any]]:
+        """The same, asked for once until this session writes."""
         ...
 
     def types(self, sql: str) -> dict[str, str]:

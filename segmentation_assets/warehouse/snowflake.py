@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from segmentation_assets.errors import RefusedLoginError, SettingsError, WarehouseError
 from segmentation_assets.settings import PLAIN_NAME, Settings, Snowflake
-from segmentation_assets.warehouse.columns import Column
+from segmentation_assets.warehouse.columns import Column, Statement
 from segmentation_assets.warehouse.lease import lease
 
 if TYPE_CHECKING:
@@ -262,6 +262,8 @@ def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "Snowfl
         # The connector needs no name where a token or the machine says who signs in.
         user=arguments.pop("user", ""),
         authenticator=arguments.pop("authenticator"),
+        # Each statement stands by itself. Otherwise dagster-snowflake sends a COMMIT at the end of every session.
+        autocommit=True,
         additional_snowflake_connection_args={
             **arguments,
             **limits,
@@ -276,6 +278,16 @@ def snowflake_resource(found: dict[str, str], limits: dict[str, Any]) -> "Snowfl
     )
 
 
+def scripting_block(statements: Sequence[str]) -> str:
+    """As the macro snowflake_block: begun and ended in the server, whatever becomes of the client."""
+    parts = ["begin transaction", *statements, "commit"]
+    lines = "\n".join(f"    {part};" for part in parts)
+    return (
+        f"execute immediate $$\nbegin\n{lines}\n"
+        "exception\n    when other then\n        rollback;\n        raise;\nend;\n$$"
+    )
+
+
 class SnowflakeSession:
     edit_distance = "editdistance"
     folds_names = True
@@ -285,6 +297,8 @@ class SnowflakeSession:
     ) -> None:
         self.connection, self.gold, self.silver = connection, gold, silver
         self._columns: dict[str, list[Column]] = {}
+        self._shown: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        self._rows: dict[str, list[dict[str, Any]]] = {}
         self._account = account
 
     @property
@@ -295,8 +309,28 @@ class SnowflakeSession:
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> None:
         self._columns.clear()
+        self._shown.clear()
+        self._rows.clear()
         with self.connection.cursor() as cursor:
             cursor.execute(*_bound(sql, parameters))
+
+    def in_one_transaction(self, table: str, statements: Sequence[Statement]) -> None:
+        # Waits for whoever replaces months of the table, and keeps others waiting (macros/publication/locks.sql).
+        lock = f"update {self.silver}.publication_locks set writes = writes + 1 where table_name = ?"
+        statements = [(lock, (table,)), *statements]
+        if self._account is not None and not self._account.is_emulator:
+            block = scripting_block([sql for sql, _ in statements])
+            self.execute(block, [value for _, parameters in statements for value in parameters])
+            return
+        # The emulator knows no blocks.
+        self.execute("begin transaction")
+        try:
+            for sql, parameters in statements:
+                self.execute(sql, parameters)
+            self.execute("commit")
+        except BaseException:
+            self.execute("rollback")
+            raise
 
     def show_readers(self, table: str) -> None:
         if self._account is not None and self._account.reader_role and not self._account.is_emulator:
@@ -313,6 +347,11 @@ class SnowflakeSession:
             names = [column[0].lower() for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def rows_once(self, sql: str) -> list[dict[str, Any]]:
+        if sql not in self._rows:
+            self._rows[sql] = self.rows(sql)
+        return self._rows[sql]
+
     def types(self, sql: str) -> dict[str, str]:
         from snowflake.connector.constants import FIELD_ID_TO_NAME
 
@@ -323,18 +362,28 @@ class SnowflakeSession:
     def columns(self, schema: str) -> list[Column]:
         """Asked for once, until this session writes: SHOW needs no warehouse, and answers for a whole schema at once
         what INFORMATION_SCHEMA is asked about table by table."""
+        if schema not in self._columns:
+            self._columns[schema] = [_column(row) for row in self.show("columns", schema)]
+        return self._columns[schema]
+
+    def show(self, kind: str, schema: str) -> list[dict[str, Any]]:
+        """SHOW COLUMNS or OBJECTS of a schema, asked for once until this session writes; none where there is none."""
         from snowflake.connector.errors import ProgrammingError
 
-        if schema not in self._columns:
+        shown = self._shown.setdefault(schema.lower(), {})
+        if kind not in shown:
             name = schema if PLAIN_NAME.fullmatch(schema) else f'"{schema}"'
             try:
-                rows = self.rows(f"show columns in schema {name}")
+                shown[kind] = self.rows(f"show {kind} in schema {name}")
             except ProgrammingError as error:
                 if error.errno not in DOES_NOT_EXIST:
                     raise
-                rows = []
-            self._columns[schema] = [_column(row) for row in rows]
-        return self._columns[schema]
+                shown[kind] = []
+        return shown[kind]
+
+    def shown(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Of each schema, what SHOW has said since this session last wrote: of "columns" and "objects" the rows."""
+        return {schema: dict(rows) for schema, rows in self._shown.items()}
 
 
 # What SHOW COLUMNS calls otherwise than INFORMATION_SCHEMA.
@@ -376,6 +425,9 @@ class SnowflakeWarehouse:
     silver: str = "silver"
     login_seconds: int = LOGIN_SECONDS
     network_seconds: int = NETWORK_SECONDS
+    # A round trip to the account takes longer than counting: the rows of tables that were made within a minute are
+    # counted in one statement, and shown then.
+    events_held_seconds: float = 60.0
 
     def limits(self) -> dict[str, Any]:
         """The connector's arguments that end what gets no answer."""

@@ -70,5 +70,33 @@ def recorded(record: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
 
 
+def as_an_account_is_asked(asked: list[dict[str, Any]]) -> list[str]:
+    """The statements of a record as they would be sent to an account.
+
+    The emulator knows no scripting block, so what replaces months, or rows of outcomes, is sent to it one by one, from
+    begin to commit, and the working table is dropped behind it: on an account all that is one statement. And its SHOW
+    tells no comments, so it is asked for them where it keeps them.
+    """
+    sent: list[str] = []
+    inside: dict[int, bool] = {}  # by session; False right behind a commit
+    for line in asked:
+        sql = " ".join(line.get("sql", "").split()).lower()
+        if line["asked"] != "statement" or "_fs_tables_ext" in sql:
+            continue
+        was_inside = inside.get(line["session"])
+        if sql.startswith("begin"):
+            inside[line["session"]] = True
+            sent.append("begin ... commit")
+        elif was_inside:
+            if sql.startswith(("commit", "rollback")):
+                inside[line["session"]] = False
+        elif was_inside is False and sql.startswith("drop table") and "__dbt_tmp" in sql:
+            del inside[line["session"]]
+        else:
+            inside.pop(line["session"], None)
+            sent.append(sql)
+    return sent
+
+
 if __name__ == "__main__":
     uvicorn.run(Recorder(Path(sys.argv[2])), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")

@@ -37,7 +37,7 @@ from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
 from segmentation_assets.what_if import compute as what_if
 from segmentation_assets.what_if import tables as what_if_tables
 from segmentation_assets.what_if.calibration import calibrate
-from tests.support.recording_emulator import recorded
+from tests.support.recording_emulator import as_an_account_is_asked, recorded
 
 MARK = "STEP "
 RECORD = "SEGMENTATION_TEST_RECORD"  # the file of tests/support/recording_emulator.py
@@ -187,8 +187,9 @@ def asked_so_far() -> list[dict[str, Any]]:
 
 
 def counted(asked: list[dict[str, Any]]) -> dict[str, int]:
-    """How many logins and statements; of these how many look into INFORMATION_SCHEMA, and how many are data tests."""
-    statements = [line["sql"].lower() for line in asked if line["asked"] == "statement"]
+    """How many logins, and statements as an account would get them; of these how many look into INFORMATION_SCHEMA, and
+    how many are data tests."""
+    statements = as_an_account_is_asked(asked)
     return {
         "logins": sum(line["asked"] == "login" for line in asked),
         "statements": len(statements),

@@ -22,7 +22,7 @@ import dagster as dg
 import pytest
 
 from segmentation_assets.ui.guard import Guard
-from tests.support.command_line import CHECKOUT, settings
+from tests.support.command_line import settings
 from tests.support.ui_service import free_port, graphql, wait_for_code
 
 MUTATION = "mutation { setNuxSeen }"

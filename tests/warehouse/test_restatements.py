@@ -5,6 +5,7 @@ computed from the corrected facts; months nobody asked for in the published hist
 look up; history that is published again and again though nothing differs; a stopped restatement that is forgotten.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -326,6 +327,35 @@ def test_a_month_and_its_restatement_are_written_together_or_not_at_all(publishe
     assert not succeeded
     assert any("customers" in line for line in said), said
     assert published_tables(published) == before
+
+
+def largest_step(pipeline: Pipeline) -> int:
+    """Of a look for outdated months: the most rows that any step of it gave."""
+
+    def rows(step: dict[str, Any]) -> Iterator[int]:
+        yield int(step["intermediate_rows"])
+        for child in step.get("children", ()):
+            yield from rows(child)
+
+    ((_, plan),) = pipeline.rows("explain (analyze, format json) select * from silver.outdated_months")
+    return max(most for step in json.loads(plan)["operator"] for most in rows(step))
+
+
+def test_a_look_at_all_of_history_joins_no_period_with_every_month_after_it(published: Pipeline) -> None:
+    """Each period with the months of its windows, seven at most, and each customer once a month."""
+    published.execute(
+        "insert into gold.customer_segment_history by name select history.* replace ("
+        " cast(snapshot_month + to_months(cast(month as integer)) as date) as snapshot_month,"
+        " cast(segment_assigned_date + to_months(cast(month as integer)) as date) as segment_assigned_date)"
+        " from gold.customer_segment_history as history, range(1, 37) as later(month)"
+        f" where snapshot_month = '{NOVEMBER}'"
+    )
+    ((customer_months,),) = published.rows("select count(*) from gold.customer_segment_history")
+    ((periods,),) = published.rows("select count(*) from silver.customer_period_spend")
+    ((months,),) = published.rows("select count(distinct snapshot_month) from gold.customer_segment_history")
+    allowed = 7 * periods + 3 * customer_months
+    assert allowed < months * periods / 2, "what a join of every month with all periods before it would take"
+    assert 0 < largest_step(published) <= allowed
 
 
 def test_nothing_published_is_one_line(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from segmentation_assets.dbt.runner import ONE_SESSION
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.snowflake import SETTINGS
+from segmentation_assets.warehouse.snowflake import SETTINGS, scripting_block
 
 ROOT = Path(__file__).parents[2]
 SETUP = (ROOT / "snowflake" / "setup.sql").read_text()
@@ -79,6 +79,11 @@ def test_publishing_is_one_block_that_the_server_begins_and_ends() -> None:
     assert parts[1:5] == [*(statement.strip() for statement in statements), "commit"]
     assert parts[5].split() == ["exception", "when", "other", "then", "rollback"]
     assert [part.split()[0] for part in parts[6:]] == ["raise", "end;"]
+    # Python's is the same, and a working table is dropped when all is committed.
+    assert scripting_block([one.strip() for one in statements]).split() == sql.split()
+    dropping = macro("publication/locks.sql", "snowflake_block") + "{{ snowflake_block(statements, 'drop table a') }}"
+    rendered = jinja2.Environment(autoescape=False).from_string(dropping).render(statements=statements)
+    assert rendered.split() == sql.replace("commit;", "commit; drop table a;").split()
 
 
 def test_every_statement_of_the_setup_parses() -> None:

@@ -19,7 +19,9 @@
     {% if should_store_failures() %}
         {% set failures = load_result('main')['data'][0][0] %}
         {% set earlier = adapter.get_relation(database=database, schema=schema, identifier=model['alias']) %}
-        {% if earlier %}{% do adapter.drop_relation(earlier) %}{% endif %}
+        {% if earlier and not (failures and adapter.dispatch('replaces_what_is_there', 'segmentation')()) %}
+            {% do adapter.drop_relation(earlier) %}
+        {% endif %}
         {% if failures %}
             {% set stored = api.Relation.create(
                 database=database, schema=schema, identifier=model['alias'], type='table'
@@ -34,3 +36,8 @@
 
     {{ return({'relations': relations}) }}
 {% endmaterialization %}
+
+{#- Whether the statement that makes a table replaces one of its name. -#}
+{% macro default__replaces_what_is_there() %}{{ return(false) }}{% endmacro %}
+
+{% macro snowflake__replaces_what_is_there() %}{{ return(true) }}{% endmacro %}

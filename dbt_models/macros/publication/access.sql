@@ -7,7 +7,8 @@
 {% macro set_access_of_model() %}
     {% if not execute or target.type != 'snowflake' or var('schema_prefix', '') %}{{ return('') }}{% endif %}
     {% set kind = config.get('materialized') %}
-    {#- What dbt knew to be there before this model was made. -#}
+    {#- What dbt knew to be there before this model was made, and a view that stays as it is. -#}
+    {% if model.unique_id in graph.get('kept_views', {}) %}{{ return('') }}{% endif %}
     {% if kind in ['incremental', 'log_table'] and load_cached_relation(this) %}{{ return('') }}{% endif %}
     {% set made = this.incorporate(type='view' if kind == 'view' else 'table') %}
     {% for sql in access_statements(made, model, (config.get('meta') or {}).get('granted_to')) %}
@@ -73,8 +74,7 @@
             {% endfor %}
         {% endif %}
     {% endfor %}
-    {#- Made by Python, of counts and sums. -#}
-    {% for name in ['campaign_outcomes', 'program_outcomes'] %}
+    {% for name in tables_made_by_python() %}
         {% set relation = api.Relation.create(
             database=target.database, schema=generate_schema_name('gold', none), identifier=name, type='table'
         ) %}

@@ -17,10 +17,14 @@
     {% endif %}
     {% set wanted = [] %}
     {% for node in graph.nodes.values() if node.resource_type == 'model' and node.package_name == 'segmentation' %}
-        {% if node.access == 'public' and node.config.incremental_strategy == 'replace_months' %}
+        {% if node.access == 'public' and node.config.materialized == 'incremental'
+            and node.config.incremental_strategy == 'replace_months' and node.unique_id in selected_resources
+        %}
             {% do wanted.append("select '" ~ node.alias ~ "' as table_name") %}
         {% endif %}
     {% endfor %}
+    {% if not wanted %}{{ return('') }}{% endif %}
+    {% for name in tables_made_by_python() %}{% do wanted.append("select '" ~ name ~ "' as table_name") %}{% endfor %}
     {% if not adapter.get_relation(target.database, generate_schema_name('silver', none), 'publication_locks') %}
         {% do run_query("create table if not exists " ~ locks_table() ~ " (table_name varchar, writes integer)") %}
     {% endif %}
@@ -32,6 +36,9 @@
     {{ return('') }}
 {% endmacro %}
 
+{#- Of counts and sums (segmentation_assets/outcomes/table.py). -#}
+{% macro tables_made_by_python() %}{{ return(['campaign_outcomes', 'program_outcomes']) }}{% endmacro %}
+
 {#- Nothing for a table of a what-if, which nobody else writes to, or one that is not published. -#}
 {% macro lock_statements() %}
     {% if var('schema_prefix', '') or model.access != 'public' %}{{ return([]) }}{% endif %}
@@ -41,8 +48,9 @@
 {% endmacro %}
 
 {#- Begun and ended in the server: a client that is killed leaves no open transaction behind, as the block goes on to
-    its end, or is undone as a whole. In a block, `begin` alone would open another block. -#}
-{% macro snowflake_block(statements) %}
+    its end, or is undone as a whole. In a block, `begin` alone would open another block. `afterwards` runs when all is
+    committed: a DDL statement, which commits by itself. -#}
+{% macro snowflake_block(statements, afterwards=none) %}
 execute immediate $$
 begin
     begin transaction;
@@ -50,6 +58,9 @@ begin
     {{ sql | trim }};
     {%- endfor %}
     commit;
+    {%- if afterwards %}
+    {{ afterwards }};
+    {%- endif %}
 exception
     when other then
         rollback;

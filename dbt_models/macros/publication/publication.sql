@@ -454,9 +454,14 @@
     {% set names = further_metrics() %}
     {% set decisions = existing_relation_of('segment_decisions') if execute %}
     {% if decisions %}
-        {% for row in run_query(
-            "select distinct entry, entry_value from " ~ decisions ~ " where entry in ('metrics', 'category_groups')"
-        ) %}
+        {#- Asked once by an invocation: none that asks adds a decision. -#}
+        {% if 'decided_metrics' not in graph %}
+            {% do graph.update({'decided_metrics': run_query(
+                "select distinct entry, entry_value from " ~ decisions
+                ~ " where entry in ('metrics', 'category_groups')"
+            )}) %}
+        {% endif %}
+        {% for row in graph.decided_metrics %}
             {% for name in fromjson(row[1]) %}
                 {% do names.extend(
                     [name] if row[0] == 'metrics' else [name ~ '_spend_pct', 'lifetime_' ~ name ~ '_spend_pct']

@@ -41,7 +41,7 @@
         {% set stale = adapter.get_relation(this.database, this.schema, meta.invalidates) %}
         {% if stale %}{% do statements.append("delete from " ~ stale ~ " where " ~ months) %}{% endif %}
     {% endif %}
-    {{ return(in_one_transaction(statements)) }}
+    {{ return(in_one_transaction(statements, arg_dict.temp_relation)) }}
 {% endmacro %}
 
 {#- A month that the batch has rows for, or that is not published. Where a query gave nothing for a published month,
@@ -71,18 +71,21 @@
     ) %}
 {% endmacro %}
 
-{% macro in_one_transaction(statements) %}
-    {{ return(adapter.dispatch('in_one_transaction', 'segmentation')(statements)) }}
+{#- `working` is what they read; it has no use behind them. -#}
+{% macro in_one_transaction(statements, working) %}
+    {{ return(adapter.dispatch('in_one_transaction', 'segmentation')(statements, working)) }}
 {% endmacro %}
 
 {#- dbt-duckdb has begun a transaction before the strategy runs and commits after the hooks. -#}
-{% macro default__in_one_transaction(statements) %}
+{% macro default__in_one_transaction(statements, working) %}
     {{ return(statements | join(';\n')) }}
 {% endmacro %}
 
 {#- Snowflake autocommits each statement. The emulator knows no blocks: there the adapter's wrapper adds begin and
-    commit (no trailing semicolon), which are sent one by one. -#}
-{% macro snowflake__in_one_transaction(statements) %}
+    commit (no trailing semicolon), which are sent one by one, and dbt drops the working table. -#}
+{% macro snowflake__in_one_transaction(statements, working) %}
     {% set all = lock_statements() + statements %}
-    {{ return(snowflake_dml_explicit_transaction(all | join(';\n')) if is_emulator() else snowflake_block(all)) }}
+    {% if is_emulator() %}{{ return(snowflake_dml_explicit_transaction(all | join(';\n'))) }}{% endif %}
+    {% do graph.setdefault('dropped_in_a_block', {}).update({working | string: true}) %}
+    {{ return(snowflake_block(all, "drop table if exists " ~ working)) }}
 {% endmacro %}

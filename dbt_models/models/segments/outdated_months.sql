@@ -1,7 +1,8 @@
 {{ config(materialized='view', schema='silver') }}
 
 -- Each published month as it would be computed now, compared customer by customer, so that what moved between customers
--- shows; a condition on snapshot_month reaches both sides.
+-- shows. No period is joined with all the months after it, of which there are ever more: each belongs to the windows
+-- of a few, and lifetimes are added up from one published month to the next.
 with history as (
 
     select * from {{ ref('customer_segment_history') }}
@@ -56,42 +57,130 @@ population as (
     'total_transactions', 'lifetime_value', 'avg_transaction_value', 'tenure_months', 'spend_last_90_days',
     'spend_prior_90_days', 'first_transaction_date', 'last_transaction_date',
 ]) | list -%}
-measures_of_versions as (
-
-    select
-        {%- for one in sums %}
-        {%- set inside = is_in_window(one.window, 'rolled_up.period_start', 'months.as_of_date') if one.window %}
-        {{ measured(one, 'rolled_up.' ~ rollup_column(one.measure, one.group), inside) }} as {{ one.column }},
-        {%- endfor %}
-        months.snapshot_month,
-        rolled_up.customer_key
-    from months
-    inner join {{ ref('customer_period_spend') }} as rolled_up on months.as_of_date > rolled_up.period_start
-    group by months.snapshot_month, rolled_up.customer_key
-
-),
-
-measures as (
-
-    select
-        {%- for one in sums %}
-        {{ rounded_measure(one, measured(one, 'measured.' ~ one.column)) }} as {{ one.column }},
-        {%- endfor %}
-        measured.snapshot_month,
-        versions.customer_id
-    from measures_of_versions as measured
-    inner join versions on measured.customer_key = versions.customer_key
-    group by measured.snapshot_month, versions.customer_id
-
-),
-
-{% if counts_of_months -%}
 rollup as (
 
     select * from {{ ref('customer_period_spend') }}
 
 ),
 
+periods as (
+
+    select distinct period_start from rollup
+
+),
+
+{% set windowed = sums | selectattr('window') | list -%}
+{%- set lifetime = sums | rejectattr('window') | list -%}
+-- Which periods lie in which windows of a month: as many rows as windows are long, for each month.
+periods_of_windows as (
+
+    select
+        {%- for window in windowed | map(attribute='window') | unique %}
+        {{ is_in_window(window, 'periods.period_start', 'months.as_of_date') }} as is_in_{{ window }},
+        {%- endfor %}
+        months.snapshot_month,
+        periods.period_start
+    from months
+    inner join periods
+        on
+            months.as_of_date > periods.period_start
+            and months.as_of_date - {{ longest_window_days() }} <= periods.period_start
+
+),
+
+windows as (
+
+    select
+        {%- for one in windowed %}
+        {{ measured(one, 'rollup.' ~ rollup_column(one.measure, one.group), 'places.is_in_' ~ one.window) }}
+            as {{ one.column }},
+        {%- endfor %}
+        places.snapshot_month,
+        versions.customer_id
+    from rollup
+    inner join periods_of_windows as places on rollup.period_start = places.period_start
+    inner join versions on rollup.customer_key = versions.customer_key
+    group by places.snapshot_month, versions.customer_id
+
+),
+
+-- The first published month that a period is behind.
+periods_of_months as (
+
+    select
+        periods.period_start,
+        min(months.snapshot_month) as snapshot_month
+    from months
+    inner join periods on months.as_of_date > periods.period_start
+    group by periods.period_start
+
+),
+
+additions as (
+
+    select
+        {%- for one in lifetime %}
+        {{ measured(one, 'rollup.' ~ rollup_column(one.measure, one.group)) }} as {{ one.column }},
+        {%- endfor %}
+        places.snapshot_month,
+        versions.customer_id
+    from rollup
+    inner join periods_of_months as places on rollup.period_start = places.period_start
+    inner join versions on rollup.customer_key = versions.customer_key
+    group by places.snapshot_month, versions.customer_id
+
+),
+
+beginnings as (
+
+    select
+        customer_id,
+        min(snapshot_month) as snapshot_month
+    from additions
+    group by customer_id
+
+),
+
+lifetimes as (
+
+    select
+        {%- for one in lifetime %}
+        {{ measured(one, 'additions.' ~ one.column) }} over (
+            partition by beginnings.customer_id order by months.snapshot_month
+            rows between unbounded preceding and current row
+        ) as {{ one.column }},
+        {%- endfor %}
+        months.snapshot_month,
+        beginnings.customer_id
+    from beginnings
+    inner join months on beginnings.snapshot_month <= months.snapshot_month
+    left join additions
+        on
+            beginnings.customer_id = additions.customer_id
+            and months.snapshot_month = additions.snapshot_month
+
+),
+
+measures as (
+
+    select
+        {%- for one in lifetime %}
+        lifetimes.{{ one.column }},
+        {%- endfor %}
+        {%- for one in windowed %}
+        windows.{{ one.column }},
+        {%- endfor %}
+        lifetimes.snapshot_month,
+        lifetimes.customer_id
+    from lifetimes
+    left join windows
+        on
+            lifetimes.snapshot_month = windows.snapshot_month
+            and lifetimes.customer_id = windows.customer_id
+
+),
+
+{% if counts_of_months -%}
 active_months as (
 
     {{ active_months('months', 'rollup', 'versions') }}

@@ -26,7 +26,7 @@ suppressed_mailboxes as (
         suppressed.campaign,
         mailboxes.mailbox
     from suppressed
-    inner join {{ ref('customer_mailboxes') }} as mailboxes on suppressed.customer_id = mailboxes.customer_id
+    inner join {{ other_model('customer_mailboxes') }} as mailboxes on suppressed.customer_id = mailboxes.customer_id
     group by suppressed.snapshot_month, suppressed.campaign, mailboxes.mailbox
 
 ),

@@ -9,7 +9,7 @@
 with published as (
 
     select distinct snapshot_month
-    from {{ ref('customer_segment_history') }}
+    from {{ other_model('customer_segment_history') }}
     where {{ is_asked_month('snapshot_month') }}
 
 )

@@ -20,7 +20,7 @@ select
     members.snapshot_month,
     members.customer_id
 from members
-left join {{ ref('customer_segment_history') }} as history
+left join {{ other_model('customer_segment_history') }} as history
     on
         members.snapshot_month = history.snapshot_month
         and members.customer_id = history.customer_id

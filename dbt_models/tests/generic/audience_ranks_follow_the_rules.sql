@@ -28,7 +28,7 @@ ranked as (
             order by {{ ranked_worth('members.campaign', 'history') }} desc nulls last, members.customer_id
         ) as expected_rank
     from members
-    inner join {{ ref('customer_segment_history') }} as history
+    inner join {{ other_model('customer_segment_history') }} as history
         on
             members.snapshot_month = history.snapshot_month
             and members.customer_id = history.customer_id

@@ -10,7 +10,7 @@
 with published as (
 
     select distinct snapshot_month
-    from {{ ref('customer_segment_history') }}
+    from {{ other_model('customer_segment_history') }}
 
 ),
 
