@@ -36,14 +36,15 @@ from segmentation_assets.months import FINISHED, TIME_ZONE, MonthRange
 from segmentation_assets.portfolio import Portfolio
 from segmentation_assets.publication import published as publications
 from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing
+from segmentation_assets.sources.star_schema import StarSchema
 from segmentation_assets.warehouse.session import Session, Warehouse, try_session
 
 DOCUMENT = "months"
 ASKED_BY = "segmentation/asked_by"
 # The schedule's own tick comes first.
 PATIENCE = timedelta(minutes=30)
-# How often facts that have not arrived are looked for: on Snowflake each look wakes a warehouse for a minute. Once the
-# month is overdue the pauses double, up to the longest.
+# How often facts that have not arrived are looked for: on Snowflake each look wakes a warehouse for a minute, unless
+# the catalogue says that the table is as it was. Once the month is overdue the pauses double, up to the longest.
 RETRY, LONGEST_RETRY = timedelta(minutes=30), timedelta(hours=6)
 # How often it is looked for what a person did who is awaited. A run that they start shows in Dagster's own records, and
 # is looked at at once.
@@ -71,7 +72,10 @@ class Months:
     # How often in a row an overdue month's facts were looked for; the newest month due and our newest run at that look.
     late_looks: int = 0
     at_last_look: str | None = None
-    words: str = ""
+    # What the catalogue said of the table of facts when it was last read because facts were awaited, and when.
+    facts_size: str | None = None
+    facts_read_at: str | None = None
+    words: str = ""  # of the last look
     # Month -> when its tick should have been.
     missed: dict[str, str] = field(default_factory=dict)
     # Month -> {"since": its deadline, "missing": why it is not published}.
@@ -84,6 +88,18 @@ class Months:
 
     def save(self, notes: Notes) -> None:
         notes.put(DOCUMENT, json.dumps(asdict(self)))
+
+    @property
+    def looks_again(self) -> str:
+        return f"Looked for again at {self.next_look}."
+
+    def facts_are_as_read(self, size: str | None, seen: str, newest: date, now: datetime) -> bool:
+        """Whether reading them again would say what it said. At times they are read all the same: a correction may
+        leave a table as large as it was."""
+        if size is None or (size, seen) != (self.facts_size, self.at_last_look) or self.facts_read_at is None:
+            return False
+        is_newly_overdue = now >= deadline(newest) and str(newest) not in self.overdue
+        return now - datetime.fromisoformat(self.facts_read_at) < LONGEST_RETRY and not is_newly_overdue
 
     def note_overdue(self, held_back: Mapping[date, str], now: datetime) -> None:
         for month, reason in held_back.items():
@@ -118,9 +134,9 @@ def evaluate(place: Surroundings, now: datetime) -> tuple[date | None, str]:
     """The month to run now, and what to show; what was found out is saved. Raises what the warehouse raises."""
     known = Months.load(place.notes)
     known.in_service_since = known.in_service_since or now.isoformat()
-    month, known.words = _evaluate(known, place, now)
+    month, message = _evaluate(known, place, now)
     known.save(place.notes)
-    return month, known.words
+    return month, message
 
 
 def _evaluate(known: Months, place: Surroundings, now: datetime) -> tuple[date | None, str]:
@@ -133,11 +149,15 @@ def _evaluate(known: Months, place: Surroundings, now: datetime) -> tuple[date |
     seen = f"{newest}; {_newest_run(place)}"
     waits = known.next_look is not None and now < datetime.fromisoformat(known.next_look)
     if waits and known.at_last_look == seen:
-        return None, f"{known.words}\nLooked for again at {known.next_look}."
+        return None, f"{known.words}\n{known.looks_again}"
     try:
         with sensor_session(place.notes, place.warehouse, now) as session:
             if session is None:
                 return None, "Nothing has been published yet."
+            size = _size_of_facts(session, place.project)
+            if known.facts_are_as_read(size, seen, newest, now):
+                known.next_look = (now + RETRY).isoformat(timespec="seconds")
+                return None, f"{known.words}\nNo fact has come or gone since ({size}).\n{known.looks_again}"
             published, runs = set(publications.months(session)), runs_by_month(place)
             expected = expected_months(published, since, considered, settings)
             missing = [month for month in expected if month not in published]
@@ -159,10 +179,17 @@ def _evaluate(known: Months, place: Surroundings, now: datetime) -> tuple[date |
     pause = _pause(known, decision, now)
     known.next_look = (now + pause).isoformat(timespec="seconds") if waits else None
     known.at_last_look = seen
+    known.facts_size, known.facts_read_at = (size, now.isoformat()) if decision.awaits_facts else (None, None)
+    known.words = decision.message
     if decision.month is not None:
         known.note_missed(_missed(place.notes, missing, runs, decision))
         claim(place.notes, decision.month, CATCH_UP, now)
     return decision.month, decision.message
+
+
+def _size_of_facts(session: Session, project: Project) -> str | None:
+    is_theirs = project.settings.source == "warehouse"
+    return StarSchema(session, project.settings, project.rules).size_of_facts() if is_theirs else None
 
 
 def _pause(known: Months, decision: Decision, now: datetime) -> timedelta:

@@ -78,11 +78,12 @@ def bring_up_to_date(warehouse: Warehouse, project: Project, run_id: str = "") -
                 # Another run may have been faster, where nothing keeps two apart.
                 session.execute(f"alter table {schema}.{table} add column if not exists {column} {kind}")
             shown = session.shown() if isinstance(session, SnowflakeSession) else {}
-        views = _missing_views(found, manifest)
+        views, are_all = _missing_views(found, manifest)
         if views:
             with tempfile.TemporaryDirectory(prefix="views_") as artifacts:
                 run_models(project, warehouse, views, {}, "", Path(artifacts))
-    _latest_run[_place(warehouse, project)] = run_id
+    if are_all:  # what a later step makes may be what a missing view reads
+        _latest_run[_place(warehouse, project)] = run_id
     return {} if views else shown
 
 
@@ -138,8 +139,9 @@ def _missing_columns(found: Found, tables: Mapping[Table, Expected]) -> Iterator
                 yield table, column, kind
 
 
-def _missing_views(found: Found, manifest: Manifest) -> list[str]:
-    """The models; of those whose parents are there, or are made with them. None before the first run made any."""
+def _missing_views(found: Found, manifest: Manifest) -> tuple[list[str], bool]:
+    """The models, of those whose parents are there or are made with them, and whether with these none is missing. None
+    before the first run made any."""
     nodes = manifest["nodes"]
 
     def is_there(unique_id: str) -> bool:
@@ -151,7 +153,7 @@ def _missing_views(found: Found, manifest: Manifest) -> list[str]:
         if node["resource_type"] == "model" and node["config"]["materialized"] == "view"
     }
     if not any(map(is_there, views)):
-        return []
+        return [], False
     # A table that the next run makes anew, as its columns are not those of this version, is no parent to read yet.
     # Neither is a view of an earlier version, which lacks a column that this one describes.
     there = {*filter(is_there, nodes), *manifest["sources"]} - {
@@ -165,7 +167,7 @@ def _missing_views(found: Found, manifest: Manifest) -> list[str]:
         if unique_id not in there and there.issuperset(views[unique_id]["depends_on"]["nodes"]):
             there.add(unique_id)
             made.append(views[unique_id]["name"])
-    return made
+    return made, there.issuperset(views)
 
 
 def _ancestors(manifest: Manifest, unique_id: str) -> set[str]:

@@ -136,6 +136,14 @@ class StarSchema:
         """How the rules map it; None where the table is as the contract has it."""
         return self.rules.star_schema.tables.get(table) if self.rules.star_schema else None
 
+    def size_of_facts(self) -> str | None:
+        """What the catalogue says of the size of the facts' table, where that takes no warehouse; None where it does,
+        and of a view, an external table or a query."""
+        if isinstance(self.mapping(FACTS), str):
+            return None
+        *schema, name = parts_of(self.settings, self.rules, FACTS)
+        return self.session.size_of(".".join(quoted(self.session, part) for part in schema), name)
+
     def place(self, table: str) -> str:
         """The table or view itself, as SQL; of one that is said in a word, what it is made of."""
         mapped = self.mapping(table)

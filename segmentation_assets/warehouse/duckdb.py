@@ -98,6 +98,10 @@ class DuckDBSession:
         rows = self._connection.execute(f"describe {sql}").fetchall()
         return {name.lower(): kind.lower() for name, kind, *_ in rows}
 
+    def size_of(self, schema: str, table: str) -> str | None:
+        """To read the facts costs nobody anything here."""
+        del schema, table
+
     def columns(self, schema: str) -> list[Column]:
         """As they were when first asked for, or when this session last changed anything."""
         if schema not in self._columns:

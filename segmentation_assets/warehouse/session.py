@@ -52,6 +52,10 @@ class Session(Protocol):
         """Column -> type of a query's result, both in small letters, as the engine calls it. Raises engine_error."""
         ...
 
+    def size_of(self, schema: str, table: str) -> str | None:
+        """Rows and bytes of a table, where they can be told without a warehouse; `schema` is SQL. None elsewhere."""
+        ...
+
     def columns(self, schema: str) -> list[Column]:
         """Of every table and view in a schema, in their order; none where there is no such schema."""
         ...

@@ -366,6 +366,23 @@ class SnowflakeSession:
             self._columns[schema] = [_column(row) for row in self.show("columns", schema)]
         return self._columns[schema]
 
+    def size_of(self, schema: str, table: str) -> str | None:
+        """By SHOW TABLES, which says NULL of external tables and nothing of views. What is wrong with the place is told
+        by whoever reads the table."""
+        from snowflake.connector.errors import ProgrammingError
+
+        bare = table.strip('"')
+        pattern = bare.replace("'", "''")
+        try:
+            shown = self.rows(f"show tables like '{pattern}' in schema {schema}")
+        except ProgrammingError:
+            return None
+        # In a pattern, _ stands for any character.
+        found = [row for row in shown if row["name"].lower() == bare.lower()]
+        if len(found) != 1 or not found[0]["rows"]:
+            return None
+        return f"{int(found[0]['rows']):,} rows, {int(found[0]['bytes']):,} bytes"
+
     def show(self, kind: str, schema: str) -> list[dict[str, Any]]:
         """SHOW COLUMNS or OBJECTS of a schema, asked for once until this session writes; none where there is none."""
         from snowflake.connector.errors import ProgrammingError

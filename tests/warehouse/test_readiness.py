@@ -9,10 +9,11 @@ import itertools
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -27,7 +28,7 @@ from segmentation_assets.automation.claims import CATCH_UP, SCHEDULE, asked_late
 from segmentation_assets.automation.dead_runs import MACHINE, QUIET_SECONDS, fail_dead_runs
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.settings import Settings
-from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
+from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from tests.support.command_line import CHECKOUT
 from tests.support.own_runs import own_runs, portfolio, surroundings
 from tests.support.published_months import refusal
@@ -65,8 +66,10 @@ class Service:
     def publish(self, *months: date) -> None:
         with duckdb.connect(self.warehouse.path) as connection:
             connection.execute("create schema if not exists gold")
-            connection.execute("create table if not exists gold.segment_publications (snapshot_month date)")
-            connection.executemany("insert into gold.segment_publications values (?)", [[month] for month in months])
+            connection.execute(
+                "create table if not exists gold.segment_publications (snapshot_month date, version integer)"
+            )
+            connection.executemany("insert into gold.segment_publications values (?, 1)", [[month] for month in months])
 
     def audited(self, month: date, failed: str) -> None:
         """One blocking audit of the month failed, and nobody accepted it."""
@@ -211,7 +214,8 @@ def test_nobodys_warehouse_is_asked_while_a_person_is_awaited(service: Service) 
     path = Path(service.warehouse.path)
     away = path.rename(path.with_name("away.duckdb"))  # a look would say that nothing is published
     for hours in range(1, 24):
-        assert "Looked for again at 2025-12-02T05:00" in service.evaluate(at(12, 1, 5) + timedelta(hours=hours))[1]
+        words = service.evaluate(at(12, 1, 5) + timedelta(hours=hours))[1]
+        assert words.endswith("ended as FAILURE.\nLooked for again at 2025-12-02T05:00:00-05:00.")
     assert service.evaluate(at(12, 2, 6))[1] == "Nothing has been published yet."
     away.rename(path)
     service.evaluate(at(12, 2, 7))
@@ -234,6 +238,51 @@ def test_facts_that_do_not_come_are_looked_for_ever_less_often(service: Service)
     overdue_from = due_months.deadline(NOVEMBER)
     assert {pause for look, pause in pauses if look < overdue_from} == {0.5}
     assert [pause for look, pause in pauses if look >= overdue_from] == [0.5, 1, 2, 4, 6, 6]
+
+
+def test_facts_are_not_read_again_where_the_catalogue_says_that_none_came(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Snowflake, whose catalogue answers without a warehouse. Here it is a count, and what is read is listed."""
+    read: list[str] = []
+    rows = DuckDBSession.rows
+
+    def size_of(session: DuckDBSession, schema: str, table: str) -> str:
+        ((found,),) = session.connection.execute(f"select count(*) from {schema}.{table}").fetchall()
+        return f"{found} rows"
+
+    def listed(session: DuckDBSession, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        read.append(sql)
+        return rows(session, sql, parameters)
+
+    monkeypatch.setattr(DuckDBSession, "size_of", size_of)
+    monkeypatch.setattr(DuckDBSession, "rows", listed)
+
+    def looked(now: datetime) -> tuple[date | None, str, bool]:
+        read.clear()
+        month, words = service.evaluate(now)
+        return month, words, any("stg_transactions" in sql for sql in read)
+
+    service.publish(OCTOBER)
+    service.facts_until(date(2025, 11, 28))
+    service.tick_came(NOVEMBER)
+    waits = "2025-11-01: The facts of 2025-11-01 end on 2025-11-28: 2025-11-29 to 2025-11-30 have not arrived."
+    assert looked(at(12, 1, 3)) == (None, waits, True)
+    for minutes in range(30, 350, 30):
+        month, words, facts_were_read = looked(at(12, 1, 3) + timedelta(minutes=minutes))
+        assert month is None
+        assert words.startswith(f"{waits}\nNo fact has come or gone since (181 rows).\nLooked for again at 2025-12-01T")
+        assert words.count("\n") == 2, "nothing is said twice"
+        assert not facts_were_read
+        assert not read, "nor is anything else asked"
+    assert looked(at(12, 1, 9)) == (None, waits, True), "they may have been corrected"
+    # What comes is seen at the next look, also when the month is overdue; and that it is, on time.
+    assert looked(at(12, 1, 9, 30))[2] is False
+    assert looked(at(12, 3, 0))[2] is True
+    assert service.told() == ["[error] 2025-11-01 is overdue"]
+    assert [looked(at(12, 3, 0) + timedelta(minutes=30 * look))[2] for look in range(1, 11)] == [False] * 10
+    service.facts_until(date(2025, 11, 30))
+    assert looked(at(12, 3, 5, 30))[0] == NOVEMBER
 
 
 @pytest.mark.parametrize("page", [2, 7])
@@ -427,7 +476,7 @@ def test_a_run_of_another_machine_is_left_alone(service: Service) -> None:
 def test_audiences_of_a_month_that_was_never_published_are_refused(pipeline: Pipeline) -> None:
     """Alone, they would be empty and their run green."""
     pipeline.execute("create schema gold")
-    pipeline.execute("create table gold.segment_publications (snapshot_month date)")
+    pipeline.execute("create table gold.segment_publications (snapshot_month date, version integer)")
     result = pipeline.run(NOVEMBER, select=["gold/audience_core_retention"])
     assert not result.success
     assert refusal(result) == (
