@@ -133,6 +133,24 @@ def the_second_of_two_transactions_waits_and_reads_what_the_first_has_written(pl
     return f"the second one waited {waited:.1f} s and logged the version after the first one's"
 
 
+@settles(5)
+def the_catalogue_tells_a_tables_size_without_a_warehouse(place: Place) -> str:
+    with place.session() as session:
+        session.execute("create or replace table silver.sized (n integer)")
+        session.execute("insert into silver.sized (n) values (1), (2)")
+        before = session.size_of("silver", "sized")
+        assert before, "SHOW TABLES tells no rows"
+        session.execute("insert into silver.sized (n) values (3)")
+        after = session.size_of("silver", "sized")
+        asked = session.rows(
+            "select warehouse_size from table(information_schema.query_history_by_session(result_limit => 100))"
+            " where query_text ilike 'show tables like%sized%'"
+        )
+    assert before.startswith("2 rows") and (after or "").startswith("3 rows"), (before, after)
+    assert [row["warehouse_size"] for row in asked] == [None, None], asked
+    return f"{before}, then {after}"
+
+
 @settles(11)
 def a_killed_client_lets_go_before_the_lease_runs_out(place: Place) -> str:
     with place.session() as session:
@@ -332,6 +350,7 @@ def a_table_that_is_replaced_keeps_its_mask(place: Place) -> str:
 
 # What the emulator answers where it cannot: by the name of the check, words of its answer.
 GAPS = {
+    named(the_catalogue_tells_a_tables_size_without_a_warehouse): "tells no rows",
     named(the_second_of_two_transactions_waits_and_reads_what_the_first_has_written): "did not wait",
     named(a_killed_client_lets_go_before_the_lease_runs_out): "Internal Server Error",
     named(a_block_whose_client_is_killed_is_done_whole_or_not_at_all): "syntax error",
