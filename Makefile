@@ -118,8 +118,8 @@ lint: $(DEVELOPMENT) ## Formatting, lint, types and layers of Python; lint of th
 	@$(BIN)/python -m tools.personal_data --check
 	@$(BIN)/python -m tools.lint_sql
 
-bench: $(DEVELOPMENT) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"]
-	@$(BIN)/python benchmarks/bench.py $${ONLY:+--only "$$ONLY"}
+bench: $(DEVELOPMENT) ## Time the pipeline against hand-written baselines: [ONLY="monthly models"] [COMPARE=earlier.json]
+	@$(BIN)/python benchmarks/bench.py $${ONLY:+--only "$$ONLY"} $${COMPARE:+--compare "$$COMPARE"}
 
 cost: $(DEVELOPMENT) ## Rows and bytes that a run reads as history grows (docs/cost.md)
 	@$(BIN)/python benchmarks/cost.py

@@ -5,7 +5,7 @@ Everything else is ours: assets, checks, gate, audiences, exports, one process f
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 from segmentation_assets.assets import stages
 from segmentation_assets.assets.materializations import MaterializationNumbers
 from segmentation_assets.dbt.project import Project
-from segmentation_assets.dbt.runner import DagsterEvent, DbtBuild, InProcessDbt, Model
+from segmentation_assets.dbt.runner import DagsterEvent, DbtBuild, InProcessDbt, Model, Shown
 from segmentation_assets.dbt.translator import SegmentationTranslator
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.months import MonthRange
@@ -33,6 +33,10 @@ class StockBuild(DbtBuild):
 
     def stream(self) -> Iterator[DagsterEvent]:
         yield from self._invocation.stream().fetch_row_counts().fetch_column_metadata()
+
+    def batches(self, seconds: float) -> Iterator[list[DagsterEvent]]:
+        del seconds
+        yield from ([event] for event in self.stream())
 
     def model_of(self, event: dg.Output[object]) -> Model:
         del event  # nothing is asked of it
@@ -52,8 +56,10 @@ class StockDbt(InProcessDbt):
         *,
         extra: Sequence[str] = (),
         variables: Mapping[str, Any] | None = None,
+        prepare: Callable[[], Shown] = dict,
     ) -> Iterator[DbtBuild]:
         del warehouse
+        prepare()
         project = translator.project
         names = {**months.dbt_vars(), "run_id": context.run_id, **(variables or {})}
         dbt = DbtCliResource(
@@ -81,6 +87,9 @@ class StockDbt(InProcessDbt):
 
 class NoNumbers(MaterializationNumbers):
     """Ours ask through our build's connection; the stock one has none while its process has the file."""
+
+    def count(self, models: Sequence[Model]) -> None:
+        del models
 
     def put_on(self, event: dg.Output[object], model: Model) -> Iterator[dg.Output[object] | dg.AssetObservation]:
         del model
