@@ -379,7 +379,7 @@ def timed(command: Sequence[str], folder: Path, environment: dict[str, str], log
 
 
 def job(kind: str, folder: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """`dagster job execute` of the newest month, as a person or a scheduler would start it; seconds, and of processor."""
+    """`dagster job execute` of the newest month, as a scheduler would start it: seconds, and those of processor."""
     dbt = {"ours": "in process", "stock": "stock resource"}[kind]
     tags = json.dumps({"dagster/partition": str(LAST_MONTH), "segmentation/dbt": dbt})
     module = "segmentation_assets.definitions" if kind == "ours" else "benchmarks.stock"
