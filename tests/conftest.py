@@ -31,9 +31,11 @@ BEGIN_FIRST = (
     "test_snowflake", "test_cli", "test_crashes", "test_browser", "test_load", "test_service", "test_dbt_in_process",
     "test_no_addresses", "test_concurrency", "test_wheel",
     # warehouse
-    "test_audiences", "test_restatements", "test_months", "test_parity", "test_metadata", "test_alerts", "test_what_if",
-    "test_runbook", "test_bad_input", "test_gate_months", "test_audience_checks", "test_overrides", "test_insights",
-    "test_publication", "test_gate", "test_guide", "test_dbt_command", "test_dbt_package",
+    "test_contact", "test_what_if", "test_rules_examples", "test_months", "test_bad_input", "test_dbt_command",
+    "test_contact_policy", "test_restatements", "test_audiences", "test_alerts", "test_binding", "test_parity",
+    "test_mapped_source", "test_audience_checks", "test_metrics_of_ones_own", "test_any_order", "test_overrides",
+    "test_calibration", "test_earlier_versions", "test_guest", "test_demo_source", "test_export_interrupted",
+    "test_publication", "test_identity", "test_insights", "test_ownership", "test_metadata", "test_dbt_package",
 )  # fmt: skip
 
 

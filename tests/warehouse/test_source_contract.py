@@ -35,10 +35,6 @@ def refusals(result: dg.ExecuteInProcessResult) -> dict[str, str]:
             "- dim_date: the table is missing (SEGMENTATION_SOURCE_SCHEMA says where to look, SEGMENTATION_RULES may"
             " map it: docs/your_data.md).",
         ),
-        (
-            "update gold.fct_transactions set customer_key = null where transaction_key = 1",
-            "- fct_transactions.customer_key: expected a value in every row, found NULL in 1 of ",
-        ),
     ],
 )
 def test_the_job_refuses_before_it_computes(pipeline: Pipeline, breakage: str, finding: str) -> None:
@@ -60,6 +56,23 @@ def test_the_job_refuses_before_it_computes(pipeline: Pipeline, breakage: str, f
     assert pipeline.rows("select kept from silver.segment_assignments") == [(1,)]
     made = pipeline.rows("select table_name from information_schema.tables where table_schema = 'silver'")
     assert made == [("segment_assignments",)]
+
+
+def test_a_fact_that_no_month_can_be_made_of_is_refused_before_any_is(pipeline: Pipeline) -> None:
+    """Facts are read where they are rolled up: the views on them are there by then, and nothing is in a table."""
+    pipeline.load(portfolios.threshold_portfolio(MONTH))
+    pipeline.execute("update gold.fct_transactions set customer_key = null where transaction_key = 1")
+    for select in (None, ["silver/customer_period_spend", "silver/segment_assignments"]):
+        result = pipeline.run(MONTH, select=select)
+        assert not result.success
+        told = refusals(result)
+        assert list(told) == ["segmentation_candidate"]
+        first, line = told["segmentation_candidate"].splitlines()
+        assert first == "The star schema in schema 'gold' breaks the source contract; nothing was computed."
+        assert line.startswith("- fct_transactions.customer_key: expected a value in every row, found NULL in 1 of ")
+        assert not any(event.event_type_value == "STEP_UP_FOR_RETRY" for event in result.all_events)
+    made = "select table_name from duckdb_tables() where schema_name = 'silver'"
+    assert not {"customer_period_spend", "segment_assignments"} & {name for (name,) in pipeline.rows(made)}
 
 
 def test_what_was_computed_before_stays(pipeline: Pipeline) -> None:
