@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, cast
@@ -532,7 +532,10 @@ def cancel_statements() -> None:
     from dbt.adapters.factory import FACTORY
 
     for adapter in cast("list[Any]", list(FACTORY.adapters.values())):
-        adapter.cancel_open_connections()
+        # A connection that its node closes meanwhile refuses to be interrupted; whoever cancels goes on and does so
+        # again until dbt has ended.
+        with suppress(Exception):
+            adapter.cancel_open_connections()
 
 
 def _prune(runs: Path, keep: int = 20) -> None:

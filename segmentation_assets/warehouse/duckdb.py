@@ -31,8 +31,11 @@ _open: list[Any] = []  # connections of sessions under way
 
 def cancel_statements() -> None:
     """Those that sessions of this process have under way, in whatever thread."""
+    import duckdb
+
     for connection in list(_open):
-        connection.interrupt()
+        with suppress(duckdb.Error):  # closed meanwhile
+            connection.interrupt()
 
 
 class DuckDBSession:
