@@ -73,7 +73,9 @@ class StockDbt(InProcessDbt):
         with project.environment():
             invocation = dbt.cli(
                 [
-                    "build", *project.vars_arguments({**names, "run_date": str(date.today())}),
+                    # The project with the models of the rules; the assets name the one without them.
+                    "build", "--project-dir", str(project.dbt_dir), "--profiles-dir", str(project.dbt_dir),
+                    *project.vars_arguments({**names, "run_date": str(date.today())}),
                     "--exclude-resource-type", "unit_test", "--indirect-selection", "buildable", *extra,
                 ],
                 context=context,
