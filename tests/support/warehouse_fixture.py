@@ -84,6 +84,7 @@ class Pipeline:
         """Plain dbt; whether it succeeded, and what it said at warn level or above. `variables` may change what the
         project is, and cost a parse of it, once; `run_vars` are read when models run. `artifacts` (manifest.json and
         run_results.json below dbt/) cost as much as the models of a small month."""
+        from dbt import deprecations
         from dbt.cli.main import dbtRunner
 
         said: list[str] = []
@@ -97,6 +98,7 @@ class Pipeline:
         months = {"first_month": str(first), "last_month": str(last or first)}
         with project.environment():
             close_connections()
+            deprecations.reset_deprecations()  # or those of an earlier parse in this process are told again
             result = dbtRunner(manifest=manifest, callbacks=[listen]).invoke(
                 [
                     "--log-level", "none", *([] if artifacts else ["--no-write-json"]), *command.split(),
