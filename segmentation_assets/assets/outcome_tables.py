@@ -8,7 +8,8 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets.outcomes.table import Table
-from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report import drawing
+from segmentation_assets.report.drawing import Chart
 
 # Metadata is kept with every event and sent to the browser whole.
 LARGEST_PICTURE_BYTES = 200_000
@@ -45,11 +46,11 @@ def shown(table: Table, rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataVa
     )
 
 
-def picture(name: str, chart: Mapping[str, Any] | None) -> dict[str, dg.MetadataValue]:
-    """The chart (a specification) as an entry of metadata; none where there is nothing to draw, or it is too large."""
-    if chart is None:
+def picture(name: str, chart: Chart) -> dict[str, dg.MetadataValue]:
+    """The chart as an entry of metadata; none where there is nothing to draw, or it is too large."""
+    if not chart:
         return {}
-    drawn = report_charts.png({"": chart})
+    drawn = drawing.png({"": drawing.svg(chart)})
     if len(drawn) >= LARGEST_PICTURE_BYTES:
         return {}
     return {name: dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(drawn).decode()})")}

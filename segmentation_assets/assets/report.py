@@ -17,7 +17,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.privacy import evidence
 from segmentation_assets.publication.migration import bring_up_to_date_once
-from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report import drawing
 from segmentation_assets.report import page as report_page
 from segmentation_assets.report.data import Report, read_report
 from segmentation_assets.warehouse.catalog import GOLD, SILVER
@@ -84,8 +84,8 @@ def report_asset(project: Project) -> dg.AssetsDefinition:
 def write(store: ExportStore, report: Report) -> dict[str, Any]:
     """The file, and what its materialisation shows."""
     started = time.monotonic()
-    charts = report_charts.share_charts(report)
-    page = report_page.render(report, charts)
+    drawn = report_page.pictures(report)
+    page = report_page.render(report, drawn)
     path = store.write_report(report.month, FILE, page)
     metadata: dict[str, Any] = {
         "path": dg.MetadataValue.path(path),
@@ -94,21 +94,17 @@ def write(store: ExportStore, report: Report) -> dict[str, Any]:
         "customers": report.totals.customers,
         "audits_not_passed": sum(audit.verdict != "passed" for audit in report.audits),
     }
-    picture = report_charts.png(charts)
-    if len(picture) < LARGEST_PICTURE_BYTES:
-        metadata["shares"] = dg.MetadataValue.md(
-            f"![shares](data:image/png;base64,{base64.b64encode(picture).decode()})"
-        )
-    metadata["contacts"] = report.contacts.sentence
-    others = {
-        "Contacts per person": report_charts.contacts_chart(report),
-        "Who left where": report_charts.leavers_chart(report),
+    shown = {
+        "shares": drawn.shares,
+        "Contacts per person": {"Contacts per person": drawn.contacts},
+        "Who left where": {"Who left where": drawn.leavers},
     }
-    for title, chart in others.items():
-        drawn = report_charts.png({title: chart}) if chart else b""
-        if 0 < len(drawn) < LARGEST_PICTURE_BYTES:
-            metadata[title] = dg.MetadataValue.md(
-                f"![{title}](data:image/png;base64,{base64.b64encode(drawn).decode()})"
+    metadata["contacts"] = report.contacts.sentence
+    for name, pictures in shown.items():
+        picture = drawing.png(pictures) if all(pictures.values()) else b""
+        if 0 < len(picture) < LARGEST_PICTURE_BYTES:
+            metadata[name] = dg.MetadataValue.md(
+                f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})"
             )
     metadata["Execution Duration"] = round(time.monotonic() - started, 3)
     return metadata

@@ -51,6 +51,7 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
         self._keeping = threading.Lock()
         self._of_thread = threading.local()
         self._has_index_columns: bool | None = None
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -83,15 +84,28 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
             self._has_index_columns = super()._has_asset_key_index_cols_on_connection(conn)
         return self._has_index_columns
 
+    def has_table(self, table_name: str) -> bool:
+        """Asked, with an engine of its own, whenever an asset's event has tags. A table that is there stays there."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
+
     def store_event(self, event: EventLogEntry) -> None:
         with self._one_transaction(event.run_id):
             super().store_event(event)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        for run_id, events_of_run in groupby(events, key=lambda event: event.run_id):
+        for run_id, grouped in groupby(events, key=lambda event: event.run_id):
+            events_of_run = list(grouped)
             with self._one_transaction(run_id):
+                self._of_thread.replaced = _replaced(events_of_run)
                 for event in events_of_run:
                     super().store_event(event)
+
+    def _store_asset_event(self, conn: Any, event: EventLogEntry, event_id: int) -> None:
+        """What an asset's row says of its last event, with all its metadata: of a batch's months the last one's."""
+        if id(event) not in getattr(self._of_thread, "replaced", ()):
+            super()._store_asset_event(conn, event, event_id)
 
     @contextmanager
     def _one_transaction(self, run_id: str) -> Iterator[None]:
@@ -103,7 +117,7 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
             try:
                 yield
             finally:
-                self._of_thread.open = {}
+                self._of_thread.open, self._of_thread.replaced = {}, frozenset[int]()
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Any]:
@@ -139,3 +153,18 @@ class KeptOpenSqliteEventLogStorage(SqliteEventLogStorage):
         while self._kept:
             self._kept.popitem()[1][1].dispose()
         super().dispose()
+
+
+def _replaced(events: Sequence[EventLogEntry]) -> frozenset[int]:
+    """Identities of the events behind which another of the same kind is about the same asset."""
+    last: dict[tuple[Any, Any], EventLogEntry] = {}
+    replaced: set[int] = set()
+    for event in events:
+        asset = event.dagster_event and event.dagster_event.asset_key
+        if asset is None:
+            continue
+        before = last.get((event.dagster_event_type, asset))
+        if before is not None:
+            replaced.add(id(before))
+        last[event.dagster_event_type, asset] = event
+    return frozenset(replaced)

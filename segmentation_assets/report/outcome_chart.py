@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segmentation_assets.outcomes.words import name_of
-from segmentation_assets.report.charts import WIDTH, specification
+from segmentation_assets.report.charts import OUTSIDE, PALETTE, WIDTH, labels, room
+from segmentation_assets.report.drawing import PAGES_INK, Chart
 
 # In percent of the spend of those held back, so that campaigns of any size stand on one scale.
 TITLE = "Effect in % of spend"
@@ -12,38 +13,53 @@ TITLE = "Effect in % of spend"
 MOST_PCT = 100.0
 
 
-def effects(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def effects(rows: Sequence[Mapping[str, Any]]) -> Chart:
     """`rows` have the columns of outcomes/pooled.py, a campaign (none: all together) and an epoch."""
-    import altair
-
     records = [record for row in rows if (record := _record(row)) is not None]
     if not records:
-        return None
-    names = [record["name"] for record in records]
+        return {}
     reach = max(abs(record[end]) for record in records for end in ("low", "high"))
-    scale = altair.Scale(domain=[-reach, reach], nice=True)
-    base = altair.Chart(altair.Data(values=records)).encode(
-        y=altair.Y("name:N", title=None, sort=names, axis=None),
-    )
-    axis = altair.Axis(tickCount=5)
-    x = altair.X("effect:Q", title=TITLE, scale=scale, axis=axis)
-    layers = [
+
+    def x(field: str) -> dict[str, Any]:
+        scale = {"domain": [-reach, reach], "nice": True}
+        return {"field": field, "type": "quantitative", "title": TITLE, "scale": scale, "axis": {"tickCount": 5}}
+
+    names = [record["name"] for record in records]
+    per_campaign: list[Chart] = [
         # Within it an effect would mostly have looked like chance.
-        base.transform_filter("isValid(datum.unseen)")
-        .mark_bar(height=14, yOffset=7, opacity=0.25, color="#7d8590")
-        .encode(x=altair.X("unseen_low:Q", scale=scale, title=TITLE, axis=axis), x2="unseen:Q"),
-        base.mark_rule(strokeWidth=2, yOffset=7, color="#3f7fbf").encode(
-            x=altair.X("low:Q", scale=scale, title=TITLE, axis=axis), x2="high:Q"
-        ),
-        base.mark_circle(size=60, yOffset=7, opacity=1, color="#3f7fbf").encode(x=x),
-        base.mark_text(align="left", dy=-9, fontSize=12, color="currentColor").encode(
-            text="label:N", x=altair.value(0)
-        ),
-        altair.Chart(altair.Data(values=[{"zero": 0}]))
-        .mark_rule(color="currentColor", strokeDash=[3, 3], opacity=0.6)
-        .encode(x=altair.X("zero:Q", scale=scale, title=TITLE, axis=axis)),
+        {
+            "mark": {"type": "bar", "height": 14, "yOffset": 7, "opacity": 0.25, "color": OUTSIDE},
+            "encoding": {"x": x("unseen_low"), "x2": {"field": "unseen"}},
+            "transform": [{"filter": "isValid(datum.unseen)"}],
+        },
+        {
+            "mark": {"type": "rule", "strokeWidth": 2, "yOffset": 7, "color": PALETTE[0]},
+            "encoding": {"x": x("low"), "x2": {"field": "high"}},
+        },
+        {
+            "mark": {"type": "circle", "size": 60, "yOffset": 7, "opacity": 1, "color": PALETTE[0]},
+            "encoding": {"x": x("effect")},
+        },
+        labels(align="left", dy=-9),
     ]
-    return specification(altair.layer(*layers).properties(width=WIDTH - 10, height=altair.Step(40)), right=60)
+    no_effect = {
+        "data": {"values": [{"zero": 0}]},
+        "mark": {"type": "rule", "strokeDash": [3, 3], "opacity": 0.6, "color": PAGES_INK},
+        "encoding": {"x": x("zero")},
+    }
+    return {
+        "width": WIDTH - 10,
+        "height": {"step": 40},
+        "padding": room(right=60),
+        "layer": [
+            {
+                "data": {"values": records},
+                "encoding": {"y": {"field": "name", "type": "nominal", "title": None, "sort": names, "axis": None}},
+                "layer": per_campaign,
+            },
+            no_effect,
+        ],
+    }
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any] | None:

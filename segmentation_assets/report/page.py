@@ -1,9 +1,9 @@
 """The monthly report as one HTML file. What it says is in data.py, its pictures in charts.py."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -11,6 +11,7 @@ from markupsafe import Markup
 from segmentation_assets.report import charts as report_charts
 from segmentation_assets.report import outcome_chart
 from segmentation_assets.report.data import Metrics, Report
+from segmentation_assets.report.drawing import element, svg
 from segmentation_assets.text import printable
 
 MOST_SENTENCES = 5
@@ -35,8 +36,31 @@ def shown(value: object) -> object:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """The same report gives the same bytes. The charts are those of the shares, per segment."""
+@dataclass(frozen=True)
+class Pictures:
+    """The charts of a report as SVG. One without anything to show is an empty text."""
+
+    shares: Mapping[str, str]  # per segment
+    values: Mapping[str, str]  # per measure
+    overlap: str
+    effects: str
+    contacts: str
+    leavers: str
+
+
+def pictures(report: Report) -> Pictures:
+    return Pictures(
+        shares={name: svg(chart) for name, chart in report_charts.share_charts(report).items()},
+        values={name: svg(chart) for name, chart in report_charts.value_charts(report).items()},
+        overlap=svg(report_charts.overlap_chart(report)),
+        effects=svg(outcome_chart.effects([effect.row for effect in report.effects])),
+        contacts=svg(report_charts.contacts_chart(report)),
+        leavers=svg(report_charts.leavers_chart(report)),
+    )
+
+
+def render(report: Report, drawn: Pictures) -> bytes:
+    """The same report gives the same bytes. The pictures are its own."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -54,25 +78,20 @@ def render(report: Report, share_charts: Mapping[str, Mapping[str, Any]]) -> byt
         signed=signed,
         month_name=month_name,
     )
-    values = report_charts.value_charts(report)
-    overlap = report_charts.overlap_chart(report)
     page = environment.get_template(TEMPLATE).render(
         report=report,
         colours=report_charts.colours(report.segments),
         headlines=headlines(report.totals, report.totals_before),
         share_pictures={
-            name: report_charts.svg(chart, f"{name}: share of the customers over twelve months")
-            for name, chart in share_charts.items()
+            name: element(picture, f"{name}: share of the customers over twelve months")
+            for name, picture in drawn.shares.items()
         },
-        value_pictures={name: report_charts.svg(chart, f"{name}, per segment") for name, chart in values.items()},
-        overlap_picture=overlap
-        and report_charts.svg(overlap, "Who meets the criteria of two segments or campaigns, in percent"),
+        value_pictures={name: element(picture, f"{name}, per segment") for name, picture in drawn.values.items()},
+        overlap_picture=element(drawn.overlap, "Who meets the criteria of two segments or campaigns, in percent"),
         overlap_sentences=overlap_sentences(report),
-        effect_picture=effect_picture(report),
-        contacts_picture=picture(report_charts.contacts_chart(report), "People by how often they were contacted"),
-        leavers_picture=picture(
-            report_charts.leavers_chart(report), "Customers who left each segment, by where they went"
-        ),
+        effect_picture=element(drawn.effects, "Effect of each campaign with its interval"),
+        contacts_picture=element(drawn.contacts, "People by how often they were contacted"),
+        leavers_picture=element(drawn.leavers, "Customers who left each segment, by where they went"),
         flow_picture=report_charts.flow_picture(report.flows, report.segments),
         moves=[
             flow
@@ -114,15 +133,6 @@ def _who_meet(customers: int) -> str:
 
 def _segment(report: Report, campaign: str) -> str:
     return next((one.campaign.segment for one in report.audiences if one.campaign.name == campaign), "")
-
-
-def effect_picture(report: Report) -> Markup:
-    chart = outcome_chart.effects([effect.row for effect in report.effects])
-    return report_charts.svg(chart, "Effect of each campaign with its interval") if chart else Markup("")
-
-
-def picture(chart: Mapping[str, Any], words: str) -> str:
-    return report_charts.svg(chart, words) if chart else ""
 
 
 def headlines(now: Metrics, before: Metrics | None) -> list[tuple[str, str, str]]:

@@ -16,9 +16,6 @@ def shares_against_bands(shares: Sequence[dict[str, Any]], order: Sequence[str])
 
     `order` has the segments in the order they are tried.
     """
-    # Altair and vl-convert take a second to start: only where a picture is drawn.
-    import altair
-
     newest = max((row["snapshot_month"] for row in shares), default=None)
     if newest is None:
         return dg.MetadataValue.md("No audits for this month.")
@@ -31,18 +28,40 @@ def shares_against_bands(shares: Sequence[dict[str, Any]], order: Sequence[str])
         for row in shares
         if row["snapshot_month"] == newest
     ]
-    # Room above the first for its label.
-    segments = altair.Y("customer_segment:N", title=None, sort=list(order), scale=altair.Scale(paddingOuter=0.5))
-    base = altair.Chart(altair.Data(values=records)).encode(y=segments)
-    bands = (
-        base.transform_filter("isValid(datum.band_lower_pct)")  # a segment may have none
-        .mark_bar(color="#cfe3f5", height=18)
-        .encode(x=altair.X("band_lower_pct:Q", title="% of customers"), x2="band_upper_pct:Q")
-    )
-    dots = base.mark_circle(size=120, color="#0b4f8a").encode(x="share_pct:Q")
-    labels = base.mark_text(dy=-14, fontSize=11).encode(x="share_pct:Q", text=altair.Text("share_pct:Q", format=".1f"))
-    chart = (bands + dots + labels).properties(title=f"Segment shares, {newest}", width=420, height=altair.Step(36))
-    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{png(json.dumps(drawable(chart.to_dict())))})")
+    chart = {
+        "title": f"Segment shares, {newest}",
+        "width": 420,
+        "height": {"step": 36},
+        "data": {"values": records},
+        "encoding": {
+            "y": {
+                "field": "customer_segment", "type": "nominal", "title": None, "sort": list(order),
+                "scale": {"paddingOuter": 0.5},  # room above the first for its label
+            }
+        },
+        "layer": [
+            {
+                "mark": {"type": "bar", "color": "#cfe3f5", "height": 18},
+                "encoding": {
+                    "x": {"field": "band_lower_pct", "type": "quantitative", "title": "% of customers"},
+                    "x2": {"field": "band_upper_pct"},
+                },
+                "transform": [{"filter": "isValid(datum.band_lower_pct)"}],  # a segment may have none
+            },
+            {
+                "mark": {"type": "circle", "size": 120, "color": "#0b4f8a"},
+                "encoding": {"x": {"field": "share_pct", "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "text", "dy": -14, "fontSize": 11},
+                "encoding": {
+                    "x": {"field": "share_pct", "type": "quantitative"},
+                    "text": {"field": "share_pct", "type": "quantitative", "format": ".1f"},
+                },
+            },
+        ],
+    }  # fmt: skip
+    return dg.MetadataValue.md(f"![shares](data:image/png;base64,{png(json.dumps(drawable(chart)))})")
 
 
 @lru_cache(maxsize=64)

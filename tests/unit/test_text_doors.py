@@ -149,10 +149,15 @@ def report_about(name: str) -> Report:
     )  # fmt: skip
 
 
+def page_about(name: str) -> str:
+    report = report_about(name)
+    return page.render(report, page.pictures(report)).decode()
+
+
 def test_the_report_shows_it_and_has_no_element_more(hostile: str) -> None:
-    html = page.render(report_about(hostile), {}).decode()
+    html = page_about(hostile)
     assert not CONTROLS.search(html)
-    found, harmless = Elements(html), Elements(page.render(report_about("Harmless"), {}).decode())
+    found, harmless = Elements(html), Elements(page_about("Harmless"))
     assert set(found.tags) == set(harmless.tags)
     for line in printable(hostile).split("\n"):
         assert line.strip() in found.text, line

@@ -126,7 +126,8 @@ def stored(home: Path) -> list[list[tuple[Any, ...]]]:
     """What lies in the run's file and in the index, without ids and times."""
     events = "select dagster_event_type, step_key, asset_key, partition from event_logs"
     checks = "select asset_key, check_name, partition, execution_status from asset_check_executions"
-    assets = "select asset_key, last_materialization is not null, last_run_id is not null from asset_keys"
+    last = "$.event_log_entry.dagster_event.event_specific_data.materialization.partition"
+    assets = f"select asset_key, json_extract(last_materialization, '{last}'), last_run_id is not null from asset_keys"
     index = home / "history" / "runs" / "index.db"
     (run,) = set(index.parent.glob("*.db")) - {index}
     found = []
@@ -148,6 +149,8 @@ def test_a_run_of_several_months_stores_what_dagsters_own_log_stores(home: Path)
     ours = run()
     assert sorted(row[3] for row in ours[1] if row[0] == "ASSET_MATERIALIZATION") == ["a", "b", "c"]
     assert {row[1] for row in ours[2]} == {"letters_are_read"}
+    last = [row[3] for row in ours[1] if row[0] == "ASSET_MATERIALIZATION"][-1]
+    assert [row[1] for row in ours[3]] == [last]
     shutil.rmtree(home / "history")
     (home / "dagster.yaml").unlink()
     assert run() == ours
@@ -169,7 +172,7 @@ def test_a_batch_is_stored_whole_or_not_at_all() -> None:
             )  # fmt: skip
 
         with pytest.raises(CheckError):
-            storage.store_event_batch([event("a"), event("b"), SimpleNamespace(run_id="a-run")])  # pyright: ignore
+            storage.store_event_batch([event("a"), event("b"), SimpleNamespace(run_id="a-run", dagster_event=None)])  # pyright: ignore
         assert storage.get_materialized_partitions(seen) == set()
         assert len(storage.get_logs_for_run("a-run")) == 0
         storage.store_event_batch([event("a"), event("b"), event("c", "another-run")])

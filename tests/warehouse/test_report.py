@@ -26,6 +26,7 @@ from segmentation_assets.months import MonthRange, as_of_date, month_after
 from segmentation_assets.outcomes.words import can_find
 from segmentation_assets.publication import audits
 from segmentation_assets.report import charts as report_charts
+from segmentation_assets.report import drawing, outcome_chart
 from segmentation_assets.report import page as report_page
 from segmentation_assets.report.data import AT_TIMES, Flow, ReportError, read_report
 from segmentation_assets.sources import synthetic
@@ -108,7 +109,7 @@ def query(reported: Reported, sql: str) -> list[dict[str, Any]]:
 def rendered(pipeline: Pipeline, month: date = NEWEST) -> bytes:
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
         report = read_report(session, RULES, month)
-    return report_page.render(report, report_charts.share_charts(report))
+    return report_page.render(report, report_page.pictures(report))
 
 
 def test_without_expected_shares_no_band_is_drawn_or_told(pipeline: Pipeline) -> None:
@@ -123,7 +124,7 @@ def test_without_expected_shares_no_band_is_drawn_or_told(pipeline: Pipeline) ->
         charts = report_charts.share_charts(report)
         drawn = {name for name, chart in charts.items() if any("y2" in layer["encoding"] for layer in chart["layer"])}
         assert drawn == banded
-        shares = section(parsed(report_page.render(report, charts)), "shares")
+        shares = section(parsed(report_page.render(report, report_page.pictures(report))), "shares")
         assert words(shares.find("h2")) == ("Shares against their bands" if banded else "Shares")
         assert words(shares).count("expected") == (2 if banded else 0)
 
@@ -133,7 +134,7 @@ def test_a_campaign_says_how_it_reaches_people(pipeline: Pipeline) -> None:
     campaigns = [*RULES.campaigns[:1], *(one.model_copy(update={"channel": "mail"}) for one in RULES.campaigns[1:])]
     with DuckDBWarehouse(path=str(pipeline.path)).session(read_only=True) as session:
         report = read_report(session, RULES.model_copy(update={"campaigns": tuple(campaigns)}), NEWEST)
-    page = parsed(report_page.render(report, report_charts.share_charts(report)))
+    page = parsed(report_page.render(report, report_page.pictures(report)))
     by_email, *by_letter = section(page, "audiences").findall(".//article")
     assert "High-Value Travelers, by email." in words(by_email)
     assert "have a deliverable address" in words(by_email) and "are the only one at their address" in words(by_email)
@@ -370,14 +371,20 @@ def test_altair_finds_nothing_wrong_with_the_charts(reported: Reported) -> None:
     """They are drawn without being checked, which takes longer than drawing them."""
     with DuckDBWarehouse(path=str(reported.file)).session(read_only=True) as session:
         report = read_report(session, RULES, NEWEST)
-    for charts in (report_charts.share_charts(report), report_charts.value_charts(report)):
-        assert charts
-        for chart in charts.values():
-            altair.LayerChart.from_dict(report_charts.styled(chart, "#000000"))
-            with pytest.raises(ValidationError):
-                altair.LayerChart.from_dict({**chart, "layer": [{"mark": "no such mark"}]})
-    altair.LayerChart.from_dict(report_charts.styled(report_charts.contacts_chart(report), "#000000"))
-    altair.Chart.from_dict(report_charts.styled(report_charts.leavers_chart(report), "#000000"))
+    charts = [
+        *report_charts.share_charts(report).values(),
+        *report_charts.value_charts(report).values(),
+        report_charts.overlap_chart(report),
+        report_charts.contacts_chart(report),
+        report_charts.leavers_chart(report),
+        outcome_chart.effects([effect.row for effect in report.effects]),
+    ]
+    assert all(charts)
+    for chart in charts:
+        checked = altair.LayerChart if "layer" in chart else altair.Chart
+        checked.from_dict(drawing.styled(chart))
+        with pytest.raises(ValidationError):
+            checked.from_dict({**chart, "mark" if "mark" in chart else "layer": [{"mark": "no such mark"}]})
 
 
 def test_the_materialisations_say_where_how_large_and_show_a_picture(reported: Reported) -> None:
