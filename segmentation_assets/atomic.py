@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def atomically(path: Path, *, mode: int | None = None, durable: bool = True) -> 
     was written with where none is given), and what a database writes beside it goes the same way. Without `durable` a
     power cut may cost the file, which does for a cache.
     """
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
+    aside = _beside(path)
     try:
         partial = aside / path.name
         yield partial
@@ -32,6 +32,28 @@ def atomically(path: Path, *, mode: int | None = None, durable: bool = True) -> 
         shutil.rmtree(aside, ignore_errors=True)
     if durable:
         flush(path.parent)
+
+
+def all_atomically(folder: Path, contents: Mapping[str, bytes], *, mode: int) -> None:
+    """Each file of `contents` in `folder`, whole and durable, as `atomically` does it for one; with the folder flushed
+    once for all, and where there are none, too."""
+    if contents:
+        aside = _beside(folder / next(iter(contents)))
+        try:
+            for name, content in contents.items():
+                partial = aside / name
+                partial.write_bytes(content)
+                partial.chmod(mode)
+                flush(partial)
+            for name in contents:
+                (aside / name).replace(folder / name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    flush(folder)
+
+
+def _beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
 
 
 def flush(path: Path) -> None:

@@ -6,7 +6,7 @@ No warehouse, no store, no clock: the same audience gives the same bytes. Where 
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -104,17 +104,18 @@ def files_of(audience: Audience, baseline: Baseline | None) -> dict[str, ExportF
     a way to reach them.
     """
     before = baseline.customers if baseline else frozenset()
-    added = [row for row in audience.rows if row["customer_id"] not in before]
     removed = [
         {"snapshot_month": audience.month, "campaign": audience.campaign, "customer_id": customer_id}
         for customer_id in sorted(before - audience.customers)
     ]
     columns, kinds = audience.schema.names, kinds_of(audience.schema)
     types = {field.name: str(field.type) for field in audience.schema}
+    header, *full = csv_lines(columns, audience.rows)
+    added = [line for line, row in zip(full, audience.rows, strict=True) if row["customer_id"] not in before]
     return {
-        FULL: ExportFile(csv_bytes(columns, audience.rows), len(audience.rows), kinds),
+        FULL: ExportFile("".join([header, *full]).encode(), len(full), kinds),
         FULL_PARQUET: ExportFile(parquet_bytes(audience.schema, audience.rows), len(audience.rows), types),
-        ADDED: ExportFile(csv_bytes(columns, added), len(added), kinds),
+        ADDED: ExportFile("".join([header, *added]).encode(), len(added), kinds),
         REMOVED: ExportFile(csv_bytes(list(REMOVED_KINDS), removed), len(removed), REMOVED_KINDS),
         **(moves_files(audience) if audience.has_moves else {}),
         **(ads_files(audience) if ADDRESS in columns else {}),
@@ -260,16 +261,20 @@ def kinds_of(schema: "pa.Schema") -> dict[str, str]:
     return {field.name: kind(field) for field in schema}
 
 
-def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
-    """UTF-8, a header, \\n at the end of each line, NULL as nothing between the commas."""
+def csv_bytes(columns: Sequence[str], rows: Sequence[Row]) -> bytes:
+    return "".join(csv_lines(columns, rows)).encode()
+
+
+def csv_lines(columns: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """A header and a line per row, each with \\n at its end; NULL is nothing between the commas."""
     # Python before 3.13 quotes a return only where it is part of the line's end: a name with one, left bare, would
     # begin a row of its own, and whatever follows could be a formula.
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\r\n")
     writer.writerow(columns)
-    written = [(column, key_cell if is_key(column) else cell) for column in columns]
-    writer.writerows([write(row[column]) for column, write in written] for row in rows)
-    return "".join(lines.written).encode()
+    written = [map(key_cell if is_key(column) else cell, [row[column] for row in rows]) for column in columns]
+    writer.writerows(zip(*written, strict=True))
+    return lines.written
 
 
 class _Lines:
@@ -289,16 +294,19 @@ def key_cell(value: object) -> str:
 def cell(value: object) -> str:
     """Text that a spreadsheet could run as a formula gets an apostrophe before it, and so does text that begins with
     one, so that the mark can be undone; numbers, -3.50 too, stay numbers."""
-    match value:
-        case str():
-            return f"{MARK}{value}" if value.startswith(MARK) or begins_as_formula(value) else value
-        case None:
-            return ""
-        case bool():
-            return str(value).lower()
-        case Decimal():
-            return format(value, "f")
-    return str(value)
+    return _CELLS.get(type(value), str)(value)
+
+
+def _text_cell(value: str) -> str:
+    return f"{MARK}{value}" if value.startswith(MARK) or begins_as_formula(value) else value
+
+
+_CELLS: Mapping[type, Callable[[Any], str]] = {
+    str: _text_cell,
+    type(None): lambda _: "",
+    bool: lambda value: str(value).lower(),
+    Decimal: lambda value: format(value, "f"),
+}
 
 
 def parquet_bytes(schema: "pa.Schema", rows: Sequence[Row]) -> bytes:
@@ -325,7 +333,10 @@ def _array(field: "pa.Field", values: Sequence[object]) -> "pa.Array":
     if pa.types.is_decimal(field.type):
         # Drivers differ in whether a whole or an exact amount comes as int, float or Decimal.
         step = Decimal(1).scaleb(-field.type.scale)
-        values = [None if value is None else Decimal(str(value)).quantize(step) for value in values]
+        values = [
+            value if value is None or isinstance(value, Decimal) else Decimal(str(value)).quantize(step)
+            for value in values
+        ]
     try:
         return pa.array(values, type=field.type)
     except pa.ArrowException:

@@ -23,7 +23,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from segmentation_assets.atomic import atomically, flush
+from segmentation_assets.atomic import all_atomically, flush
 from segmentation_assets.exports.place import ExportError, unusable
 
 MANIFEST = "manifest.json"
@@ -34,6 +34,7 @@ REPORT_TITLE = b"<title>Customer segments, "
 REPLACED = "replaced.json"
 _MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-01")
 _VERSION = re.compile(r"[0-9a-f]{12}")
+FILE_MODE = 0o600
 # A write that was cut off leaves such a folder behind; the next export of the month removes it.
 _PARTIAL = re.compile(r"[.].+[.]partial")
 # What a version of an export is made of, in any release. A sweep removes nothing else.
@@ -113,9 +114,8 @@ class ExportStore:
         # It may have been replaced before and come back: first of all it is no more what a sweep may remove.
         if REPLACED in self._names(version):
             self._remove(f"{version}/{REPLACED}")
-        for name, content in files.items():
-            self._put(f"{version}/{name}", content)
-        self._put(f"{folder}/{MANIFEST}", (json.dumps(manifest, indent=2) + "\n").encode())
+        self._put_all(version, files)
+        self._put_all(folder, {MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
         for place in (folder, version):
             for name in self._names(place):
                 if _PARTIAL.fullmatch(name):
@@ -265,13 +265,18 @@ class ExportStore:
                 return None
 
     def _put(self, path: str, content: bytes) -> None:
-        """All of the file or nothing. To an object store a put is that already; a folder needs help."""
+        folder, _, name = path.rpartition("/")
+        self._put_all(folder, {name: content})
+
+    def _put_all(self, folder: str, contents: Mapping[str, bytes]) -> None:
+        """All of each file or nothing. To an object store a put is that already; a folder needs help."""
         files, root = self._place
         with self._told("cannot be written"):
             if isinstance(files, LocalFileSystem):
-                _replace(Path(root), Path(root, path), content)
-            else:
-                files.pipe_file(f"{root}/{path}", content)
+                _replace(Path(root), Path(root, folder), contents)
+                return
+            for name, content in contents.items():
+                files.pipe_file(f"{root}/{folder}/{name}", content)
 
     def _remove(self, path: str, recursive: bool = False) -> None:
         files, root = self._place
@@ -292,11 +297,20 @@ def _manifest_in(content: bytes, campaign: str, month: date) -> dict[str, Any] |
     return manifest
 
 
-def _replace(root: Path, path: Path, content: bytes) -> None:
-    """Write aside, flush to the disk, rename. For the owner's eyes only: the files hold customers' addresses."""
+def _replace(root: Path, folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write aside, flush to the disk, rename. For the owner's eyes only: the files hold customers' addresses. What is
+    there as it would be written stays: a run again writes the lists it has written before."""
     root.parent.mkdir(parents=True, exist_ok=True)
-    for folder in (root, *reversed([parent for parent in path.parents if root in parent.parents])):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    with atomically(path, mode=0o600) as partial:
-        partial.write_bytes(content)
-    flush(path.parent.parent)
+    for one in (root, *reversed([parent for parent in folder.parents if root in parent.parents]), folder):
+        one.mkdir(mode=0o700, exist_ok=True)
+    changed = {name: content for name, content in contents.items() if not _is_there(folder / name, content)}
+    all_atomically(folder, changed, mode=FILE_MODE)
+    flush(folder.parent)
+
+
+def _is_there(path: Path, content: bytes) -> bool:
+    try:
+        found = path.stat()
+        return found.st_size == len(content) and found.st_mode & 0o777 == FILE_MODE and path.read_bytes() == content
+    except FileNotFoundError:
+        return False

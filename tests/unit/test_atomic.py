@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from segmentation_assets.atomic import PARTIAL, atomically
+from segmentation_assets.atomic import PARTIAL, all_atomically, atomically
 
 
 def test_the_old_content_is_there_until_the_new_is_whole(tmp_path: Path) -> None:
@@ -67,3 +67,21 @@ def test_it_is_on_the_disk_before_it_has_its_name_and_so_is_the_name(
     with atomically(path, durable=False) as partial:
         partial.write_text("y")
     assert len(flushed) == 2
+
+
+def test_several_are_on_the_disk_before_the_first_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = list[tuple[str, list[str]]]()
+    flush = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        named = sorted(one.name for one in tmp_path.iterdir() if one.is_file())
+        flushed.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, named))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    all_atomically(tmp_path, {"a": b"1", "b": b"2"}, mode=0o600)
+    assert flushed == [("a", []), ("b", []), (tmp_path.name, ["a", "b"])]
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"a": b"1", "b": b"2"}
+    assert {stat.S_IMODE(one.stat().st_mode) for one in tmp_path.iterdir()} == {0o600}
+    all_atomically(tmp_path, {}, mode=0o600)
+    assert flushed[3:] == [(tmp_path.name, ["a", "b"])]

@@ -161,3 +161,25 @@ def test_what_an_export_that_was_cut_off_left_is_ours(tmp_path: Path) -> None:
     ):
         ExportStore(str(tmp_path)).write_report(MONTH, report.name, content)
         assert report.read_bytes() == content
+
+
+def test_a_file_stays_where_it_is_as_it_would_be_written(tmp_path: Path) -> None:
+    """And is written anew where it was changed, or opened for others."""
+    store = ExportStore(str(tmp_path))
+    files = {"full.csv": b"customer_id\nA\n", "added.csv": b"customer_id\n", "removed.csv": b"customer_id\n"}
+
+    def write() -> dict[str, int]:
+        store.write(CAMPAIGN, MONTH, files, {**MANIFEST, "campaign": CAMPAIGN, "snapshot_month": str(MONTH),
+                                             "customers_sha256": "", "compared_with": None, "files": {}})  # fmt: skip
+        found = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert {path.stat().st_mode & 0o777 for path in found} == {0o600}
+        assert {path.name: path.read_bytes() for path in found if path.name in files} == files
+        return {path.name: path.stat().st_ino for path in found}
+
+    first = write()
+    assert write() == first
+    (folder,) = {path.parent for path in tmp_path.rglob("full.csv")}
+    (folder / "full.csv").write_bytes(b"customer_id\nB\n")
+    (folder / "added.csv").chmod(0o644)
+    again = write()
+    assert {name for name in first if again[name] != first[name]} == {"full.csv", "added.csv"}
