@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.portfolios import FOLDER  # noqa: E402
-from benchmarks.scenarios import SCENARIOS  # noqa: E402
+from benchmarks.scenarios import SCENARIOS, WHERE_ASKED_FOR  # noqa: E402
 
 RESULTS = FOLDER / "results.json"
 
@@ -44,7 +44,7 @@ def main() -> int:
     # As set-up leaves it: where PYTHONDONTWRITEBYTECODE is set, an edited file would be compiled by every process.
     compileall.compile_dir(ROOT / "segmentation_assets", quiet=1)
     results, failed = read(RESULTS) if RESULTS.exists() else {}, False
-    names = given.only or list(SCENARIOS)
+    names = given.only or [name for name in SCENARIOS if name not in WHERE_ASKED_FOR]
     with progress() as shown:
         task = shown.add_task("", total=len(names))
         for name in names:

@@ -12,7 +12,7 @@ from segmentation_assets.sources import synthetic
 
 FOLDER = (Path("data") / "bench").absolute()
 LAST_MONTH = date(2026, 10, 1)
-# A month of history before the synthetic ones: with those, 120 months are 135 million facts.
+# A month of history before the synthetic ones, of 50,000 customers: with those, 120 months are 135 million facts.
 FACTS_PER_MONTH = 1_267_000
 
 
@@ -30,13 +30,13 @@ def portfolio(customers: int, months: int = 24) -> Path:
         first = month_after(LAST_MONTH, 1 - behaved)
         synthetic.build(connection, "gold", customers=customers, first_month=first, last_month=LAST_MONTH)
         if months > behaved:
-            prepend(connection, first, months - behaved)
+            prepend(connection, first, months - behaved, FACTS_PER_MONTH * customers // 50_000)
     scratch.rename(path)
     return path
 
 
-def prepend(connection: duckdb.DuckDBPyConnection, first: date, months: int) -> None:
-    """Put `months` months of FACTS_PER_MONTH facts before `first`: its own facts over and over, in date order."""
+def prepend(connection: duckdb.DuckDBPyConnection, first: date, months: int, facts: int) -> None:
+    """Put `months` months of so many facts each before `first`: its own facts over and over, in date order."""
     connection.execute("alter table gold.fct_transactions rename to behaved")
     connection.execute("create table gold.fct_transactions as from gold.behaved limit 0")
     start = month_after(first, -months)
@@ -55,7 +55,7 @@ def prepend(connection: duckdb.DuckDBPyConnection, first: date, months: int) -> 
             select
                 base.* exclude (place, n)
                 replace (
-                    -(cast(? as bigint) * 10000000 + needed.time * base.n + base.place + 1) as transaction_key,
+                    -(cast(? as bigint) + needed.time * base.n + base.place + 1) as transaction_key,
                     least(
                         cast(? as date) + cast(transaction_date - cast(? as date) as integer), last_day(cast(? as date))
                     ) as transaction_date
@@ -64,7 +64,7 @@ def prepend(connection: duckdb.DuckDBPyConnection, first: date, months: int) -> 
             where needed.time * base.n + base.place < ?
             order by transaction_date
             """,
-            [first, month_after(first), FACTS_PER_MONTH, number, month, first, month, FACTS_PER_MONTH],
+            [first, month_after(first), facts, number * facts, month, first, month, facts],
         )
     connection.execute("insert into gold.fct_transactions by name from gold.behaved order by transaction_date")
     connection.execute("drop table gold.behaved")
@@ -77,6 +77,11 @@ def prepend(connection: duckdb.DuckDBPyConnection, first: date, months: int) -> 
         """,
         [start, first],
     )
+
+
+def taken(path: Path, name: str) -> Path:
+    """The file itself, where a disk does not hold it twice; it is filled again for the next scenario."""
+    return path.rename(FOLDER / f"{name}.work")
 
 
 def working_copy(path: Path, name: str) -> Path:

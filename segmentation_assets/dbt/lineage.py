@@ -2,7 +2,7 @@
 
 dagster-dbt parses and optimises a model's compiled SQL at every materialisation, and once more for each of its columns,
 which takes longer than building most models: 20 s of a first run. Here it is parsed once. Between months that SQL
-differs in its dates and the run's id only, and columns come from where they came from.
+differs in its dates, times and the run's id only, and columns come from where they came from.
 """
 
 import hashlib
@@ -19,7 +19,9 @@ from sqlglot.lineage import Node, lineage
 from segmentation_assets.atomic import atomically
 
 LINEAGE = "dagster/column_lineage"
-OF_THE_RUN = re.compile(r"\d{4}-\d{2}-\d{2}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+OF_THE_RUN = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}:\d{2})?|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+)
 
 logger = logging.getLogger(__name__)
 
