@@ -329,8 +329,8 @@ def growth(customers: int, months: int) -> Figures:
 
 
 def out_of_core() -> Figures:
-    """500,000 customers with ten years of history, 1.35 billion facts: a file that is larger than the memory that DuckDB
-    may take. The last 12 months, then the newest month again. It needs 60 GB of disk, and is filled for a quarter of an
+    """500,000 customers with ten years of history, 1.35 billion facts: a file that is larger than the memory DuckDB may
+    take. The last 12 months, then the newest month again. It needs 60 GB of disk, and is filled for a quarter of an
     hour."""
     database = taken(portfolio(500_000, 120), "growth")
     try:

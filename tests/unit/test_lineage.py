@@ -11,8 +11,8 @@ import pytest
 
 from segmentation_assets.dbt.lineage import column_lineage, known_lineage
 
-DECEMBER = "select b from parent where day < date '2025-12-01' /* 0f2898f6-73f5-416e-8fec-971b5494f79b */"
-JANUARY = "select b from parent where day < date '2026-01-01' /* 1f2898f6-73f5-416e-8fec-971b5494f79b */"
+DECEMBER = "select b from parent where made_at < '2025-12-01 06:00:01' /* 0f2898f6-73f5-416e-8fec-971b5494f79b */"
+JANUARY = "select b from parent where made_at < '2026-01-01 06:00:09' /* 1f2898f6-73f5-416e-8fec-971b5494f79b */"
 
 
 class Worked:
