@@ -104,11 +104,6 @@ stages.MaterializationNumbers = NoNumbers  # pyright: ignore[reportAttributeAcce
 class OpenedByTheStep(DuckDBWarehouse):
     """Ours is open a whole run long, and the process of the stock dbt could not open it then."""
 
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[DuckDBWarehouse]:
-        del context
-        yield self
-
 
 @dg.definitions
 def defs() -> dg.Definitions:

@@ -33,6 +33,7 @@ from segmentation_assets.dbt.runner import InProcessDbt
 from segmentation_assets.exports.store import ExportStore
 from segmentation_assets.private import keep_to_owner
 from segmentation_assets.settings import Settings, load_env_file
+from segmentation_assets.warehouse.resource import as_resource
 from segmentation_assets.warehouse.session import warehouse
 from segmentation_assets.what_if.job import what_if_job
 
@@ -91,6 +92,7 @@ def build_defs(
     ticking = map(portfolio.name, (SCHEDULE_NAME, ALERTS, CATCH_UP, RESTATE, DEAD_RUNS))
     own_runs = OwnRuns.of(portfolio, assets, checks, jobs=(job.name, what_if.name, erasing.name), instigators=ticking)
     opened = provided["warehouse"]
+    provided["warehouse"] = as_resource(opened)
     # No executor: it would be that of whatever these definitions are merged with. Each of our jobs names its own.
     return dg.Definitions(
         assets=with_freshness(assets, settings),

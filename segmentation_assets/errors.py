@@ -20,8 +20,6 @@ UserError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import dagster as dg
-
 
 class UserError(Exception):
     """One line (or one per problem) that names the thing, its value and what to do. The same again would not help."""
@@ -53,4 +51,6 @@ def as_failure() -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        import dagster as dg  # half a second, which a command that needs none of it does not wait
+
         raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -4,18 +4,19 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import dagster as dg
-
 from segmentation_assets.errors import UserError
+
+if TYPE_CHECKING:
+    import dagster as dg  # which takes half a second, and a command that asks for a month needs none of it
 
 TIME_ZONE = "America/New_York"
 PARTITION = "dagster/partition"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # The earliest month that a run rolls up anew, where that is before the first one it was asked for.
 ROLLUP_FROM = "segmentation/rollup_from"
-FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 class MonthError(UserError):
@@ -70,15 +71,17 @@ class MonthRange:
 
     @classmethod
     def from_context(
-        cls, context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext
+        cls, context: "dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext"
     ) -> "MonthRange":
         """The partitions that a step was asked for. A step of a single-run backfill is asked for a range."""
+        import dagster as dg
+
         step = context.op_execution_context if isinstance(context, dg.AssetCheckExecutionContext) else context
         keys = step.partition_key_range
         return cls(parse_month(keys.start), parse_month(keys.end))
 
     @classmethod
-    def from_run(cls, run: dg.DagsterRun) -> "MonthRange | None":
+    def from_run(cls, run: "dg.DagsterRun") -> "MonthRange | None":
         """The months in a run's tags; None for a run without months."""
         first = run.tags.get(RANGE_START) or run.tags.get(PARTITION)
         last = run.tags.get(RANGE_END) or first
@@ -127,9 +130,9 @@ class MonthRange:
         return {**months, **({ROLLUP_FROM: str(rollup_from)} if rollup_from and rollup_from < self.first else {})}
 
 
-def rollup_from(run: dg.DagsterRun) -> date | None:
+def rollup_from(run: "dg.DagsterRun") -> date | None:
     return parse_month(run.tags[ROLLUP_FROM], ROLLUP_FROM) if ROLLUP_FROM in run.tags else None
 
 
-def rollup_vars(run: dg.DagsterRun) -> dict[str, str]:
+def rollup_vars(run: "dg.DagsterRun") -> dict[str, str]:
     return {"rollup_from": run.tags[ROLLUP_FROM]} if ROLLUP_FROM in run.tags else {}

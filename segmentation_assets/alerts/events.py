@@ -17,8 +17,8 @@ from segmentation_assets.alerts import messages
 from segmentation_assets.alerts.outbox import Alert, Outbox
 from segmentation_assets.assets.checks import SHARED_VERDICT
 from segmentation_assets.automation import catch_up
-from segmentation_assets.automation.own_runs import OwnRuns
-from segmentation_assets.months import FINISHED, MonthRange, parse_month
+from segmentation_assets.automation.own_runs import FINISHED, OwnRuns
+from segmentation_assets.months import MonthRange, parse_month
 
 # Longer than the clocks of two machines differ, and than a run's last write takes to be seen.
 OVERLAP_SECONDS = 3600

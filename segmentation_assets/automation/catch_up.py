@@ -27,12 +27,12 @@ from segmentation_assets.automation.due_months import (
 )
 from segmentation_assets.automation.jobs import monthly_segmentation
 from segmentation_assets.automation.logins import sensor_session
-from segmentation_assets.automation.own_runs import OwnRuns
+from segmentation_assets.automation.own_runs import FINISHED, OwnRuns
 from segmentation_assets.automation.start import sensor_status
 from segmentation_assets.dagster_home.key_values import Notes
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.errors import WarehouseBusyError
-from segmentation_assets.months import FINISHED, TIME_ZONE, MonthRange
+from segmentation_assets.months import TIME_ZONE, MonthRange
 from segmentation_assets.portfolio import Portfolio
 from segmentation_assets.publication import published as publications
 from segmentation_assets.publication.readiness import missing_facts, only_facts_were_missing

@@ -17,6 +17,7 @@ from segmentation_assets.portfolio import PORTFOLIO, Portfolio
 
 # What Dagster calls the job of a run that somebody started by choosing assets.
 NO_JOB = "__ASSET_JOB"
+FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 
 
 @dataclass(frozen=True)

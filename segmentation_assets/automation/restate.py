@@ -8,9 +8,8 @@ from typing import Any
 import dagster as dg
 
 from segmentation_assets.automation.logins import sensor_session
-from segmentation_assets.automation.own_runs import OwnRuns
+from segmentation_assets.automation.own_runs import FINISHED, OwnRuns
 from segmentation_assets.errors import WarehouseBusyError
-from segmentation_assets.months import FINISHED
 from segmentation_assets.publication import restatements
 from segmentation_assets.publication.published import NotPublishedError, versions
 from segmentation_assets.warehouse.session import Warehouse

@@ -7,12 +7,11 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import dagster as dg
 from filelock import FileLock, Timeout
-from pydantic import PrivateAttr
 
 from segmentation_assets.atomic import PARTIAL, atomically
 from segmentation_assets.errors import WarehouseError
@@ -120,19 +119,22 @@ class DuckDBSession:
         return self._columns[schema]
 
 
-class DuckDBWarehouse(dg.ConfigurableResource):  # pyright: ignore[reportMissingTypeArgument]
-    """A DuckDB file. One process at a time may have it open for writing."""
+@dataclass
+class DuckDBWarehouse:
+    """A DuckDB file. One process at a time may have it open for writing.
+
+    Nothing of Dagster is imported here: a command that asks one question would wait longer for it than for the answer.
+    """
 
     path: str
     gold: str = "gold"
     silver: str = "silver"
-    _kept: Any = PrivateAttr(default=None)
     events_held_seconds: ClassVar[float] = 0.0  # shown as they happen
+    _kept: Any = field(default=None, init=False, repr=False, compare=False)
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["DuckDBWarehouse"]:
+    def kept_open(self) -> Iterator["DuckDBWarehouse"]:
         """Open once for all steps of a run and for dbt: what they write goes from the log into the file at its end."""
-        del context
         import duckdb
 
         with ExitStack() as stack:

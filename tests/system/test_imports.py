@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,19 +13,25 @@ HEAVY = (
 )  # fmt: skip
 
 
+# What every command of a person's imports, and `make why` as it looks.
+ASKED = "from segmentation_assets.cli.commands import main; main(['why', '--', 'nobody'])"
+
+
 @pytest.mark.parametrize(
-    "command",
+    ("command", "heavy"),
     [
-        "from segmentation_assets.definitions import defs; defs()",
-        "from segmentation_assets.cli.commands import main; main(['--help'])",
+        ("from segmentation_assets.definitions import defs; defs()", HEAVY),
+        ("from segmentation_assets.cli.commands import main; main(['--help'])", (*HEAVY, "dagster", "dbt")),
+        (ASKED, (*HEAVY, "dagster", "dbt")),
     ],
-    ids=["definitions", "command line"],
+    ids=["definitions", "command line", "why"],
 )
-def test_on_duckdb_nothing_is_imported_that_is_not_needed(command: str) -> None:
+def test_on_duckdb_nothing_is_imported_that_is_not_needed(tmp_path: Path, command: str, heavy: tuple[str, ...]) -> None:
     code = f"import sys\ntry:\n    {command}\nfinally:\n    print('modules:', *sys.modules)"
-    environment = {**os.environ, "SEGMENTATION_TARGET": "duckdb", "SEGMENTATION_SOURCE": "warehouse"}
+    missing = {"SEGMENTATION_DUCKDB_PATH": str(tmp_path / "missing.duckdb")}
+    environment = {**os.environ, **missing, "SEGMENTATION_TARGET": "duckdb", "SEGMENTATION_SOURCE": "warehouse"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert ("There is no DuckDB file" in done.stderr) if command == ASKED else done.returncode == 0, done.stderr
     loaded = set(done.stdout.splitlines()[-1].removeprefix("modules: ").split())
     assert "segmentation_assets" in loaded
-    assert not loaded & set(HEAVY)
+    assert not loaded & set(heavy)
