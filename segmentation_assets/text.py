@@ -25,6 +25,8 @@ _OBEYED = re.compile(
 _MARKED = re.compile(r"[\\`*_\[\]<>|~@]|&(?=#?\w+;)|:(?=//)|(?<=www)\.|^[#+-](?=[#\s])|(?<=^\d)[.)]", re.IGNORECASE)
 # @everyone and <!channel> call a whole company, [text](address) shows another address than it leads to.
 _CALLING = re.compile(r"@(?=[\w&!])|<(?=[!#@/])|\](?=\()")
+# Wider than what can be written to: who mistypes an address has one, too.
+_ADDRESS = re.compile(r"[^\s'\"<>(),;]+@[^\s'\"<>(),;]+")
 _NOTHING = "\u200b"  # a blank without width
 
 
@@ -34,6 +36,11 @@ def printable(value: object) -> str:
     Square brackets stay: they are markup to rich alone, whose consoles here read none (cli/terminal.py).
     """
     return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value))
+
+
+def without_addresses(text: str) -> str:
+    """`text` with what may be an e-mail address as `…`. An engine quotes the value that it cannot read."""
+    return _ADDRESS.sub("…", text) if "@" in text else text
 
 
 def markdown(value: object) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from segmentation_assets.text import printable
+from segmentation_assets.text import printable, without_addresses
 
 # Where there is no terminal there is no width to wrap or cut lines to.
 UNWRAPPED = 10_000
@@ -35,12 +35,12 @@ def say(what: RenderableType = "", style: str = "") -> None:
 
 def complain(text: str, style: str = "") -> None:
     """To stderr."""
-    _print(errors, Text(printable(text), style))
+    _print(errors, Text(printable(without_addresses(text)), style))
 
 
 def error(text: str) -> None:
     """What a person can put right, in a line."""
-    _print(errors, Text.assemble(("error:", "red"), " ", printable(text)))
+    _print(errors, Text.assemble(("error:", "red"), " ", printable(without_addresses(text))))
 
 
 def _print(to: Console, what: RenderableType) -> None:

@@ -32,6 +32,7 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange, rollup_vars
 from segmentation_assets.private import make_folder, tighten
 from segmentation_assets.settings import variables_set
+from segmentation_assets.text import without_addresses
 from segmentation_assets.warehouse.session import Warehouse
 
 # What dbt's events become.
@@ -157,11 +158,21 @@ class _DbtThread:
                 self._events.join()
         elif event.info.level != "debug":
             message = msg_to_dict(event)  # zeros and empty texts included, as in the lines of `dbt --log-format json`
-            self._events.put({"info": message["info"], "data": message.get("data", {})})
+            said = {"info": message["info"], "data": message.get("data", {})}
+            # An engine quotes the value that a company's SQL cannot be computed of.
+            self._events.put(said if event.info.level == "info" else _without_addresses(said))
 
     def _tell(self, text: str) -> None:
-        info = {"level": "error", "msg": text, "name": "MainEncounteredError", "invocation_id": ""}
+        info = {"level": "error", "msg": without_addresses(text), "name": "MainEncounteredError", "invocation_id": ""}
         self._events.put({"info": info, "data": {}})
+
+
+def _without_addresses(said: Any) -> Any:
+    if isinstance(said, dict):
+        return {key: _without_addresses(value) for key, value in cast("dict[str, Any]", said).items()}
+    if isinstance(said, list):
+        return [_without_addresses(value) for value in cast("list[Any]", said)]
+    return without_addresses(said) if isinstance(said, str) else said
 
 
 def _as_dbt_shows(shown: Shown) -> dict[str, dict[str, Any]]:
@@ -458,10 +469,12 @@ def run_models(
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception  # an interrupt, which dbt hands back like an error of its own
     if result.exception is not None:
-        raise DbtRunError(str(result.exception).strip() or repr(result.exception)) from result.exception
+        told = without_addresses(str(result.exception).strip() or repr(result.exception))
+        raise DbtRunError(told) from result.exception
     if not result.success:
         failed = [one for one in cast("Any", result.result).results if str(one.status) == "error"]
-        raise DbtRunError("\n".join(str(one.message).strip() for one in failed) or "a model failed")
+        told = without_addresses("\n".join(str(one.message).strip() for one in failed))
+        raise DbtRunError(told or "a model failed")
 
 
 def compiled(project: Project, warehouse: Warehouse, text: str, variables: Mapping[str, object]) -> str:

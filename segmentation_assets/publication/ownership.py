@@ -104,7 +104,7 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
     """Those that are not ours, by name.
 
     Ours without a mark are of a run that was killed before it set one, with every column that is declared, or of an
-    earlier version, with two of them at least and the log of publications beside it.
+    earlier version, with two of them at least, none that is unknown and the log of publications beside it.
     """
     has_log = any(one.name == LOG and one.columns >= OF_THE_LOG for one in relations)
     return sorted(
@@ -112,7 +112,7 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
         for one in relations
         if not one.is_marked
         and not one.columns >= set(names[one.schema, one.name])
-        and not (has_log and len(one.columns & set(names[one.schema, one.name])) >= 2)
+        and not (has_log and len(one.columns) >= 2 and one.columns <= set(names[one.schema, one.name]))
     )
 
 

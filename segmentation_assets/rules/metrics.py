@@ -37,6 +37,7 @@ TAKEN = frozenset((
     "snapshot_month", "as_of_date", "customer_id", "customer_key", "customer_segment", "segment_assigned_date",
     "content_hash", "decision_hash", "rollup_hash", "campaign", "audience_rank", "email", "first_name", "last_name",
     "treatment_group", "holdout_unit", "projected_annual_value", "valid_from", "valid_to", "is_current",
+    "audience_code", "status", "rank",  # keys of audience_feed's payload
 ))  # fmt: skip
 
 Identifier = Annotated[str, PlainValidator(column_name)]
@@ -235,9 +236,65 @@ def resolve(
         if name in implied
     ]
     problems += [Problem((name,), _taken(name)) for name in definitions if name in TAKEN]
+    problems += _one_name_for_two(groups, definitions)
     for name, definition in definitions.items():
         problems += [Problem((name, *where), words) for where, words in resolver.problems(name, definition)]
     return resolver.resolved(), problems
+
+
+# The groups of the published shares are there under any rules.
+GROUPS_OF_THE_CONTRACT = ("travel", "necessities")
+_SINGLE_MEASURES = {
+    "sum": "spend", "count": "transactions", "min": "min_amount", "max": "max_amount",
+    "active_months": "active_months", "recency": "last_transaction_date", "last_date": "last_transaction_date",
+    "first_date": "first_transaction_date", "tenure": "first_transaction_date",
+}  # fmt: skip
+Scope = tuple[str, str | None, str | None]  # what is added up, of which group, in which window
+
+
+def _scopes(definition: AnyDefinition) -> list[Scope]:
+    """As measures_of in dbt_models/macros/metrics/measures.sql."""
+    match definition:
+        case Measure(kind="avg", group=group, window=window):
+            return [("spend", group, window), ("transactions", group, window)]
+        case Measure(group=group, window=window):
+            return [(_SINGLE_MEASURES[definition.kind], group, window)]
+        case Tenure(group=group):
+            return [(_SINGLE_MEASURES["tenure"], group, None)]
+        case Share(group=str(group), window=window):
+            return [("spend", group, window), ("spend", None, window)]
+        case Change(window=str(window), group=group):
+            return [("spend", group, window), ("spend", group, definition.from_)]
+        case _:
+            return []
+
+
+def _one_name_for_two(groups: Sequence[str], definitions: Mapping[str, AnyDefinition]) -> Iterator[Problem]:
+    """Names of groups and windows that, put together, make one column of two things: it would hold the first."""
+    every = dict.fromkeys((*GROUPS_OF_THE_CONTRACT, *groups))
+    for group in every:
+        other = group.removeprefix("lifetime_")
+        if other != group and other in every:
+            name = f"{group}_spend_pct"
+            yield Problem((name,), f"is given by the groups {group!r} and {other!r} both; rename one of them")
+    known: dict[str, tuple[Scope, str]] = {}
+    for name, definition in {**group_shares(tuple(every)), **definitions}.items():
+        for scope in _scopes(definition):
+            measure, group, window = scope
+            # As measure_column there.
+            column = "_".join(filter(None, (None if window else "lifetime", group, measure, window)))
+            before, of = known.setdefault(column, (scope, name))
+            if before != scope:
+                yield Problem(
+                    (name,),
+                    f"would read the column {column!r}, which {of!r} has for {_scope_words(before)}, and this is"
+                    f" {_scope_words(scope)}; rename a group or a window",
+                )
+
+
+def _scope_words(scope: Scope) -> str:
+    _, group, window = scope
+    return f"{f'group {group!r}' if group else 'all groups'} {f'in window {window!r}' if window else 'of the lifetime'}"
 
 
 def _taken(name: str) -> str:

@@ -3,6 +3,7 @@
 Nothing in this module knows what a rule is.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,30 @@ def read_keys(path: Path) -> tuple[dict[Any, Any] | None, list[str]]:
         return None, [f"{path}: line 1: is empty; write the keys it should hold, or do not name it"]
     if not isinstance(values, dict):
         return None, [f"{path}: line {tree.start_mark.line + 1}: holds no 'key: value' pairs at its top; write them"]
-    return values, [f"{path}: {words}" for words in _repeated_keys(tree, "", set())]
+    found = [*_repeated_keys(tree, "", set()), *_misread_numbers(tree, set())]
+    return values, [f"{path}: {words}" for words in found]
+
+
+# What YAML 1.1 takes for a number to base 8, 16, 2 or 60.
+_OF_ANOTHER_BASE = re.compile(r"[-+]?0[0-9_]+|[-+]?0[xb].*|.*:.*")
+
+
+def _misread_numbers(node: yaml.Node, seen: set[int]) -> Iterator[str]:
+    """030 is 24 to YAML, and 1:30 is 90."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if is_number and _OF_ANOTHER_BASE.fullmatch(node.value):
+            yield (
+                f"line {node.start_mark.line + 1}: {node.value} is another number to YAML than it looks;"
+                " write it in plain decimals, or in quotes where it is text"
+            )
+        return
+    for child in node.value:
+        for one in child if isinstance(child, tuple) else (child,):
+            yield from _misread_numbers(one, seen)
 
 
 def _beyond_bounds(content: str) -> str | None:

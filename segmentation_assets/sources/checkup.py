@@ -14,7 +14,7 @@ from segmentation_assets.rules.validators import CHANNELS
 from segmentation_assets.sources import contract
 from segmentation_assets.sources.star_schema import CUSTOMERS, FACTS, StarSchema
 from segmentation_assets.spelling import code, trimmed_sql
-from segmentation_assets.warehouse.session import first_line
+from segmentation_assets.warehouse.session import first_line_of_a_row
 
 CATEGORIES = "dim_merchant_category"
 # Before it no card was issued, and no calendar of this pipeline's begins.
@@ -116,7 +116,7 @@ def check(star: StarSchema, before: date, allow_formula_ids: bool = False) -> Ch
         try:
             result.findings += findings
         except star.session.engine_error as error:
-            words = f"cannot be computed for every row: {first_line(error)}".rstrip("!. ")
+            words = f"cannot be computed for every row: {first_line_of_a_row(error)}".rstrip("!. ")
             finding = Finding("error", "star_schema", "", words)
             result.findings += [] if finding in result.findings else [finding]
     result.findings.sort(key=lambda finding: finding.level == "warning")

@@ -27,7 +27,7 @@ from segmentation_assets.sources import SourceError
 from segmentation_assets.sources.formulas import ids_that_run
 from segmentation_assets.sources.star_schema import FoundColumn, StarSchema, is_double, is_number, is_text, is_zoned
 from segmentation_assets.spelling import trimmed_sql
-from segmentation_assets.warehouse.session import first_line
+from segmentation_assets.warehouse.session import first_line, first_line_of_a_row
 
 # What a period's sum of amounts has room for, a thousand times over (macros/numbers/money.sql).
 LARGEST_AMOUNT, FINEST_AMOUNT = 100_000_000_000, 4
@@ -149,7 +149,7 @@ def _computed(star: StarSchema, *asked: Iterator[str]) -> Iterator[str]:
     except star.session.engine_error as error:
         if star.rules.star_schema is None:
             raise
-        yield f"- the SQL of star_schema cannot be computed for every row: {first_line(error)}."
+        yield f"- the SQL of star_schema cannot be computed for every row: {first_line_of_a_row(error)}."
 
 
 def check_facts(star: StarSchema, ranges: Sequence[Range]) -> None:

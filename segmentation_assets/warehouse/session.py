@@ -1,5 +1,6 @@
 """Sessions on the engine that is named. No SQL of the pipeline belongs here."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -8,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from segmentation_assets.errors import WarehouseBusyError
 from segmentation_assets.settings import Settings
+from segmentation_assets.text import without_addresses
 from segmentation_assets.warehouse.columns import Column, Statement
 from segmentation_assets.warehouse.duckdb import DuckDBSession, DuckDBWarehouse
 from segmentation_assets.warehouse.snowflake import SnowflakeWarehouse
@@ -63,7 +65,12 @@ class Session(Protocol):
 
 def first_line(error: Exception) -> str:
     """Of what an engine says, without the full stop."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+    return without_addresses((str(error).splitlines() or [type(error).__name__])[0]).rstrip(". ")
+
+
+def first_line_of_a_row(error: Exception) -> str:
+    """The same of an error in some row, without its values, which an engine quotes: they may be a person's."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", first_line(error))
 
 
 Warehouse = DuckDBWarehouse | SnowflakeWarehouse

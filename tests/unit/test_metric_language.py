@@ -145,6 +145,26 @@ REFUSED = {
         metric("{kind: share, group: travel}", "lifetime_travel_spend_pct"),
         ["metrics.lifetime_travel_spend_pct: is what the group 'travel' gives already"],
     ),
+    "one column of two groups": (
+        "category_groups: {fun: [A], fun_spend: [B]}\nwindows: {w: {days: 30}, spend_w: {days: 60}}\nmetrics:\n"
+        "  a: {kind: sum, group: fun, window: spend_w}\n  b: {kind: sum, group: fun_spend, window: w}\n",
+        [
+            "metrics.b: would read the column 'fun_spend_spend_w', which 'a' has for group 'fun' in window 'spend_w',"
+            " and this is group 'fun_spend' in window 'w'; rename a group or a window"
+        ],
+    ),
+    "one share of two groups": (
+        "category_groups: {dining: [A], lifetime_dining: [B]}",
+        ["metrics.lifetime_dining_spend_pct: is given by the groups 'lifetime_dining' and 'dining' both"],
+    ),
+    "a published share of two groups": (
+        "category_groups: {lifetime_travel: [A]}",
+        ["metrics.lifetime_travel_spend_pct: is given by the groups 'lifetime_travel' and 'travel' both"],
+    ),
+    "a key of the feed": (
+        metric("{kind: count}", "rank"),
+        ["metrics.rank: is a column of the published tables already"],
+    ),
     "word of SQL": (metric("{kind: sum}", "order"), ["metrics.order: 'order' is a word of SQL", "'my_order'"]),
     "no name of a column": (metric("{kind: sum}", "My Spend"), ["metrics.My Spend: 'My Spend' cannot name a column"]),
     "true or false": (

@@ -885,6 +885,16 @@ def test_a_repeated_key_is_refused_at_every_depth(project: Path) -> None:
     assert refusal(project, path) == f"{path}: line 1: *all stands inside what it stands for; write it out"
 
 
+@pytest.mark.parametrize("written", ["030", "-012", "1:30", "0x1F", "0b11", "1:30.5"])
+def test_a_number_that_yaml_reads_as_another_one_is_refused(project: Path, written: str) -> None:
+    path = override(project, f"windows:\n  w: {{days: {written}}}\n")
+    assert refusal(project, path).splitlines()[0] == (
+        f"{path}: line 2: {written} is another number to YAML than it looks; write it in plain decimals, or in quotes"
+        " where it is text"
+    )
+    assert "another number" not in refusal(project, override(project, f"campaigns: ['{written}', 0.5, 1_000]\n"))
+
+
 BAND = "{{metric: avg_monthly_spend, at_least: {}}}, {{metric: avg_monthly_spend, below: {}}}"
 
 

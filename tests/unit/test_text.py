@@ -12,7 +12,8 @@ from rich.text import Text
 
 from segmentation_assets.cli import terminal
 from segmentation_assets.publication.explanations import Explanation, render
-from segmentation_assets.text import counted, listed, printable
+from segmentation_assets.text import counted, listed, printable, without_addresses
+from segmentation_assets.warehouse.session import first_line, first_line_of_a_row
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,15 @@ from segmentation_assets.text import counted, listed, printable
 )
 def test_what_a_terminal_would_obey_is_written_out(value: object, shown: str) -> None:
     assert printable(value) == shown
+
+
+def test_an_engines_words_are_told_without_the_value_that_it_could_not_read() -> None:
+    """Conversion errors quote it, and it may be a person's."""
+    error = ValueError("Conversion Error: Could not convert string 'ada@example.com' to INT64.\nLINE 1: ...")
+    assert first_line(error) == "Conversion Error: Could not convert string '…' to INT64"
+    name = ValueError('Could not convert string "Ada O\'Hara" to DATE')
+    assert first_line_of_a_row(name) == "Could not convert string '…' to DATE"
+    assert without_addresses("key=ada@example.com; @everyone, a @ b") == "…; @everyone, a @ b"
 
 
 def test_numbers_agree_with_their_noun() -> None:

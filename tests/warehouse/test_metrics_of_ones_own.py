@@ -1,5 +1,6 @@
 """Metrics of one's own against Python that reads the facts one by one, and what becomes of them in everything else."""
 
+import json
 import math
 import os
 from datetime import date, timedelta
@@ -126,7 +127,7 @@ campaigns:
     criteria: [{metric: spend_last_30_days, above: 0}]
     rank_by: {metric: spend_last_30_days, order: highest_first}
     cap: 5
-    shows: [spend_last_30_days, days_since_purchase, used_lately]
+    shows: [spend_last_30_days, days_since_purchase, used_lately, first_transaction_date]
 """
 
 
@@ -148,6 +149,9 @@ def test_a_month_under_metrics_of_ones_own_is_published_explained_and_kept(
         assert kept(pipeline, "gold.customer_segments") == kept(pipeline, "gold.customer_360_profile") == october
         listed = pipeline.rows("select spend_last_30_days, used_lately from gold.audience_table_for_two")
         assert listed == [(Decimal("40.40"), True)] * 5
+        fed = [json.loads(payload) for (payload,) in pipeline.rows("select payload from gold.audience_feed")]
+        own = ("spend_last_30_days", "days_since_purchase", "used_lately", "first_transaction_date")
+        assert [[said[name] for name in own] for said in fed] == [[40.4, 10, True, "2025-09-17"]] * 5
         explained = (
             "select metric, value, passed from gold.segment_explanations where customer_id = 'diner-3'"
             " and snapshot_month = date '2025-10-01' order by segment_priority, criterion_number"

@@ -152,6 +152,7 @@ def test_a_flag_or_a_var_that_changes_what_the_months_are_made_from_is_refused_b
         ("run", "audits.minimum_segment_share_pct is missing", (), {"audits": {}}),
         ("run", "category_groups.travel is missing", (), {"category_groups": {}}),
         ("run", "segment 1 has no name", (), {"segments": [{"purpose": "all"}]}),
+        ("run", "schema_prefix is 'crm_'", (), {"schema_prefix": "crm_"}),
     ]
     for command, words, arguments, variables in refused:
         succeeded, said = pipeline.dbt(MONTHS[-1], command=command, arguments=arguments, run_vars=variables)

@@ -126,9 +126,15 @@ def test_what_was_killed_before_it_was_marked_or_made_by_an_earlier_version_is_o
     migration.bring_up_to_date(warehouse(), Project.load())
     published.execute("alter table gold.segment_summary drop column content_hash")
     ownership.refuse_foreign(warehouse(), Project.load())
-    published.execute("drop table gold.segment_summary; create table gold.segment_summary as select 1 as id")
-    with pytest.raises(WarehouseError, match=r"gold\.segment_summary: this pipeline did not make it"):
-        ownership.refuse_foreign(warehouse(), Project.load())
+    # Of somebody else's the log beside it makes nothing ours, however many columns have the same names.
+    for theirs in ("1 as id", "snapshot_month, customer_segment, 'ours' as note from silver.segment_assignments"):
+        published.execute("drop table gold.segment_summary")
+        published.execute(f"create table gold.segment_summary as select {theirs}")
+        with pytest.raises(WarehouseError, match=r"gold\.segment_summary: this pipeline did not make it"):
+            ownership.refuse_foreign(warehouse(), Project.load())
+        succeeded, said = published.dbt(NOVEMBER, select="segment_summary", arguments=NO_TESTS)
+        assert not succeeded
+        assert "gold.segment_summary: this pipeline did not make it" in " ".join(said)
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,17 @@
     '{"campaign": "' || {{ campaign }} || '", "audience_code": "' || {{ code }} || '", "status": "{{ status }}"'
 {%- endmacro %}
 
+{#- A date as text, true or false as such, a whole number as one, and anything else with two decimals. -#}
 {% macro json_of_metric(metric, relation) -%}
     {%- set column = relation ~ '.' ~ metric -%}
-    {%- if metric == 'is_active' -%}
+    {%- set kind = metric_definitions().get(metric, {}).get('kind') -%}
+    {%- if metric == 'is_active' or kind == 'flag' -%}
         case when {{ column }} then 'true' when not {{ column }} then 'false' end
-    {%- elif metric in ('total_transactions', 'tenure_months') -%}
+    {%- elif metric in ('first_transaction_date', 'last_transaction_date') or kind in ('first_date', 'last_date') -%}
+        '"' || {{ date_text(column) }} || '"'
+    {%- elif metric in ('total_transactions', 'tenure_months')
+        or kind in ('count', 'active_months', 'recency', 'tenure', 'ntile')
+    -%}
         cast({{ column }} as varchar)
     {%- else -%}
         cast(cast({{ column }} as decimal(38, 2)) as varchar)

@@ -32,7 +32,8 @@
     {% set foreign = [] %}
     {% for relation, (comment, columns) in present.items() if ownership_mark() not in comment %}
         {% set missing = declared[relation] | reject('in', columns) | list %}
-        {% if missing and (declared[relation] | length - missing | length < 2 or not logs) %}
+        {% set unknown = columns | reject('in', declared[relation]) | list %}
+        {% if missing and (unknown or columns | length < 2 or not logs) %}
             {% do foreign.append(relation | join('.')) %}
         {% endif %}
     {% endfor %}

@@ -1,6 +1,6 @@
 {#- The audits: name, severity, what each is about (the month, or every segment) and what it may measure, both ends
-    included; `bound` is the key of the var `audits` that says so, `own` that of a segment which has one of its own. The
-    band of a segment's share is always its own. -#}
+    included; `bound` is the key of the var `audits` that says so, `own` that of a segment which has one of its own, and
+    `from` the key from which on anything counts. The band of a segment's share is always its own. -#}
 {% macro audit_list() %}
     {% set limits = var('audits') %}
     {{ return([
@@ -14,7 +14,7 @@
         {'audit': 'facts_reach_the_end_of_the_month', 'severity': 'error',
          'at_most': limits.facts_may_end_days_early, 'bound': 'facts_may_end_days_early'},
         {'audit': 'no_usual_day_is_without_facts', 'severity': 'error',
-         'at_most': limits.get('absent_days_max', 0), 'bound': 'absent_days_max'},
+         'at_most': limits.get('absent_days_max', 0), 'bound': 'absent_days_max', 'from': 'usual_day_min_facts'},
         {'audit': 'no_blocking_bound_was_loosened', 'severity': 'error', 'at_most': 0},
         {'audit': 'unknown_statuses_are_few', 'severity': 'error',
          'at_most': audit_bound('unknown_status_max_share_pct'), 'bound': 'unknown_status_max_share_pct'},
@@ -77,8 +77,9 @@
 {% macro own_bound_entry(name) %}{{ return('segments.' ~ name ~ '.minimum_share_pct') }}{% endmacro %}
 
 {#- How many bounds of blocking audits are looser than at the last publication; NULL where nobody knows, as before
-    the first one. A bound that only warns may be moved: it stops nothing. Bounds of one side only are compared. Where
-    a segment had no bound of its own, it was held to that of all. -#}
+    the first one. A bound that only warns may be moved: it stops nothing. Bounds of one side only are compared, and
+    from what on anything counts, which takes the rest out of the audit. Where a segment had no bound of its own, it
+    was held to that of all. -#}
 {% macro loosened_bounds() %}
     {%- set log = existing_relation_of('segment_publications') %}
     {%- set decisions = existing_relation_of('segment_decisions') %}
@@ -95,6 +96,12 @@
                     decisions.entry = 'audits.{{ bound.bound }}'
                     and try_cast(decisions.entry_value as double) {{ '>' if is_floor else '<' }}
                     {{ bound.at_least if is_floor else bound.at_most }}
+                    then 1
+                {%- endfor %}
+                {%- for audit in blocking if audit.from is defined %}
+                when
+                    decisions.entry = 'audits.{{ audit.from }}'
+                    and try_cast(decisions.entry_value as double) < {{ audit_bound(audit.from) }}
                     then 1
                 {%- endfor %}
                 {%- for name, floor in segment_floors() %}

@@ -2,6 +2,7 @@
     they were; segmentation_assets/rules/schema.py has the same, dbt_project.yml the reasons. -#}
 {% macro audit_bound(name) %}
     {% set added = {
+        'usual_day_min_facts': 20,
         'unknown_status_max_share_pct': 1,
         'unknown_members_max': 3,
         'unknown_member_max_share_pct': 1,
