@@ -28,6 +28,7 @@ from segmentation_assets.exports.store import MANIFEST, ExportStore
 from segmentation_assets.months import MonthRange
 from segmentation_assets.partitions import monthly_partitions
 from segmentation_assets.privacy import retention
+from segmentation_assets.publication import ownership
 from segmentation_assets.publication.migration import bring_up_to_date_once
 from segmentation_assets.rules.load import Campaign, Rules
 from segmentation_assets.sources.star_schema import StarSchema
@@ -104,7 +105,10 @@ def export_asset(project: Project, campaign: Campaign) -> dg.AssetsDefinition:
                     # What is older than the rules keep names and addresses for, of this campaign and of former ones.
                     blanked = [
                         retention.blank(session, exports, project.rules, name)
-                        for name in own_and_former(exports, project.rules, campaign.name)
+                        for name in {
+                            **dict.fromkeys(own_and_former(exports, project.rules, campaign.name)),
+                            **dict.fromkeys(former_lists(session, project)),
+                        }
                     ]
             stale = stale_months(exports, campaign.name, months.last)
         if stale:
@@ -181,6 +185,13 @@ def own_and_former(store: ExportStore, rules: Rules, campaign: str) -> list[str]
     """Campaigns that an export of `campaign` sees to: itself, and those that the rules no longer have."""
     others = {one.name for one in rules.campaigns} - {campaign}
     return list(dict.fromkeys([campaign, *(name for name in store.campaigns() if name not in others)]))
+
+
+def former_lists(session: Session, project: Project) -> list[str]:
+    """Campaigns that the rules no longer have and the warehouse has lists of, wherever their files went."""
+    declared = ownership.declared(project)
+    known = ownership.with_former_lists(session, dict.fromkeys(declared, ()), session.gold)
+    return [name.removeprefix("audience_") for schema, name in known if (schema, name) not in declared]
 
 
 def last_export(store: ExportStore, campaign: str, month: date) -> Baseline | None:

@@ -19,6 +19,7 @@ from segmentation_assets.privacy import erased, in_exports, in_stores, in_tables
 from segmentation_assets.privacy.in_tables import Removed
 from segmentation_assets.privacy.search import Search
 from segmentation_assets.publication import migration, reader_copy
+from segmentation_assets.spelling import trimmed
 from segmentation_assets.text import counted
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
 from segmentation_assets.warehouse.session import Warehouse
@@ -59,6 +60,8 @@ class Erasure:
         yield (
             f"  Dagster's storage: {counted(self.stores.stored, 'value')}; logs: {counted(self.stores.files, 'file')}"
         )
+        for path in self.stores.not_ours:
+            yield f"  {path} names somebody and was not written by this pipeline: look at it yourself"
         if self.database_bytes:
             before, after = self.database_bytes
             yield f"  the DuckDB file was written anew, without its free blocks: {before:,} bytes, now {after:,}"
@@ -83,15 +86,20 @@ def asked(customer: str, file: str) -> list[str]:
 
     Raises ErasureError.
     """
-    if bool(customer.strip()) == bool(file.strip()):
+    if bool(trimmed(customer)) == bool(file.strip()):
         raise ErasureError("Name one customer or one file of ids: CUSTOMER=... or FILE=..., and not both.")
-    if customer.strip():
-        return [customer.strip()]
+    if trimmed(customer):
+        try:
+            customer.encode()
+        except UnicodeEncodeError:
+            raise ErasureError("CUSTOMER is no text in UTF-8: write the id as it is in the source.") from None
+        return [trimmed(customer)]
     try:
         with Path(file).expanduser().open(encoding="utf-8-sig", newline="") as lines:
-            ids = [row[0].strip() for row in csv.reader(lines) if row and row[0].strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+            ids = [trimmed(row[0]) for row in csv.reader(lines, strict=True) if row and trimmed(row[0])]
+    except (OSError, UnicodeDecodeError, csv.Error, RuntimeError) as error:
+        reason = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = (error.strerror or reason) if isinstance(error, OSError) else reason
         raise ErasureError(f"FILE is {file}, which cannot be read: {reason}. Name a file with one id a line.") from None
     if ids and ids[0].lower() in FIRST_LINES:
         ids = ids[1:]
@@ -123,16 +131,18 @@ def erase(
         done.customers = len(wanted)
         tell("Leaving them out of every run from now on ...")
         in_tables.leave_out(project, warehouse, wanted)
-        addresses = frozenset(address for known, _ in found.values() for address in known)
-        search = Search([*wanted, *addresses, *(name for _, names in found.values() for name in names)])
+        known = frozenset(address for addresses, _ in found.values() for address in addresses)
         tell("Writing export files and manifests anew ...")
         store = ExportStore(project.settings.export_uri)
+        # The day that a list was sent they may have had another address than the tables know.
+        addresses = known | in_exports.addresses_of(store, frozenset(wanted))
+        search = Search([*wanted, *addresses, *(name for _, names in found.values() for name in names)])
         done.exports = in_exports.rewrite(store, in_exports.erasure(frozenset(wanted), addresses))
         done.reports = _clean_reports(store, search)
         tell("Cleaning Dagster's storage and the logs ...")
         done.stores = in_stores.clean(project, search, instance)
         tell("Removing their rows ...")
-        done.tables = in_tables.remove(project, warehouse)
+        done.tables = in_tables.remove(project, warehouse, search)
         if isinstance(warehouse, DuckDBWarehouse):
             tell("Writing the DuckDB file anew ...")
             done.database_bytes = warehouse.write_anew()

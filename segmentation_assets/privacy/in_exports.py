@@ -64,6 +64,25 @@ def hashes_of(addresses: frozenset[str]) -> frozenset[str]:
     return frozenset(way(address) for address in addresses for way in ways)
 
 
+def addresses_of(store: ExportStore, customers: frozenset[str]) -> frozenset[str]:
+    """The addresses that files there are have for the customers, of whatever version."""
+    found: set[str] = set()
+    for campaign in store.campaigns():
+        for month in store.exported_months(campaign):
+            try:
+                manifest = store.manifest(campaign, month)
+            except ExportError:
+                continue  # told when it is rewritten
+            assert manifest is not None  # it is among the exported
+            others = [content for name, content in store.other_versions(campaign, month, manifest) if name == FULL]
+            for content in (store.file(campaign, month, manifest, FULL), *others):
+                for _, record in _records(content)[1]:
+                    if record["customer_id"] in customers and record.get(files.ADDRESS):
+                        # As a person has it: a cell that a spreadsheet would run has a mark before it.
+                        found.add(record[files.ADDRESS].removeprefix(files.MARK))
+    return frozenset(found)
+
+
 def rewrite(store: ExportStore, rewriting: Rewriting) -> Counts:
     """Every month of every campaign, those that the rules no longer have too."""
     for campaign in store.campaigns():

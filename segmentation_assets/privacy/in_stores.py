@@ -7,7 +7,7 @@ may have typed an id where a reason was asked for.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from segmentation_assets.settings import variable
 
 SQLITE = b"SQLite format 3\x00"
 _BESIDE = ("-wal", "-shm", "-journal")
-# Of dbt's project: they hold no value of any table.
+# Of dbt's project: they hold no value of any table, and words of theirs may be somebody's id.
 _OF_THE_PROJECT = ("manifest.json", "partial_parse.msgpack", "semantic_manifest.json", "graph.gpickle")
+_PROJECTS = ("projects", "manifests")
+# What is written of runs, by Dagster, dbt and this pipeline. Whatever else lies there may be somebody else's.
+_WRITTEN_OF_RUNS = (".log", ".out", ".err", ".sql", ".json")
 _WAIT_SECONDS = 30
 
 
@@ -29,6 +32,7 @@ _WAIT_SECONDS = 30
 class Cleaned:
     stored: int = 0  # values in Dagster's storage
     files: int = 0
+    not_ours: list[str] = field(default_factory=list)  # files that name somebody, and stay as they are
 
 
 def clean(project: Project, search: Search, instance: Any = None) -> Cleaned:
@@ -43,8 +47,10 @@ def clean(project: Project, search: Search, instance: Any = None) -> Cleaned:
                 is_sqlite = file.read(len(SQLITE)) == SQLITE
             if is_sqlite:
                 done.stored += _clean_sqlite(path, search)
-            else:
+            elif path.suffix in _WRITTEN_OF_RUNS and _is_text(path):
                 done.files += bool(clean_file(path, search))
+            elif search.finds(path.read_bytes()):
+                done.not_ours.append(str(path))
         except FileNotFoundError:
             continue  # a run under way has removed it
     for engine in _engines(instance):
@@ -53,12 +59,22 @@ def clean(project: Project, search: Search, instance: Any = None) -> Cleaned:
 
 
 def _files(project: Project) -> Iterator[Path]:
-    logs = variable("DBT_LOG_PATH")
-    for folder in (project.settings.dagster_home, project.target_dir, *([Path(logs)] if logs else [])):
+    logs, target = variable("DBT_LOG_PATH"), project.target_dir
+    for folder in (project.settings.dagster_home, target, *([Path(logs)] if logs else [])):
         if folder.is_dir():
             for path in sorted(folder.rglob("*")):
-                if path.is_file() and not path.is_symlink() and path.name not in _OF_THE_PROJECT:
+                is_project = path.name in _OF_THE_PROJECT or any(target / one in path.parents for one in _PROJECTS)
+                if path.is_file() and not path.is_symlink() and not is_project:
                     yield path
+
+
+def _is_text(path: Path) -> bool:
+    """Replaced in anything else, a word of another length leaves a file that nobody can read."""
+    try:
+        path.read_bytes().decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _clean_sqlite(path: Path, search: Search) -> int:

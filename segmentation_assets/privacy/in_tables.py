@@ -20,10 +20,12 @@ from segmentation_assets.dbt.personal_data import Column
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.dbt.runner import compiled, run_models
 from segmentation_assets.privacy import erased
+from segmentation_assets.privacy.search import Search
 from segmentation_assets.publication import ownership, published
 from segmentation_assets.publication.published import STAMPS
 from segmentation_assets.sources import mark
 from segmentation_assets.sources.star_schema import StarSchema
+from segmentation_assets.spelling import trimmed_sql
 from segmentation_assets.warehouse.catalog import columns_of, quoted, tables_of, types_of
 from segmentation_assets.warehouse.session import Session, Warehouse
 
@@ -35,6 +37,8 @@ ERASED = "Erased"  # to_segment of a restatement
 RUN = "erasure"  # with the time after it, what the log calls the run; macros/privacy/erased.sql knows it by this
 # Built with the list in them: whoever is on it is no customer for anything behind these.
 VIEWS = ("unknown_members", "stg_customers")
+# What a person wrote, who may have named another one.
+REASONS = {("silver", "segment_audit_overrides"): ("reason",), ("gold", "segment_publications"): ("override_reason",)}
 _QUERIES = {
     "history": (
         HISTORY,
@@ -165,8 +169,8 @@ def people(session: Session, project: Project, customers: Collection[str]) -> di
     try:
         session.rows(f"select customer_id from {star.sql('dim_customer')} where 1 = 0")
         queries.append(
-            "select distinct trim(customer_id) as customer_id, trim(email) as email, first_name, last_name"
-            f" from {star.sql('dim_customer')}"
+            f"select distinct {trimmed_sql('customer_id')} as customer_id, {trimmed_sql('email')} as email,"
+            f" first_name, last_name from {star.sql('dim_customer')}"
         )
     except session.engine_error:
         pass  # a source that is not there has nobody
@@ -193,8 +197,8 @@ def still_in_source(session: Session, project: Project, customers: Collection[st
             int(row["n"])
             for some in erased.batches(sorted(customers), 5_000)
             for row in session.rows(
-                f"select count(distinct trim(customer_id)) as n from {star.sql('dim_customer')}"
-                f" where trim(customer_id) in ({', '.join('?' * len(some))})",
+                f"select count(distinct {trimmed_sql('customer_id')}) as n from {star.sql('dim_customer')}"
+                f" where {trimmed_sql('customer_id')} in ({', '.join('?' * len(some))})",
                 some,
             )
         )
@@ -206,8 +210,9 @@ def _column(holder: Holder, name: str) -> str:
     return name if name in holder.columns else "cast(null as varchar)"
 
 
-def remove(project: Project, warehouse: Warehouse) -> Removed:
-    """Everybody on the list, from every table; all of it or nothing."""
+def remove(project: Project, warehouse: Warehouse, search: Search) -> Removed:
+    """Everybody on the list, from every table, and whoever `search` finds from what a person wrote as a reason; all of
+    it or nothing."""
     queries = _compiled(project, warehouse)
     removed = Removed()
     with warehouse.session() as session:
@@ -231,6 +236,7 @@ def remove(project: Project, warehouse: Warehouse) -> Removed:
             # Those with keys alone first: whose a key is, other tables say.
             for holder in sorted(found, key=lambda one: one.person is not None):
                 _remove_from(session, holder, keys, salt)
+            _clean_reasons(session, search)
             _note_empty_lists(session, lists - _months_of_lists(session, found))
             removed.versions = _publish(session, queries, told)
             session.execute("commit")
@@ -269,7 +275,7 @@ def _keys(session: Session, project: Project, found: Collection[Holder], salt: s
     for select in [
         *selects,
         f"select customer_key from {star.sql('dim_customer')}"
-        f" where {erased.is_erased(session, 'trim(customer_id)', salt)}",
+        f" where {erased.is_erased(session, trimmed_sql('customer_id'), salt)}",
     ]:
         try:
             keys.update(int(row["customer_key"]) for row in session.rows(select) if row["customer_key"] is not None)
@@ -288,6 +294,19 @@ def _remove_from(session: Session, holder: Holder, keys: Collection[int], salt: 
     elif keys:
         (key,) = holder.keys
         session.execute(f"delete from {holder.place} where {_among(key, keys)}")
+
+
+def _clean_reasons(session: Session, search: Search) -> None:
+    for place, columns in REASONS.items():
+        table = f"{getattr(session, place[0])}.{place[1]}"
+        there = columns_of(session, getattr(session, place[0]), place[1])
+        for column in (column for column in columns if column in there):
+            for row in session.rows(f"select distinct {column} as said from {table} where {column} is not null"):
+                cleaned, places = search.without(row["said"].encode())
+                if places:
+                    session.execute(
+                        f"update {table} set {column} = ? where {column} = ?", (cleaned.decode(), row["said"])
+                    )
 
 
 def _among(column: str, keys: Collection[int]) -> str:
@@ -346,7 +365,7 @@ def _in_demo(session: Session, demo: Collection[str], keys: Collection[int], sal
         columns = columns_of(session, schema.strip('"'), table)
         for column in ("customer_id", "household_id"):
             if column in columns:
-                yield place, erased.is_erased(session, f"cast({column} as varchar)", salt)
+                yield place, erased.is_erased(session, trimmed_sql(f"cast({column} as varchar)"), salt)
         if "customer_id" not in columns and "customer_key" in columns:
             yield place, _among("customer_key", keys)
 

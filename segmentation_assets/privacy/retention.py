@@ -1,8 +1,9 @@
 """Retention: names and addresses of older lists and files are blanked, by every monthly run.
 
 Who was on a list, and on which side, stays, and so do counts and outcomes. Where the rules say `pseudonymise`, the ids
-of older lists are replaced too, by hashes with a salt that is thrown away: nobody can tell whose they were, nor follow
-one through the months.
+of older lists and files are replaced too, by hashes with a salt that is thrown away: nobody can tell from these whose
+they were, nor follow one through the months. Whoever may read silver or the history can: candidates, metrics and
+ranks of the month stay there, under the ids.
 """
 
 import hashlib

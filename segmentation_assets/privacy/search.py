@@ -10,14 +10,17 @@ from segmentation_assets.atomic import atomically
 REPLACED = b"[erased]"
 _WORD = re.compile(rb"[A-Za-z0-9\x80-\xff]+")
 _LETTER = re.compile(rb"[A-Za-z\x80-\xff]")
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]+")
 _QUOTES, _END_QUOTES = (b"'", b'"'), (b"'", b'"', b"\\")
 # A shorter word stands everywhere: an id of two digits is looked for in tables alone.
 _SHORTEST = 4
 
 
 class Search:
-    """Whatever is looked for stands by itself: CUST1 is not found in CUST12. An id without a letter is found in quotes
-    alone: elsewhere it may as well be a count, a process or a time of day, and a JSON that lost it would be none."""
+    """Whatever is looked for stands by itself: CUST1 is not found in CUST12. An id without a letter, or of the letters
+    of hexadecimal numbers, is found in quotes alone: elsewhere it may as well be a count, a time of day or a part of a
+    run's id, and a JSON that lost it would be none. One of letters alone is looked for in tables and lists only: it
+    may be any word, of dbt's or Dagster's too."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._by_word: dict[bytes, list[tuple[bytes, int]]] = {}  # first word -> text, and where in it the word is
@@ -25,7 +28,7 @@ class Search:
             for spelling in {text, text.lower(), json.dumps(text)[1:-1]}:
                 found = spelling.encode()
                 word = _WORD.search(found)
-                if word and len(found) >= _SHORTEST:
+                if word and len(found) >= _SHORTEST and not text.isalpha():
                     self._by_word.setdefault(word[0], []).append((found, word.start()))
         for found in self._by_word.values():
             found.sort(key=lambda one: len(one[0]), reverse=True)
@@ -55,7 +58,7 @@ class Search:
 
 def _stands_alone(content: bytes, start: int, text: bytes) -> bool:
     before, after = content[max(start - 1, 0) : start], content[start + len(text) : start + len(text) + 1]
-    if _LETTER.search(text):
+    if _LETTER.search(text) and not _HEXADECIMAL.fullmatch(text):
         return not _WORD.match(after)
     return before in _QUOTES and after in _END_QUOTES
 

@@ -6,6 +6,8 @@ from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits
 from segmentation_assets.publication.findings import Finding
+from segmentation_assets.text import without_addresses
+from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session
 
 
@@ -18,6 +20,10 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
     if not who.strip() or not why.strip():
         raise AcceptanceError(
             "WHO and WHY must both say something: they are shown on the check and kept with the month."
+        )
+    if without_addresses(why) != why or _names_somebody(session, why):
+        raise AcceptanceError(
+            "WHY names a customer, by id or address, and is kept and shown for ever: say what was found, not of whom."
         )
     only = MonthRange.single(month)
     rows = [*audits.month_audits(session, only), *audits.audience_audits(session, only)]
@@ -48,3 +54,14 @@ def accept(session: Session, month: date, audit: str, segment: str | None, who: 
             (month, audit, who.strip(), why.strip(), accepted_at, *(row[column] for column in seen)),
         )
     return "\n".join(f"Accepted by {who.strip()}: {Finding.of_row(row).sentence}" for row in chosen)
+
+
+def _names_somebody(session: Session, why: str) -> bool:
+    """A word with a digit, as a date or an amount has one too, may be a customer's id."""
+    words = sorted({word.strip(".,;:!?()'\"") for word in why.split() if any(map(str.isdigit, word))})
+    history = f"{session.gold}.customer_segment_history"
+    if not words or not table_exists(session, session.gold, "customer_segment_history"):
+        return False
+    some = ", ".join("?" * len(words))
+    (found,) = session.rows(f"select count(*) as n from {history} where customer_id in ({some})", words)
+    return bool(found["n"])

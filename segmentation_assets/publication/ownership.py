@@ -104,15 +104,23 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
     """Those that are not ours, by name.
 
     Ours without a mark are of a run that was killed before it set one, with every column that is declared, or of an
-    earlier version, with two of them at least, none that is unknown and the log of publications beside it.
+    earlier version, with the log of publications beside it and two of them at least: all that it has, or where a
+    company added columns of its own, three of them and a third of what is declared.
     """
     has_log = any(one.name == LOG and one.columns >= OF_THE_LOG for one in relations)
+
+    def is_earlier(one: Relation) -> bool:
+        wanted = set(names[one.schema, one.name])
+        shared = one.columns & wanted
+        is_all, is_much = shared == one.columns, len(shared) >= 3 and 3 * len(shared) >= len(wanted)
+        return len(shared) >= 2 and (is_all or is_much)
+
     return sorted(
         f"{one.schema}.{one.name}"
         for one in relations
         if not one.is_marked
         and not one.columns >= set(names[one.schema, one.name])
-        and not (has_log and len(one.columns) >= 2 and one.columns <= set(names[one.schema, one.name]))
+        and not (has_log and is_earlier(one))
     )
 
 

@@ -412,7 +412,7 @@ def _yaml(
         lines.append(f"other_statuses: [{', '.join(map(_quoted, others))}]  # does not")
     if "marketing_suppressions" not in guesses:
         lines.append(
-            "suppressions: none  # no table looks like objections: if there is one, map it and remove this line"
+            "# suppressions: none  # no table looks like objections: map yours, or take this line where nobody objects"
         )
     lines += ["star_schema:", f"  schema: {_quoted(_sql(schema))}"]
     facts = guesses["fct_transactions"]

@@ -43,3 +43,10 @@ def test_a_json_stays_one() -> None:
 
 def test_a_short_id_is_looked_for_in_tables_alone() -> None:
     assert not Search(["7", "A1"]).finds(b"7 of A1 'A1' '7'")
+
+
+def test_an_id_that_is_a_word_or_a_part_of_a_runs_id_is_not_taken_for_one() -> None:
+    """Of a project and of Dagster's storage nothing would be left that can be read."""
+    assert not Search(["test", "Ada"]).finds(b'test-paths: [tests] "resource_type": "test" test.segmentation.x')
+    run = b"run 12345678-a001-4bcd-8ef0-1234567890ab of 'A001'"
+    assert Search(["A001"]).without(run) == (b"run 12345678-a001-4bcd-8ef0-1234567890ab of '[erased]'", 1)

@@ -27,7 +27,7 @@ from segmentation_assets.automation.erase_job import ERASE
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.definitions import build_defs
 from segmentation_assets.exports.store import ExportStore
-from segmentation_assets.privacy import erased, in_tables, retention
+from segmentation_assets.privacy import erased, in_exports, in_tables, retention
 from segmentation_assets.privacy.erase import ErasureError, asked, erase
 from segmentation_assets.publication import reader_copy, restatements
 from segmentation_assets.rules.schema import Privacy
@@ -85,6 +85,9 @@ def erasure(published_by_job: Published, tmp_path_factory: pytest.TempPathFactor
         yield Erased(published_by_job, people, before, copy, [*told, *done.lines()], done)
 
 
+THEIRS = "theirs.pickle"
+
+
 def plant(published: Published) -> list[Person]:
     with duckdb.connect(str(published.database)) as connection:
         people: list[Person] = connection.execute(
@@ -102,7 +105,18 @@ def plant(published: Published) -> list[Person]:
         connection.execute(
             "update gold.audience_premium_rewards set holdout_unit = ? where audience_rank = 1", [first[0]]
         )
+        # What a person wrote of a month names one of them, too.
+        connection.execute(
+            "update gold.segment_publications set override_reason = ? where version = 1", [f"Asked {first[0]}: right"]
+        )
+        connection.execute(
+            "insert into silver.segment_audit_overrides by name select date '2025-11-01' as snapshot_month,"
+            " 'segment_mix_is_stable' as audit, 'Ann' as accepted_by, timestamp '2025-12-01 08:00:00' as accepted_at,"
+            " 0 as measured, ? as reason", [f"See {second[1]}, {first[0]}"]
+        )  # fmt: skip
     home = published.folder / "home"
+    # Somebody else's asset in the same Dagster, and their words.
+    (home / THEIRS).write_bytes(b"PAR1\xff " + first[0].encode())
     (home / "notes.log").write_text(f"refused: {first[1]} of {first[0]}; {second[2]} {second[3]}\n", encoding="utf-8")
     # As an engine's error, or what somebody typed for a reason.
     (file,) = home.rglob("runs.db")
@@ -116,7 +130,9 @@ def plant(published: Published) -> list[Person]:
 
 
 def test_nobody_erased_is_in_any_store_but_the_source(erasure: Erased) -> None:
-    assert hits(erasure.people, *erasure.stores) == []
+    assert hits(erasure.people, *erasure.stores) == [f"id in {THEIRS}"]
+    theirs = erasure.published.folder / "home" / THEIRS
+    assert theirs.read_bytes().startswith(b"PAR1\xff") and erasure.done.stores.not_ours == [str(theirs)]
     left = {hit.rpartition(": ")[2].rpartition(".")[0] for hit in hits(erasure.people, erasure.published.database)
             if ": " in hit}  # fmt: skip
     assert left <= {f"gold.{table}" for table in SOURCE}, left
@@ -211,7 +227,7 @@ def test_a_backfill_brings_nobody_back_while_the_source_has_them(
               if not one.passed and one.severity == dg.AssetCheckSeverity.ERROR]  # fmt: skip
     assert failed == []
     pipeline.instance.dispose()
-    assert hits(erasure.people, *erasure.stores) == []
+    assert hits(erasure.people, *erasure.stores) == [f"id in {THEIRS}"]
     # The versions are still those of the erasure, and the sums those of before it.
     found = sums(erasure.published.database)
     assert {table: found[table] for table in SUMS} == {table: erasure.before[table] for table in SUMS}
@@ -347,7 +363,7 @@ def test_the_evidence_of_a_month_is_whole_and_names_nobody(
 @pytest.mark.parametrize(
     ("content", "ids"),
     [("CUST1\nCUST2\n\nCUST1\n", ["CUST1", "CUST2"]), ("customer_id,why\nCUST1,asked\n", ["CUST1"]),
-     ("\ufeff CUST1 \r\n", ["CUST1"])],
+     ("\ufeff CUST1 \r\n", ["CUST1"]), ("CUST1\u200b\r\n\u00a0CUST2\n", ["CUST1", "CUST2"])],
 )  # fmt: skip
 def test_ids_come_from_a_file_of_lines_or_of_commas(content: str, ids: list[str], tmp_path: Path) -> None:
     file = tmp_path / "ids.txt"
@@ -355,7 +371,31 @@ def test_ids_come_from_a_file_of_lines_or_of_commas(content: str, ids: list[str]
     assert asked("", str(file)) == ids
 
 
-@pytest.mark.parametrize(("customer", "file"), [("", ""), ("A", "b.txt"), ("", "absent.txt")])
+def test_a_file_that_is_no_list_is_told_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "ids.csv"
+    file.write_text('"CUST1\n' + "CUST2\n" * 30_000, encoding="utf-8")
+    with pytest.raises(ErasureError, match=r"FILE is .*, which cannot be read: .*field"):
+        asked("", str(file))
+
+
+@pytest.mark.parametrize(
+    ("customer", "file"),
+    [("", ""), ("A", "b.txt"), ("", "absent.txt"), ("", "~nobody-of-this-name/ids.txt"), ("A\udcff", "")],
+)
 def test_nobody_or_nothing_to_read_is_told_in_words(customer: str, file: str) -> None:
-    with pytest.raises(ErasureError, match=r"CUSTOMER=|FILE is"):
+    with pytest.raises(ErasureError, match=r"CUSTOMER=|FILE is|CUSTOMER is"):
         asked(customer, file)
+
+
+def test_the_address_that_a_list_was_sent_to_is_found_in_its_files(tmp_path: Path) -> None:
+    """Of no table any more: an export writes the address of its day."""
+    store, month = ExportStore(str(tmp_path)), date(2025, 11, 1)
+    content = b"customer_id,email\nCUST1,'=a@old.example\nCUST2,b@old.example\n"
+    manifest = {
+        "campaign": "x", "snapshot_month": str(month), "version": "0123456789ab", "previous_version": None,
+        "customers_sha256": "", "compared_with": None,
+        "files": {"full.csv": {"path": "0123456789ab/full.csv", "sha256": hashlib.sha256(content).hexdigest()}},
+    }  # fmt: skip
+    store.write("x", month, {"full.csv": content}, manifest)
+    assert in_exports.addresses_of(store, frozenset({"CUST1"})) == {"=a@old.example"}
+    assert in_exports.addresses_of(store, frozenset({"CUST3"})) == frozenset()

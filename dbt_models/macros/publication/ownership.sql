@@ -32,8 +32,11 @@
     {% set foreign = [] %}
     {% for relation, (comment, columns) in present.items() if ownership_mark() not in comment %}
         {% set missing = declared[relation] | reject('in', columns) | list %}
-        {% set unknown = columns | reject('in', declared[relation]) | list %}
-        {% if missing and (unknown or columns | length < 2 or not logs) %}
+        {% set wanted = declared[relation] | length %}
+        {% set shared = wanted - missing | length %}
+        {% set is_much = shared >= 3 and 3 * shared >= wanted %}
+        {% set is_earlier = shared >= 2 and (shared == columns | length or is_much) %}
+        {% if missing and not (logs and is_earlier) %}
             {% do foreign.append(relation | join('.')) %}
         {% endif %}
     {% endfor %}

@@ -83,7 +83,7 @@
 {% macro loosened_bounds() %}
     {%- set log = existing_relation_of('segment_publications') %}
     {%- set decisions = existing_relation_of('segment_decisions') %}
-    {%- set blocking = audit_list() | selectattr('severity', 'equalto', 'error') %}
+    {%- set blocking = audit_list() | selectattr('severity', 'equalto', 'error') | list %}
     {%- set bounds = blocking | selectattr('bound', 'defined') | list %}
     {%- if log and decisions and 'decision_hash' in adapter.get_columns_in_relation(log) | map(attribute='name')
         | map('lower') %}
