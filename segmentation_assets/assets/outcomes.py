@@ -134,7 +134,7 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
         first = month_after(run_months.first, -MONTHS_BACK)
         started = time.monotonic()
         with warehouse.session() as session:
-            # All months: a row holds those of its epoch before it, and those after a month that was made again have changed with it.
+            # All months: a row holds those of its epoch before it, and those after a month made again changed with it.
             found = outcomes(groups(session), project.rules.campaigns)
             rows = [row for row in found if row["snapshot_month"] >= first]
             TABLE.replace_from(session, first, rows)
