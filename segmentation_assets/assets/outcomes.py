@@ -134,7 +134,7 @@ def outcomes_asset(project: Project) -> dg.AssetsDefinition:
         first = month_after(run_months.first, -MONTHS_BACK)
         started = time.monotonic()
         with warehouse.session() as session:
-            # All months: those of an epoch add up, and those after a month that was made again have changed with it.
+            # All months: a row holds those of its epoch before it, and those after a month made again changed with it.
             found = outcomes(groups(session), project.rules.campaigns)
             rows = [row for row in found if row["snapshot_month"] >= first]
             TABLE.replace_from(session, first, rows)
@@ -233,13 +233,14 @@ def outcomes(rows: Sequence[Mapping[str, Any]], campaigns: Iterable[Campaign]) -
 def of_the_epoch(total: Mapping[str, Any] | None, rule: Campaign | None) -> dict[str, Any]:
     if total is None:
         return {**{column.name: None for column in OF_THE_EPOCH}, **pooled.NOTHING, **money.NOTHING}
-    compared = pooled.compared(total["target"], total["holdout"], total["winsorised_at_pct"])
+    compared = pooled.compared(total["months"], total["winsorised_at_pct"])
     margin = None if rule is None or rule.margin_pct is None else float(rule.margin_pct)
     cost = float(rule.cost_per_contact) if rule else 0.0
+    contacts = sum(month.target.contacts for month in total["months"])
     return {
         **{column.name: total[column.name] for column in OF_THE_EPOCH},
         **compared,
-        **money.earned(compared, total["target"].contacts, margin, cost),
+        **money.earned(compared, contacts, margin, cost),
     }
 
 

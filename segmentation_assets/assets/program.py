@@ -109,15 +109,12 @@ def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for month, pair in pairs.items():
         row = next(iter(pair.values()))
-        target, holdout = (
-            pooled.Group.of_row(pair[side]) if side in pair else pooled.Group.nobody() for side in ("target", "holdout")
-        )
         found.append(
             {
                 "snapshot_month": month,
                 "holdout_epoch": row["holdout_epoch"],
                 "entry_month": row["entry_month"],
-                **pooled.compared(target, holdout, row["winsorised_at_pct"]),
+                **pooled.compared([pooled.entry_month(pair)], row["winsorised_at_pct"]),
             }
         )
     return found

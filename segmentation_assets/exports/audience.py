@@ -12,7 +12,7 @@ from segmentation_assets.months import MonthRange
 from segmentation_assets.publication import audits, objections, published
 from segmentation_assets.rules.load import Campaign
 from segmentation_assets.sources.star_schema import StarSchema
-from segmentation_assets.warehouse.catalog import GOLD
+from segmentation_assets.warehouse.catalog import GOLD, table_exists
 from segmentation_assets.warehouse.columns import Column
 from segmentation_assets.warehouse.session import Session
 
@@ -53,8 +53,9 @@ def refuse_unpublished(session: Session, months: Iterable[date]) -> None:
 class Today:
     """Who may be written to on the day of an export, found out once for all of its months.
 
-    `customers`, `suppressed`, `closed_mailboxes` and `contacts` are what SQL selects from: customer_id, customer_id,
-    mailbox; and customer_id with the name, the address and the mailbox of today.
+    `customers`, `suppressed`, `closed_mailboxes`, `contacts` and `universal_holdout` are what SQL selects from:
+    customer_id, customer_id, mailbox; customer_id with the name, the address and the mailbox of today; and
+    snapshot_month with customer_id.
     """
 
     objections: Mapping[str, tuple[float, int]]  # what the audits of the list of objections measure
@@ -62,6 +63,7 @@ class Today:
     suppressed: str
     closed_mailboxes: str
     contacts: str
+    universal_holdout: str
     closed_at_google: tuple[str, ...]  # addresses of who has objected, of those that have more than one spelling
 
 
@@ -99,8 +101,16 @@ def ask_today(session: Session, campaign: Campaign, star: StarSchema) -> Today:
             "contacts_today",
             f"select customer_id, first_name, last_name, email, mailbox from {session.silver}.customer_contacts",
         ),
+        _universal_holdout(session),
         tuple(row["email"] for row in at_google),
     )
+
+
+def _universal_holdout(session: Session) -> str:
+    """Nobody in a database of an earlier version, which has no such table until its lists are made again."""
+    if table_exists(session, session.gold, "universal_holdout"):
+        return f"{session.gold}.universal_holdout"
+    return "(select cast(null as date) as snapshot_month, cast(null as varchar) as customer_id)"
 
 
 def read_audience(
@@ -131,21 +141,22 @@ def read_audience(
         # A list of long ago has no addresses of its own any more (privacy.retention_months).
         may_be_reached += f" and (email is null or lower(email) not in ({closed}))"
     allowed = f"{targets} and {may_be_reached}"
+    held_out = f"{listed} and treatment_group <> 'target'"
+    kept_out = f"from {session.silver}.stg_customers where customer_id in ({_kept_out(month, today)})"
     found = session.rows(
         f"select 'listed' as who, count(*) as customers, count(email) as addresses, null as email {listed}"
         f" union all select 'customers', count(*), 0, null {targets}"
         f" union all select 'allowed', count(*), 0, null {allowed}"
-        f" union all {held_out_at_google(listed)}"
+        f" union all {held_out_at_google(held_out)}"
+        f" union all {held_out_at_google(kept_out)}"
     )
-    held_out = [row["email"] for row in found if row["email"] is not None]
+    closed = [row["email"] for row in found if row["email"] is not None]
     counts = [row for row in found if row["email"] is None]
     customers = {row["who"]: int(row["customers"]) for row in counts}
     addresses = sum(int(row["addresses"]) for row in counts)
     refuse_another_channel(campaign, month, customers["listed"], addresses, is_older=_is_blanked(session, month, star))
     objections.require(session, month, today.objections)
-    rows = session.rows(
-        _with_todays_contact(session, campaign, schema, allowed, today), (month,) if campaign.needs_address else ()
-    )
+    rows = session.rows(_with_todays_contact(session, campaign, month, schema, allowed, today))
     publication = published.newest_version(session, month)
     assert publication is not None  # of which the audience was found to be
     joined, left = segment_moves(session, campaign, month, today) if campaign.trigger else ((), ())
@@ -165,38 +176,68 @@ def read_audience(
         audits_passed=audits_passed(
             audits.month_audits(session, MonthRange.single(month)), publication["audits_verdict"]
         ),
-        closed=[*held_out, *today.closed_at_google],
+        closed=[*closed, *today.closed_at_google],
         joined=joined,
         left=left,
         has_moves=bool(campaign.trigger),
     )
 
 
-def _with_todays_contact(session: Session, campaign: Campaign, schema: "pa.Schema", allowed: str, today: Today) -> str:
-    """SQL for the exported columns of whom the list may reach, with the name and the address of today. Where an address
-    is needed: who has none by now is left out, who moved to one that is closed or held out, and of two at one mailbox
-    the worse ranked."""
+def _with_todays_contact(
+    session: Session, campaign: Campaign, month: date, schema: "pa.Schema", allowed: str, today: Today
+) -> str:
+    """SQL for the exported columns of whom the list may reach, with the name and the address of today. Who is kept out
+    of every campaign is left out. Where an address is needed: also who has none by now, who moved to one that is closed
+    or held out, and of two at one mailbox the worse ranked."""
     columns = ", ".join(f"contacts.{name}" if name in CONTACT else f"listed.{name}" for name in schema.names)
     names = ", ".join(name for name in schema.names if name not in CONTACT)
     joined = (
         f"select {columns} from (select {names} {allowed}) as listed"
         f" left join {today.contacts} as contacts on listed.customer_id = contacts.customer_id"
+        f" where listed.customer_id not in ({_kept_out(month, today)})"
     )
     if not campaign.needs_address:
         return f"{joined} order by listed.audience_rank"
-    held_out = (
-        f"select lower(audience.email) as mailbox, contacts.mailbox as mailbox_today"
-        f" from {session.gold}.audience_{campaign.name} as audience"
-        f" left join {today.contacts} as contacts on audience.customer_id = contacts.customer_id"
-        " where audience.snapshot_month = ? and audience.treatment_group <> 'target'"
-    )
     return (
-        f"with held_out as ({held_out}) {joined} where contacts.mailbox is not null"
-        f" and contacts.mailbox not in (select mailbox from {today.closed_mailboxes} as closed)"
-        " and contacts.mailbox not in (select mailbox from held_out where mailbox is not null)"
-        " and contacts.mailbox not in (select mailbox_today from held_out where mailbox_today is not null)"
+        f"with {_held_out(session, campaign, month, today)} {joined} and contacts.mailbox is not null"
+        f" and {_is_open('contacts.mailbox', today)}"
         " qualify row_number() over (partition by contacts.mailbox order by listed.audience_rank) = 1"
         " order by listed.audience_rank"
+    )
+
+
+def _kept_out(month: date, today: Today) -> str:
+    """SQL for the customer_id of whom the month's universal holdout keeps out of every campaign."""
+    return (
+        f"select customer_id from {today.universal_holdout} as kept_out"
+        f" where snapshot_month = date '{month}' and customer_id is not null"
+    )
+
+
+def _held_out(session: Session, campaign: Campaign, month: date, today: Today) -> str:
+    """A CTE of the mailboxes that the campaign must not write to in the month, to be measured by.
+
+    Of its own holdout those of the list and of today; of the universal one, which has no addresses, any that they have
+    or had: to leave out one too many is harmless.
+    """
+    own = (
+        f"from {session.gold}.audience_{campaign.name} as audience"
+        f" left join {today.contacts} as contacts on audience.customer_id = contacts.customer_id"
+        f" where audience.snapshot_month = date '{month}' and audience.treatment_group <> 'target'"
+    )
+    return (
+        f"held_out as (select lower(audience.email) as mailbox {own} and audience.email is not null"
+        f" union select contacts.mailbox {own} and contacts.mailbox is not null"
+        f" union select mailbox from {session.silver}.customer_mailboxes"
+        f" where mailbox is not null and customer_id in ({_kept_out(month, today)}))"
+    )
+
+
+def _is_open(mailbox: str, today: Today) -> str:
+    """SQL beside the CTE of _held_out; not true of a mailbox that is NULL."""
+    return (
+        f"{mailbox} not in (select mailbox from {today.closed_mailboxes} as closed)"
+        f" and {mailbox} not in (select mailbox from held_out)"
     )
 
 
@@ -204,16 +245,26 @@ def segment_moves(
     session: Session, campaign: Campaign, month: date, today: Today
 ) -> tuple[Sequence[Row], Sequence[Row]]:
     """Who came into the campaign's segment in the month, and who left it, by id. Of those who came, nobody who must not
-    be contacted: who has objected, is no customer today or is held out."""
+    be contacted: who has objected, is no customer today or is held out, by the campaign or of every one; nor, where the
+    campaign writes to addresses, who is at a mailbox of theirs."""
     may_be_named = (
         f"moves.customer_id in (select customer_id from {today.customers} as customers)"
         f" and moves.customer_id not in (select customer_id from {today.suppressed} as suppressed)"
+        f" and moves.customer_id not in ({_kept_out(month, today)})"
         f" and moves.customer_id not in (select customer_id from {session.gold}.audience_{campaign.name}"
-        " where snapshot_month = moves.snapshot_month and treatment_group <> 'target')"
+        f" where snapshot_month = date '{month}' and treatment_group <> 'target')"
     )
+    held_out = ""
+    if campaign.needs_address:
+        held_out = f"with {_held_out(session, campaign, month, today)} "
+        may_be_named += (
+            f" and moves.customer_id not in (select customer_id from {today.contacts} as contacts"
+            f" where mailbox is not null and not ({_is_open('mailbox', today)}))"
+        )
     moves = f"from {session.gold}.segment_moves as moves where snapshot_month = ?"
     joined = session.rows(
-        f"select customer_id, from_segment {moves} and to_segment = ? and {may_be_named} order by customer_id",
+        f"{held_out}select customer_id, from_segment {moves} and to_segment = ? and {may_be_named}"
+        " order by customer_id",
         (month, campaign.segment),
     )
     left = session.rows(
@@ -274,14 +325,12 @@ def refuse_another_channel(campaign: Campaign, month: date, customers: int, addr
         )
 
 
-def held_out_at_google(listed: str) -> str:
+def held_out_at_google(held_out: str) -> str:
     """SQL for the addresses of who is held out, of those that Google knows by more than one spelling.
 
-    Any address that they ever had: to leave out one too many is harmless.
+    Any address that they ever had: to leave out one too many is harmless. `held_out` begins with from, and has a where.
     """
-    return (
-        f"select distinct 'held out', 1, 1, email {listed} and treatment_group <> 'target' and ({_is_googles('email')})"
-    )
+    return f"select distinct 'held out', 1, 1, email {held_out} and ({_is_googles('email')})"
 
 
 def _is_googles(email: str) -> str:

@@ -1,5 +1,8 @@
 """Effect of a campaign per customer, from exact sums over its two groups: plain, and adjusted by the spend before.
 
+A comparison is made inside each entry month, and the differences of the months are put together: spend has seasons, and
+where one month held back another share than the next, sums over both would compare seasons.
+
 Pure: no warehouse, no clock. Every number may be an array, one element per comparison, as in the simulations of the
 tests; NaN stands for what cannot be told. Of scipy only the distributions' functions are imported, and where they are
 used: the whole of scipy.stats takes a second.
@@ -7,9 +10,10 @@ used: the whole of scipy.stats takes a second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Self
 
 CONFIDENCE = 0.95
@@ -46,6 +50,11 @@ class Sums:
     def __add__(self, other: Sums) -> Sums:
         return Sums(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
+    @cached_property
+    def moments(self) -> _Moments:
+        """Worked out once: each row of an epoch compares the months before it again."""
+        return _moments(self)
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -73,14 +82,25 @@ class _Moments:
     xy: Number
     yy: Number
 
-    def variance(self, slope: Number) -> Number:
-        """Of y - slope x in the sample."""
-        return _non_negative(self.yy - 2 * slope * self.xy + slope**2 * self.xx) / (self.customers - 1)
+    @classmethod
+    def of(cls, months: Sequence[Sums]) -> Self:
+        """The months along the first axis."""
+        import numpy as np
+
+        each = [sums.moments for sums in months]
+        return cls(*(np.stack([getattr(one, of.name) for one in each]) for of in fields(cls)))
+
+    def squares(self, slope: Number) -> Number:
+        """Sum of the squared deviations of y - slope x."""
+        import numpy as np
+
+        # Of doubles that rounding has left a little below nothing.
+        return np.maximum(self.yy - 2 * slope * self.xy + slope**2 * self.xx, 0.0)
 
 
 def plain(target: Sums, holdout: Sums) -> Effect:
     """Difference of the means, by Welch's t-test: the groups differ in size tenfold, so variances are not pooled."""
-    return _compared(_moments(target), _moments(holdout), 0.0)
+    return plain_by_month([target], [holdout])
 
 
 def adjusted(target: Sums, holdout: Sums) -> Effect:
@@ -89,10 +109,25 @@ def adjusted(target: Sums, holdout: Sums) -> Effect:
     The estimate is the coefficient of the treatment in the least squares of y on treatment and x. The interval is
     Welch's of y - slope x: the usual one of least squares pools variances, and an effect in percent makes them differ.
     """
+    return adjusted_by_month([target], [holdout])
+
+
+def plain_by_month(target: Sequence[Sums], holdout: Sequence[Sums]) -> Effect:
+    """The same of several entry months, in their order: the mean of their differences, weighted by those who were sent
+    to, so that it times all of them is what they brought together. A month without one of the sides says nothing."""
+    return _compared(_Moments.of(target), _Moments.of(holdout), 0.0)
+
+
+def adjusted_by_month(target: Sequence[Sums], holdout: Sequence[Sums]) -> Effect:
+    """The same, adjusted by one slope for all months: that of least squares with a level for each month and side."""
     import numpy as np
 
-    one, other = _moments(target), _moments(holdout)
-    xx, xy = one.xx + other.xx, one.xy + other.xy
+    one, other = _Moments.of(target), _Moments.of(holdout)
+    is_compared = (one.customers > 0) & (other.customers > 0)
+    xx, xy = (
+        np.where(is_compared, first + second, 0.0).sum(axis=0)
+        for first, second in ((one.xx, other.xx), (one.xy, other.xy))
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = np.where(xx > 0, xy / xx, 0.0)  # without any spread of x there is nothing to adjust by
     return _compared(one, other, slope)
@@ -117,39 +152,49 @@ def _compared(target: _Moments, holdout: _Moments, slope: Number) -> Effect:
     from scipy import special
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = target.mean_after - holdout.mean_after - slope * (target.mean_before - holdout.mean_before)
-        parts = [_if_many(group, group.variance(slope) / group.customers) for group in (target, holdout)]
-        variance = parts[0] + parts[1]
+        is_compared = (target.customers > 0) & (holdout.customers > 0)
+        sent = np.where(is_compared, target.customers, 0.0)
+        weight = sent / sent.sum(axis=0)  # NaN where no month has both sides
+        difference = target.mean_after - holdout.mean_after - slope * (target.mean_before - holdout.mean_before)
+        estimate = (weight * np.where(is_compared, difference, 0.0)).sum(axis=0)
+        parts = [_variance_parts(group, weight, slope) for group in (target, holdout)]
+        variance = sum(part.sum(axis=0) for part, _ in parts)
         variance = np.where(variance > 0, variance, np.nan)  # equal amounts only say nothing of chance
-        # Satterthwaite (1946), as in scipy.stats.ttest_ind(equal_var=False).
-        freedom = variance**2 / (parts[0] ** 2 / (target.customers - 1) + parts[1] ** 2 / (holdout.customers - 1))
+        # Satterthwaite (1946), as in scipy.stats.ttest_ind(equal_var=False), over all months and sides.
+        freedom = variance**2 / sum((part**2 / of).sum(axis=0) for part, of in parts)
         error = np.sqrt(variance)
         margin = special.stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
         p_value = 2 * special.stdtr(freedom, -np.abs(estimate) / error)
     return Effect(estimate, estimate - margin, estimate + margin, p_value, error, freedom)
 
 
-def _if_many(group: _Moments, value: Number) -> Number:
+def _variance_parts(group: _Moments, weight: Number, slope: Number) -> tuple[Number, Number]:
+    """What each month's members add to the variance of the estimate, and with how many degrees of freedom.
+
+    A member who is alone in their month has no spread to show: theirs is taken to be the mean of the other months'. NaN
+    where no month has two members.
+    """
     import numpy as np
 
-    return np.where(group.customers > 1, value, np.nan)
+    is_many = (weight > 0) & (group.customers > 1)
+    freedom = np.where(is_many, group.customers - 1, 1.0)
+    all_freedom = np.where(is_many, group.customers - 1, 0.0).sum(axis=0)
+    of_who_is_alone = np.where((weight > 0) & (group.customers == 1), weight**2, 0.0).sum(axis=0) / all_freedom
+    factor = weight**2 / (group.customers * freedom) + of_who_is_alone
+    parts = np.where(is_many, factor * group.squares(slope), 0.0)
+    return np.where(all_freedom > 0, parts, np.nan), freedom
 
 
-def _non_negative(value: Number) -> Number:
-    """Of doubles that rounding has left a little below nothing."""
-    import numpy as np
+def active_by_month(target: Sequence[tuple[int, int]], holdout: Sequence[tuple[int, int]]) -> Effect:
+    """Difference of the shares that were active, 0 to 1: the same test on ones and zeros.
 
-    return np.maximum(value, 0.0)
+    Of each month and side how many there were, and how many of them active.
+    """
 
+    def ones(customers: int, of_them: int) -> Sums:
+        return Sums(customers, 0, of_them, 0, 0, of_them)
 
-def active(target: Number, target_active: Number, holdout: Number, holdout_active: Number) -> Effect:
-    """Difference of the shares that were active, 0 to 1: the same test on ones and zeros."""
-
-    def ones(customers: Number, of_them: Number) -> Sums:
-        nothing = 0 * customers
-        return Sums(customers, nothing, of_them, nothing, nothing, of_them)
-
-    return plain(ones(target, target_active), ones(holdout, holdout_active))
+    return plain_by_month([ones(*one) for one in target], [ones(*one) for one in holdout])
 
 
 def smallest(error: float, freedom: float) -> float:

@@ -1,10 +1,11 @@
 """Effect over all who entered a comparison so far, as columns of the tables of outcomes.
 
-The sums of the entry months of an epoch add up, so that each row holds what was known once its month was counted.
+Each row holds the entry months of its epoch up to its own: what was known once its month was counted. They are compared
+month by month, as each may have held back another share.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +25,16 @@ COLUMNS = (
     Column("entered_holdout_customers", "bigint", "Customers in the comparison who were held back.", _ACTIVE[:1]),
     Column("entered_target_mean_spend", "double", "Spend in the window of those who were sent to.", _PLAIN[:2]),
     Column("entered_holdout_mean_spend", "double", "Spend in the window of those who were held back.", _PLAIN[:2]),
-    *bounded("plain_effect", "Difference of the two: per customer, not adjusted (Welch).", "plain", _PLAIN),
+    *bounded(
+        "plain_effect",
+        "Difference of the two inside each entry month, the months weighted by those who were sent to: per customer,"
+        " not adjusted (Welch).",
+        "plain",
+        _PLAIN,
+    ),
     *bounded(
         "adjusted_effect",
-        "Difference per customer, adjusted by the spend of the 90 days before the first appearance (ANCOVA).",
+        "The same, adjusted by the spend of the 90 days before the first appearance (ANCOVA).",
         "adjusted",
         _ADJUSTED,
     ),
@@ -47,7 +54,7 @@ COLUMNS = (
     ),
     *bounded(
         "active_effect_points",
-        "Difference of the shares with any spend in the window, in percentage points.",
+        "Difference of the shares with any spend in the window, month by month too, in percentage points.",
         "active",
         _ACTIVE,
     ),
@@ -63,7 +70,7 @@ NOTHING: Mapping[str, Any] = {column.name: None for column in COLUMNS}
 
 @dataclass(frozen=True)
 class Group:
-    """One side of a comparison: its sums, as they are and winsorised, and how many were active."""
+    """One side of an entry month: its sums, as they are and winsorised, and how many were active."""
 
     sums: Sums
     winsorised: Sums
@@ -89,20 +96,35 @@ class Group:
         )
 
 
-def compared(target: Group, holdout: Group, winsorised_at_pct: int | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class EntryMonth:
+    """Who entered the comparison in one month."""
+
+    target: Group
+    holdout: Group
+
+
+def compared(months: Sequence[EntryMonth], winsorised_at_pct: int | None) -> dict[str, Any]:
     """Every column of COLUMNS."""
-    sent, held_back = int(target.sums.customers), int(holdout.sums.customers)
-    adjusted = effects.adjusted(target.sums, holdout.sums)
-    points = effects.active(sent, target.active, held_back, holdout.active).times(100)
+    target, holdout = ([getattr(month, side) for month in months] for side in ("target", "holdout"))
+    all_sent, all_held_back = (sum(side, Group.nobody()).sums for side in (target, holdout))
+    sent, held_back = int(all_sent.customers), int(all_held_back.customers)
+    sums, winsorised = (
+        [[getattr(group, name) for group in side] for side in (target, holdout)] for name in ("sums", "winsorised")
+    )
+    adjusted = effects.adjusted_by_month(*sums)
+    points = effects.active_by_month(
+        *([(int(group.sums.customers), group.active) for group in side] for side in (target, holdout))
+    ).times(100)
     return {
         "entered_target_customers": sent,
         "entered_holdout_customers": held_back,
-        "entered_target_mean_spend": _mean(target.sums),
-        "entered_holdout_mean_spend": _mean(holdout.sums),
-        **of_effect("plain_effect", "plain", effects.plain(target.sums, holdout.sums)),
+        "entered_target_mean_spend": _mean(all_sent),
+        "entered_holdout_mean_spend": _mean(all_held_back),
+        **of_effect("plain_effect", "plain", effects.plain_by_month(*sums)),
         **of_effect("adjusted_effect", "adjusted", adjusted),
         "adjusted_p_value": known(adjusted.p_value),
-        **of_effect("winsorised_effect", "winsorised", effects.adjusted(target.winsorised, holdout.winsorised)),
+        **of_effect("winsorised_effect", "winsorised", effects.adjusted_by_month(*winsorised)),
         "winsorised_at_pct": winsorised_at_pct,
         "smallest_effect": known(effects.smallest(float(adjusted.error), float(adjusted.freedom))),
         **of_effect("active_effect_points", "active", points),
@@ -129,7 +151,7 @@ def _mean(sums: Sums) -> float | None:
 
 
 def running_totals(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, Any], dict[str, Any]]:
-    """Per campaign and month: the epoch, and the sums of both sides over its entry months so far.
+    """Per campaign and month: the epoch, and its entry months so far with the sums of both sides.
 
     Months that an earlier version made have no sums, and are in none.
     """
@@ -141,17 +163,19 @@ def running_totals(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, Any], d
     found: dict[tuple[Any, Any], dict[str, Any]] = {}
     for (month, campaign), pair in sorted(sides.items()):
         row = next(iter(pair.values()))
-        known_before = so_far.get((campaign, row["holdout_epoch"]))
+        before = so_far.get((campaign, row["holdout_epoch"]))
+        months = (*(before["months"] if before else ()), entry_month(pair))
         total = {
             "holdout_epoch": row["holdout_epoch"],
             "winsorised_at_pct": row["winsorised_at_pct"],
-            "first_entry_month": known_before["first_entry_month"] if known_before else month,
-            "entry_months": (known_before["entry_months"] if known_before else 0) + 1,
-            **{
-                side: (known_before[side] if known_before else Group.nobody())
-                + (Group.of_row(pair[side]) if side in pair else Group.nobody())
-                for side in ("target", "holdout")
-            },
+            "first_entry_month": before["first_entry_month"] if before else month,
+            "entry_months": len(months),
+            "months": months,
         }
         so_far[campaign, row["holdout_epoch"]] = found[month, campaign] = total
     return found
+
+
+def entry_month(pair: Mapping[str, Mapping[str, Any]]) -> EntryMonth:
+    """Of the rows of its sides; a side without a row is nobody."""
+    return EntryMonth(*(Group.of_row(pair[side]) if side in pair else Group.nobody() for side in ("target", "holdout")))

@@ -87,13 +87,21 @@ def effect_sentence(who: str, row: Mapping[str, Any]) -> str:
     effect, low, high = (amount(abs(row["adjusted_effect"])), *(signed(row[f"adjusted_{end}_95"]) for end in _ENDS))
     more = "more" if row["adjusted_effect"] >= 0 else "less"
     told = f"{compared} Those it was sent to spent {effect} {more} each ({low} to {high} with 95 % confidence)"
-    mean = row["entered_holdout_mean_spend"]
+    mean = spend_untouched(row)
     told += f", {100 * row['adjusted_effect'] / mean:+.1f} %" if mean and mean > 0 else ""
     told += f": {verdict(row)}."
     if row["smallest_effect"] is not None:
         share = f" ({100 * row['smallest_effect'] / mean:.1f} % of spend)" if mean and mean > 0 else ""
         told += f" An effect below {amount(row['smallest_effect'])} a customer{share} would mostly have stayed unseen."
     return told
+
+
+def spend_untouched(row: Mapping[str, Any]) -> float | None:
+    """What those who were sent to would have spent each. The mean of the holdout, but for the seasons that it entered
+    in, which are others where the months held back different shares."""
+    if row["plain_effect"] is None:
+        return None
+    return row["entered_target_mean_spend"] - row["plain_effect"]
 
 
 _ENDS = ("lower", "upper")

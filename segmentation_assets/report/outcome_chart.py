@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segmentation_assets.outcomes.words import name_of
+from segmentation_assets.outcomes.words import name_of, spend_untouched
 from segmentation_assets.report.charts import OUTSIDE, PALETTE, WIDTH, labels, room
 from segmentation_assets.report.drawing import PAGES_INK, Chart
 
@@ -63,7 +63,7 @@ def effects(rows: Sequence[Mapping[str, Any]]) -> Chart:
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    mean, lower, upper = (row[key] for key in ("entered_holdout_mean_spend", "adjusted_lower_95", "adjusted_upper_95"))
+    mean, lower, upper = (spend_untouched(row), *(row[f"adjusted_{end}_95"] for end in ("lower", "upper")))
     if lower is None or not mean or mean <= 0:
         return None
     low, effect, high = (100 * value / mean for value in (lower, row["adjusted_effect"], upper))

@@ -250,9 +250,11 @@ def _published_so_far(session: Session, silver: str, gold: str, changed: Rules) 
     ):
         if table_exists(session, session.gold, table):
             _view(session, f"{gold}.{table}", f"select * from {session.gold}.{table}")
-    # Which lists there were, and of how many objections, for the audits of the lists. A copy: a run adds to it.
-    if table_exists(session, session.gold, "audience_log"):
-        session.execute(f"create table {gold}.audience_log as select * from {session.gold}.audience_log")
+    # Which lists there were, and of how many objections, for the audits of the lists; and whom every campaign left out,
+    # who stay so for their year. Copies: a run adds to them.
+    for table in ("audience_log", "universal_holdout"):
+        if table_exists(session, session.gold, table):
+            session.execute(f"create table {gold}.{table} as select * from {session.gold}.{table}")
 
 
 def _count_as_published(session: Session, silver: str, gold: str) -> None:

@@ -8,11 +8,12 @@ import math
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from segmentation_assets.assets.outcomes import outcomes
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.outcomes import effects, money, words
-from segmentation_assets.outcomes.pooled import Group, compared
+from segmentation_assets.outcomes.pooled import EntryMonth, Group, compared
 from tests.support.published_months import NOVEMBER, OCTOBER
 
 CAMPAIGN = Project.load().rules.campaigns[0]
@@ -93,10 +94,31 @@ def test_an_epochs_months_add_up_and_an_earlier_versions_are_left_out() -> None:
     assert first["holdout_epoch"] is None and first["adjusted_effect"] is None
     assert (second["entry_months"], second["entered_target_customers"], second["plain_effect"]) == (1, 3, 10.0)
     assert (third["entry_months"], third["first_entry_month"]) == (2, OCTOBER)
-    assert third["plain_effect"] == third["adjusted_effect"] == 25.0 - 15.0
-    assert (third["contacts"], third["incremental_spend"], third["profit"]) == (4, 40.0, 16.0)
+    # 10 for each of the three of October, 15 for the one of November.
+    assert third["plain_effect"] == third["adjusted_effect"] == (3 * 10.0 + 15.0) / 4
+    assert (third["contacts"], third["incremental_spend"], third["profit"]) == (4, 45.0, 18.5)
     other = outcomes([*rows[2:4], *(row | {"holdout_epoch": "2026"} for row in rows[4:])], [campaign])
     assert [one["entry_months"] for one in other] == [1, 1]
+
+
+def test_a_month_that_held_nobody_back_counts_as_the_others() -> None:
+    """And who alone was held back in theirs has the spread of the others; without any there is none."""
+    rows = [
+        row_of("target", [10, 20, 30]), row_of("holdout", [5, 15]),
+        row_of("target", [1000] * 50, NOVEMBER), row_of("holdout", [], NOVEMBER),
+    ]  # fmt: skip
+    first, second = outcomes(rows, [CAMPAIGN])
+    assert (second["plain_effect"], second["plain_lower_95"]) == (10.0, first["plain_lower_95"])
+    assert (second["entered_target_customers"], second["incremental_spend"]) == (53, 530.0)
+    alone = [row_of("holdout", [5]), row_of("target", [10, 20]), row_of("holdout", [5], NOVEMBER)]
+    (_, found) = outcomes([*alone, row_of("target", [30, 40], NOVEMBER)], [CAMPAIGN])
+    assert (found["plain_effect"], found["plain_lower_95"]) == (20.0, None)
+    (_, found) = outcomes([*rows[:2], *(one | {"snapshot_month": NOVEMBER} for one in alone[:2])], [CAMPAIGN])
+    # Variances 100 and 50 of the groups in October, 50 and, of who is alone, 50 in November.
+    variance = 0.6**2 * (100 / 3 + 50 / 2) + 0.4**2 * (50 / 2 + 50 / 1)
+    parts = ((0.36 * 100 / 3, 2), (0.16 * 50 / 2, 1), ((0.36 / 2 + 0.16) * 50, 1))
+    margin = stats.t.ppf(0.975, variance**2 / sum(part**2 / freedom for part, freedom in parts)) * variance**0.5
+    assert found["plain_upper_95"] - found["plain_effect"] == pytest.approx(margin)
 
 
 def test_sentences_tell_effect_chance_and_what_stays_unseen() -> None:
@@ -108,7 +130,7 @@ def test_sentences_tell_effect_chance_and_what_stays_unseen() -> None:
     assert "10.00 more each (+7.66 to +12.34 with 95 % confidence), +100.0 %: more spend than chance explains." in told
     assert "An effect below " in told
     assert words.money_sentence(rows[0]).startswith("In total +900 (+690 to +1,110) of spend.")
-    nobody = {**compared(Group.nobody(), Group.nobody(), 99), "holdout_epoch": "never"}
+    nobody = {**compared([EntryMonth(Group.nobody(), Group.nobody())], 99), "holdout_epoch": "never"}
     assert words.effect_sentence("All", nobody) == "All: 0 sent to, 0 held back. Too few to tell."
     assert words.money_sentence(nobody) == words.active_sentence(nobody) == ""
     assert words.name_of(nobody) == "all campaigns, all time"

@@ -17,7 +17,7 @@ from segmentation_assets.alerts.messages import LONGEST_TEXT, alert
 from segmentation_assets.cli import terminal
 from segmentation_assets.exports.files import csv_bytes
 from segmentation_assets.months import MonthRange
-from segmentation_assets.outcomes.pooled import Group, compared
+from segmentation_assets.outcomes.pooled import EntryMonth, Group, compared
 from segmentation_assets.publication import audits, findings
 from segmentation_assets.publication.explanations import Explanation
 from segmentation_assets.publication.explanations import render as explained
@@ -130,7 +130,7 @@ class Elements(HTMLParser):
         self.text += data
 
 
-NOBODY = compared(Group.nobody(), Group.nobody(), 99)
+NOBODY = compared([EntryMonth(Group.nobody(), Group.nobody())], 99)
 
 
 def metrics_of(name: str) -> Metrics:

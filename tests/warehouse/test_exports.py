@@ -1,6 +1,7 @@
 """What marketing picks up, from the published months to the files.
 
-Locks out: somebody in a file who objected or is held out, added and removed lists that do not lead to the full one, an
+Locks out: somebody in a file who objected or is held out, by the campaign or of all of them, or whose mailbox another
+customer is at by now; added and removed lists that do not lead to the full one, an
 unpublished month exported, and files others may read.
 """
 
@@ -107,6 +108,75 @@ def test_nobody_held_out_or_suppressed_since_is_in_a_file(made: Pipeline, tmp_pa
         found = files(store, name, NOVEMBER)
         for file in ("full.csv", "added.csv"):
             assert not customers(found[file]) & (held_out | objecting)
+
+
+def test_nobody_of_the_universal_holdout_is_in_a_file_nor_whoever_is_at_their_mailbox_by_now(
+    made: Pipeline, tmp_path: Path
+) -> None:
+    """Whatever happens between a list and its export. Where there is no universal holdout nobody is missed."""
+    store, name = ExportStore(str(tmp_path / "out")), "core_retention"
+    campaign = next(one for one in RULES.campaigns if one.name == name).model_copy(update={"trigger": "entered"})
+
+    def export_it() -> dict[str, bytes]:
+        with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
+            export_month(session, store, campaign, NOVEMBER, star_of(session))
+        return files(store, name, NOVEMBER)
+
+    def write_to(customer_id: str, address: str) -> None:
+        made.execute(f"update gold.dim_customer set email = '{address}' where customer_id = '{customer_id}'")
+
+    # Customers with an address that nobody else ever had.
+    alone = (
+        "select d.customer_id, max(d.email), any_value(d.first_name) from gold.dim_customer as d"
+        " where d.email like '%@%' group by 1 having max(lower(trim(d.email))) not in"
+        " (select lower(trim(email)) from gold.dim_customer where email is not null group by 1"
+        " having count(distinct customer_id) > 1)"
+    )
+    listed = [one for (one,) in made.rows(
+        f"select a.customer_id from gold.audience_{name} as a inner join ({alone}) as d using (customer_id)"
+        f" where snapshot_month = '{NOVEMBER}' and treatment_group = 'target'"
+        " and a.customer_id not in (select customer_id from gold.segment_moves) order by 1"
+    )]  # fmt: skip
+    others = made.rows(
+        f"select d.* from ({alone}) as d inner join gold.customer_segment_history as h using (customer_id)"
+        f" where h.snapshot_month = '{NOVEMBER}' and h.customer_segment <> '{campaign.segment}' order by 1"
+    )
+    before = export_it()
+    joined, full = sorted(customers(before["joined.csv"])), customers(before["full.csv"])
+    (at_today, had_before, at_google, objector), (address, old, _, objected) = zip(
+        *((one, mail) for one, mail, _ in others[:4]), strict=True
+    )
+    kept_out = {*joined[:3], listed[0], at_today, had_before, at_google}
+    made.execute(
+        "insert into gold.universal_holdout by name select customer_id, customer_id as holdout_unit, snapshot_month,"
+        f" '2025' as holdout_epoch from gold.customer_segment_history where snapshot_month = '{NOVEMBER}'"
+        f" and list_contains({sorted(kept_out)}, customer_id)"
+    )
+    write_to(listed[1], address.upper())
+    write_to(joined[3], address)
+    # Who is held out has moved on; the mailbox that they were drawn by is somebody else's.
+    made.execute(
+        "insert into gold.dim_customer by name select * replace (-customer_key as customer_key, timestamp '2025-12-02'"
+        " as valid_from, 'moved@example.org' as email) from gold.dim_customer"
+        f" where customer_id = '{had_before}' and is_current;"
+        "update gold.dim_customer set is_current = false, valid_to = timestamp '2025-12-02'"
+        f" where customer_id = '{had_before}' and customer_key > 0"
+    )
+    write_to(listed[2], old)
+    write_to(listed[3], "moved@example.org")
+    write_to(at_google, "some.body@gmail.com")
+    write_to(listed[4], "somebody@gmail.com")
+    write_to(joined[4], objected)
+    made.execute(f"insert into gold.marketing_suppressions (customer_id) values ('{objector}')")
+    found = export_it()
+    assert set(listed[:4]) <= full and not set(listed[:4]) & customers(found["full.csv"])
+    assert customers(before["joined.csv"]) - customers(found["joined.csv"]) == set(joined[:5])
+    assert len(found["ads.csv"].splitlines()) == len(found["ads_google.csv"].splitlines()) + 1
+    # A database of an earlier version.
+    made.execute("drop table gold.universal_holdout")
+    found = export_it()
+    assert {listed[0], *listed[2:5]} <= customers(found["full.csv"])
+    assert customers(before["joined.csv"]) - customers(found["joined.csv"]) == {joined[4]}
 
 
 def test_added_and_removed_replayed_from_nothing_give_the_full_list(made: Pipeline, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """How long a holdout stands: drawn anew each epoch, and never inside one, whatever the lists there are were drawn by.
 
 Locks out: a side that changes because of an upgrade or because the rules say another epoch now, a list made again that
-holds back other people, and the same people held back for ever.
+holds back other people, the same people held back for ever, and a mailbox that every campaign may write to from the day
+on which somebody else comes to it.
 """
 
 from collections.abc import Iterator
@@ -107,3 +108,69 @@ def test_the_check_of_the_lists_knows_their_epochs(remade: Pipeline) -> None:
     assert not failures()
     remade.execute("update gold.audience_premium_rewards set holdout_epoch = '2025' where holdout_epoch = '2025-Q4'")
     assert any("audience_holdout_follows_the_hash_audience_premium_rewards" in line for line in failures())
+
+
+UNIVERSAL = {"universal_holdout_pct": 20}
+
+
+def universal_holdout(pipeline: Pipeline, month: date) -> None:
+    succeeded, said = pipeline.dbt(month, None, "universal_holdout", arguments=NO_TESTS, run_vars=UNIVERSAL)
+    assert succeeded, said
+
+
+def test_whom_every_campaign_leaves_out_it_leaves_out_all_year(published_file: Path, tmp_path: Path) -> None:
+    """Whoever comes to their mailbox, and wherever they move; and the next year is drawn anew."""
+    with pipeline_at(tmp_path / "copy" / "segmentation.duckdb", published_file) as pipeline:
+        universal_holdout(pipeline, OCTOBER)
+        # One in three is of another year, which the draw of this one knows nothing of.
+        pipeline.execute("update gold.universal_holdout set holdout_epoch = '2024' where hash(holdout_unit) % 3 = 0")
+        before = pipeline.rows("select customer_id, holdout_unit, holdout_epoch from gold.universal_holdout")
+        held_out = {one: unit for one, unit, epoch in before if epoch == "2025"}
+        # A newcomer with a smaller id at every such mailbox.
+        pipeline.execute(
+            "insert into gold.dim_customer by name select distinct on (customer_id) d.* replace"
+            " (-d.customer_key as customer_key, 'A' || d.customer_id as customer_id) from gold.dim_customer as d"
+            " inner join gold.universal_holdout using (customer_id) where d.is_current and d.email is not null;"
+            "insert into gold.customer_segment_history by name select h.* replace ('A' || h.customer_id as customer_id)"
+            " from gold.customer_segment_history as h inner join gold.universal_holdout as held using (customer_id)"
+            f" where h.snapshot_month = '{NOVEMBER}'"
+        )
+        # One moves to somebody's mailbox, who has a smaller id and is no newcomer; one has no address any more.
+        moved, silent = sorted(held_out)[-1], sorted(held_out)[-2]
+        [(host, address)] = pipeline.rows(
+            "select customer_id, mailbox from silver.customer_contacts where mailbox is not null and customer_id not in"
+            " (select customer_id from gold.universal_holdout) and customer_id like 'CUST%' order by 1 limit 1"
+        )
+        pipeline.execute(
+            f"update gold.dim_customer set email = '{address}' where customer_id = '{moved}';"
+            f"update gold.dim_customer set email = null where customer_id = '{silent}'"
+        )
+        universal_holdout(pipeline, NOVEMBER)
+        found = dict(
+            pipeline.rows(
+                "select customer_id, holdout_unit from gold.universal_holdout where snapshot_month = '2025-11-01'"
+            )
+        )
+        mailboxes = dict(pipeline.rows("select customer_id, mailbox from silver.customer_contacts"))
+        ever = pipeline.rows("select mailbox, min(customer_id) from silver.customer_mailboxes group by 1")
+        everybody = [one for (one,) in pipeline.rows(
+            f"select customer_id from gold.customer_segment_history where snapshot_month = '{NOVEMBER}'"
+        )]  # fmt: skip
+    smallest, remembered = dict(ever), dict[str | None, str]()
+    for customer, unit in held_out.items():
+        if mailbox := mailboxes[customer]:
+            remembered[mailbox] = min(unit, remembered.get(mailbox, unit))
+    expected = {}
+    for customer in everybody:
+        mailbox = mailboxes.get(customer)
+        drawn = held_out.get(customer) or smallest.get(mailbox, customer)
+        unit = remembered.get(mailbox, drawn)
+        if bucket("every campaign", unit, "2025") < UNIVERSAL["universal_holdout_pct"] * 100:
+            expected[customer] = unit
+    assert found == expected
+    assert {moved, silent, host, *held_out} & set(everybody) <= set(found) and host in everybody
+    newcomers = {one for one in everybody if one.startswith("A")}
+    assert {f"A{one}" for one in held_out if mailboxes[one]} - {f"A{moved}"} <= set(found)
+    # Those of the other year follow their own draw: a fifth of them is left out.
+    others = newcomers - {f"A{one}" for one in held_out}
+    assert 0 < len(others & set(found)) < len(others) / 2

@@ -137,6 +137,57 @@ def test_it_is_least_squares_and_welchs_test_of_what_that_leaves(spend: tuple[Sp
     assert [float(plain.lower), float(plain.upper)] == pytest.approx([interval.low, interval.high], rel=1e-9)
 
 
+# Of three entry months: the share held back, the season's factor on what is spent, and what the campaign brings.
+BY_MONTH = ((0.10, 1.0, 0.0), (0.50, 1.4, 30.0), (0.20, 0.7, 5.0))
+
+
+def entry_months(spend: tuple[Spend, Spend]) -> Iterator[tuple[Spend, Spend, float, float]]:
+    """A third of the customers each: spend before, spend after untouched, share held back, effect."""
+    third = np.random.default_rng(4).integers(len(BY_MONTH), size=len(spend[0]))
+    for month, (share, season, effect) in enumerate(BY_MONTH):
+        before, after = (np.rint(amounts[third == month] * season * CENTS) / CENTS for amounts in spend)
+        yield before, after * season, share, effect
+
+
+@pytest.mark.parametrize("is_sent", [False, True], ids=["nothing done", "other effects by month"])
+def test_months_that_held_back_other_shares_are_compared_each_by_itself(
+    spend: tuple[Spend, Spend], is_sent: bool
+) -> None:
+    """Sums over the months, which look right and are not, compare their seasons."""
+    random, months, brought, sent = np.random.default_rng(9), [], 0.0, 0
+    for before, after, share, effect in entry_months(spend):
+        held_back = random.random((SPLITS, len(before))) < share
+        months.append((sums(before, after + effect * is_sent, ~held_back), sums(before, after, held_back)))
+        brought, sent = brought + months[-1][0].customers * effect * is_sent, sent + months[-1][0].customers
+    target, holdout = zip(*months, strict=True)
+    for compare in (effects.plain_by_month, effects.adjusted_by_month):
+        assert 0.93 <= holds(compare(target, holdout), brought / sent) <= 0.97
+    added_up = (first + second + third for first, second, third in (target, holdout))
+    assert holds(effects.adjusted(*added_up), brought / sent) < 0.5
+
+
+def test_several_months_are_least_squares_with_a_level_for_each_month_and_side(spend: tuple[Spend, Spend]) -> None:
+    """And Welch's variance of each month's two groups: by another program on the amounts themselves."""
+    random, levels = np.random.default_rng(8), 2 * len(BY_MONTH)
+    rows: list[tuple[float, float, int]] = []
+    for month, (before, after, share, effect) in enumerate(entry_months(spend)):
+        is_target = random.random(len(before)) >= share
+        rows += zip(before, np.rint((after + effect * is_target) * CENTS) / CENTS, 2 * month + is_target, strict=True)
+    x, y, level = map(np.array, zip(*rows, strict=True))
+    found = effects.adjusted_by_month(*([sums(x, y, level == 2 * m + side) for m in range(3)] for side in (1, 0)))
+    design = np.column_stack([np.eye(levels)[level.astype(int)], x])
+    (*means, slope), *_ = np.linalg.lstsq(design, y, rcond=None)
+    number = np.bincount(level.astype(int))
+    weight = number[1::2] / number[1::2].sum()
+    assert float(found.estimate) == pytest.approx(weight @ (np.array(means[1::2]) - means[::2]), rel=1e-7)
+    spread = [np.var((y - slope * x)[level == one], ddof=1) for one in range(levels)]
+    parts = np.repeat(weight, 2) ** 2 * spread / number
+    assert float(found.error) == pytest.approx(np.sqrt(parts.sum()), rel=1e-7)
+    assert float(found.freedom) == pytest.approx(parts.sum() ** 2 / (parts**2 / (number - 1)).sum(), rel=1e-7)
+    margin = stats.t.ppf(0.975, found.freedom) * found.error
+    assert float(found.upper - found.lower) == pytest.approx(2 * margin, rel=1e-7)
+
+
 # Two years of a campaign that lifts the spend of a month by a tenth, for those who spend less than a bound: whom it
 # lifts above leaves the list, and comes back. The holdout is drawn anew in the second year, or is not.
 CUSTOMERS, MONTHS, EFFECT, BOUND = 4_000, 33, 0.10, 1_200
