@@ -88,7 +88,7 @@
         {'audit': 'suppressions_are_spelt_as_customers', 'severity': 'error', 'at_most': 0},
         {'audit': 'earlier_lists_are_there', 'severity': 'error', 'at_most': 0},
         {'audit': 'limits_name_known_campaigns', 'severity': 'warn', 'at_most': 0},
-    ] %}
+    ] + limit_bounds() %}
     with months as (
 
         {{ asked_months() }}
@@ -138,6 +138,14 @@
 
     ),
 
+    {% for table in limit_tables_in_use() -%}
+    compared_{{ table }} as (
+
+        {{ compared_limit(table) }}
+
+    ),
+
+    {% endfor -%}
     lost_lists as (
 
         {{ lost_lists() }}
@@ -204,6 +212,8 @@
             unknown_limits.n as affected_rows
         from months
         cross join unknown_limits
+        union all
+        {{ limit_findings('months') }}
 
     ),
 
@@ -316,6 +326,7 @@
     {%- if log %}
     insert into {{ log }} (
         snapshot_month, campaign, made_at, run_id, content_hash, suppressions, unmatched_suppressions, listed, held_out
+        {%- for table in limit_tables() %}, {{ table }}_rows, unmatched_{{ table }}_rows{% endfor %}
     )
     with counts as (
 
@@ -323,6 +334,14 @@
 
     ),
 
+    {% for table in limit_tables() -%}
+    {{ table }}_counts as (
+
+        {{ limit_counts(table) }}
+
+    ),
+
+    {% endfor -%}
     made as (
 
         select
@@ -353,9 +372,16 @@
         max(counts.unmatched),
         count(candidates.treatment_group),
         count(case when candidates.treatment_group = 'holdout' then 1 end)
+        {%- for table in limit_tables() %},
+        max({{ table }}_counts.n),
+        max(case when {{ table }}_counts.n is not null then {{ table }}_counts.unmatched end)
+        {%- endfor %}
     from made
     cross join campaigns
     cross join counts
+    {%- for table in limit_tables() %}
+    cross join {{ table }}_counts
+    {%- endfor %}
     left join {{ this }} as candidates
         on
             made.snapshot_month = candidates.snapshot_month
