@@ -107,6 +107,7 @@ def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
         (counts,) = session.rows(f"select 0 as suppressions, 0 as unmatched, 0 as misspelt, {last_count} as last_count")
     else:
         customer_id = trimmed_sql("customer_id")
+        erased = _is_erased(session, "ids.customer_id")
         (counts,) = session.rows(
             f"""
             with ids as (
@@ -119,7 +120,7 @@ def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
             counts as (
                 select
                     count(*) as suppressions,
-                    count(case when customers.customer_id is null then 1 end) as unmatched,
+                    count(case when customers.customer_id is null and not ({erased}) then 1 end) as unmatched,
                     count(case when customers.customer_id is null and folded.folded_id is not null then 1 end)
                         as misspelt
                 from ids
@@ -140,6 +141,17 @@ def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
         "suppressions_match_customers": (100 * unmatched / all_now if all_now else 0.0, unmatched),
         "suppressions_are_spelt_as_customers": (float(counts["misspelt"]), int(counts["misspelt"])),
     }
+
+
+def _is_erased(session: Session, column: str) -> str:
+    """A condition: whether the id was erased (make erase), and so is no customer's by intent. As join_erased in
+    macros/privacy/erased.sql, whose salt is the same in every row."""
+    if not table_exists(session, session.silver, "erased_customers"):
+        return "1 = 0"
+    erased = f"{session.silver}.erased_customers"
+    text = f"(select min(salt) from {erased}) || {column}"
+    hashed = f"sha2({text}, 256)" if session.folds_names else f"sha256({text})"
+    return f"coalesce({hashed} in (select erased_hash from {erased}), false)"
 
 
 def _last_count(session: Session) -> str:

@@ -15,6 +15,7 @@ import pytest
 from segmentation_assets.assets.exports import export_month
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.store import ExportStore
+from segmentation_assets.privacy import erased
 from segmentation_assets.publication import acceptances
 from segmentation_assets.publication.objections import ObjectionsError
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -134,6 +135,26 @@ def test_objections_that_cannot_be_believed_stop_lists_and_files_until_accepted(
     assert store.manifest("core_retention", NOVEMBER)
     # The next month compares with what was accepted.
     assert "suppressions_did_not_shrink" not in failed(made)
+
+
+def test_objections_of_who_was_erased_are_nobodys_by_intent_on_the_day_of_the_export_too(
+    made: Pipeline, tmp_path: Path
+) -> None:
+    objectors = [one for (one,) in made.rows("select distinct customer_id from gold.marketing_suppressions")]
+    gone = sorted(objectors)[: len(objectors) // 3]
+    with DuckDBWarehouse(path=str(made.path)).session() as session:
+        erased.add(session, gone)
+    succeeded, said = made.dbt(NOVEMBER, select="stg_customers customer_contacts", arguments=NO_TESTS)
+    assert succeeded, said
+    assert build(made) == []
+    assert made.rows(
+        "select max(measured) from silver.audience_audits where audit = 'suppressions_match_customers'"
+        f" and snapshot_month = '{NOVEMBER}'"
+    ) == [(0,)]
+    store = ExportStore(str(tmp_path / "out"))
+    with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
+        export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, star_of(session))
+    assert store.manifest("core_retention", NOVEMBER)
 
 
 def test_a_refused_month_has_its_segments_and_no_lists(published_file: Path, tmp_path: Path) -> None:
