@@ -57,7 +57,7 @@ class Today:
     mailbox; and customer_id with the name, the address and the mailbox of today.
     """
 
-    objections: Mapping[str, tuple[float, int]]  # what the audits of the list of objections measure
+    objections: Mapping[str, objections.Measured]  # what the audits of the list of objections measure
     customers: str
     suppressed: str
     closed_mailboxes: str

@@ -238,7 +238,8 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
     Audit(
         "suppressions_did_not_shrink",
         is_blocking=True,
-        meaning="There are about as many objections as when the last lists were made (gold.audience_log).",
+        meaning="The objections that were in force when the last lists were made (silver.objections_at_last_lists) are"
+        " in force, or ended since.",
         unit="% of the objections lost since the last lists",
         advice="The load stopped half-way, or the list was cleaned. Load it whole; if so many were withdrawn, accept"
         " it.",

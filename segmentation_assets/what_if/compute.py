@@ -253,6 +253,10 @@ def _published_so_far(session: Session, silver: str, gold: str, changed: Rules) 
     # Which lists there were, and of how many objections, for the audits of the lists. A copy: a run adds to it.
     if table_exists(session, session.gold, "audience_log"):
         session.execute(f"create table {gold}.audience_log as select * from {session.gold}.audience_log")
+    # And of whom they were.
+    if table_exists(session, session.silver, "objections_at_last_lists"):
+        kept = "objections_at_last_lists"
+        session.execute(f"create table {silver}.{kept} as select * from {session.silver}.{kept}")
 
 
 def _count_as_published(session: Session, silver: str, gold: str) -> None:

@@ -121,19 +121,33 @@
 
     ),
 
+    -- Of which customers they were, too.
+    lost_objections as (
+
+        {{ lost_objections() }}
+
+    ),
+
+    -- By their number alone where an earlier version made the last lists.
     compared as (
 
         select
             counts.suppressions,
             counts.unmatched,
             counts.misspelt,
-            coalesce(last_counts.suppressions, 0) as suppressions_before,
             case
+                when lost_objections.n_before > 0 then lost_objections.n_before
+                else coalesce(last_counts.suppressions, 0)
+            end as suppressions_before,
+            case
+                when lost_objections.n_before > 0 then lost_objections.lost
                 when counts.suppressions < coalesce(last_counts.suppressions, 0)
                     then coalesce(last_counts.suppressions, 0) - counts.suppressions
                 else 0
-            end as lost
+            end as lost,
+            lost_objections.lost_hash
         from counts
+        cross join lost_objections
         left join last_counts on 1 = 1
 
     ),
@@ -242,8 +256,13 @@
         versions.content_hash,
         cast('{{ decision_hash() }}' as varchar) as decision_hash,
         cast(null as decimal(38, 2)) as affected_spend,
-        cast(null as varchar) as facts_hash
+        cast(
+            case
+                when verdicts.audit = 'suppressions_did_not_shrink' and verdicts.failed_rows > 0 then compared.lost_hash
+            end as varchar
+        ) as facts_hash
     from verdicts
+    cross join compared
     left join versions on verdicts.snapshot_month = versions.snapshot_month
 {% endmacro %}
 
