@@ -133,7 +133,7 @@ def audience_refusal(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _ids(finding: Finding) -> str:
     """By count, never by value."""
-    endings = {"did_not_shrink": "fewer than before", "match_customers": "of nobody", "matches_customers": "of nobody"}
+    endings = {"did_not_shrink": "lost", "match_customers": "of nobody", "matches_customers": "of nobody"}
     of = next((words for ending, words in endings.items() if finding.audit.endswith(ending)), "")
     counts = "id" if finding.audit.startswith("suppressions_") else "row"
     return f" That is {counted(finding.failed_rows, counts)} {of}." if of else ""
