@@ -58,7 +58,7 @@ class Today:
     snapshot_month with customer_id.
     """
 
-    objections: Mapping[str, tuple[float, int]]  # what the audits of the list of objections measure
+    objections: Mapping[str, objections.Measured]  # what the audits of the list of objections measure
     customers: str
     suppressed: str
     closed_mailboxes: str

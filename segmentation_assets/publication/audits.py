@@ -183,6 +183,47 @@ AUDITS: tuple[Audit, ...] = (
         " source.",
     ),
 )
+
+
+def _of_limits(table: str, what: str) -> tuple[Audit, ...]:
+    """Of an optional table of the source that leaves somebody out (macros/audiences/limit_audits.sql)."""
+    return (
+        Audit(
+            f"{table}_is_there",
+            is_blocking=True,
+            meaning=f"The table {table} is there, if it was when the last lists were made (gold.audience_log).",
+            unit="tables missing",
+            one=f"table missing ({table})",
+            advice=f"Load it again. If there are {what} no more, accept it: then it is asked for no longer.",
+        ),
+        Audit(
+            f"{table}_did_not_shrink",
+            is_blocking=True,
+            meaning=f"{table} has about as many rows as when the last lists were made (gold.audience_log).",
+            unit=f"% of the {what} lost since the last lists",
+            advice="The load stopped half-way, or the table was cleaned. Load it whole; if so many hold no more, accept"
+            " it.",
+        ),
+        Audit(
+            f"{table}_matches_customers",
+            is_blocking=True,
+            meaning=f"The rows of {table} name customers.",
+            unit=f"% of the {what} name no customer",
+            advice=f"Each of them leaves nobody out. Compare {table}.customer_id with dim_customer.customer_id: another"
+            " system's ids, a prefix, lost leading zeros. If these are nobody's any more, accept it.",
+        ),
+        Audit(
+            f"{table}_is_spelt_as_customers",
+            is_blocking=True,
+            meaning=f"No id in {table} differs from a customer's in nothing but capitals.",
+            unit=f"{what} whose id is a customer's but for capitals",
+            one=f"of the {what} has an id that is a customer's but for capitals",
+            advice="Ids are compared with their capitals, as two customers may differ in nothing else. Write them as"
+            " dim_customer does.",
+        ),
+    )
+
+
 # Of what the lists of a month are made of besides the month itself. They keep it from having lists and files, never
 # from being published.
 AUDIENCE_AUDITS: tuple[Audit, ...] = (
@@ -197,7 +238,8 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
     Audit(
         "suppressions_did_not_shrink",
         is_blocking=True,
-        meaning="There are about as many objections as when the last lists were made (gold.audience_log).",
+        meaning="The objections that were in force when the last lists were made (silver.objections_at_last_lists) are"
+        " in force, or ended since.",
         unit="% of the objections lost since the last lists",
         advice="The load stopped half-way, or the list was cleaned. Load it whole; if so many were withdrawn, accept"
         " it.",
@@ -239,6 +281,8 @@ AUDIENCE_AUDITS: tuple[Audit, ...] = (
         advice="The lists are made; such a row counts for every campaign and channel, so that nobody is written to who"
         " must not be. Correct the name at the source; campaigns of other systems belong in neither table.",
     ),
+    *_of_limits("campaign_eligibility", "exclusions from offers"),
+    *_of_limits("contact_history", "contacts by other systems"),
 )
 BY_NAME: Mapping[str, Audit] = {audit.name: audit for audit in (*AUDITS, *AUDIENCE_AUDITS)}
 BAND = "share_is_within_the_expected_band"

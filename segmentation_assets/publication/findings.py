@@ -133,11 +133,10 @@ def audience_refusal(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _ids(finding: Finding) -> str:
     """By count, never by value."""
-    of = {
-        "suppressions_did_not_shrink": "fewer than before",
-        "suppressions_match_customers": "of nobody",
-    }.get(finding.audit)
-    return f" That is {counted(finding.failed_rows, 'id')} {of}." if of else ""
+    endings = {"did_not_shrink": "lost", "match_customers": "of nobody", "matches_customers": "of nobody"}
+    of = next((words for ending, words in endings.items() if finding.audit.endswith(ending)), "")
+    counts = "id" if finding.audit.startswith("suppressions_") else "row"
+    return f" That is {counted(finding.failed_rows, counts)} {of}." if of else ""
 
 
 def refusal(rows: Sequence[Mapping[str, Any]]) -> str:

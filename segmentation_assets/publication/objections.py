@@ -6,6 +6,7 @@ when it is sent, by the same measures, bounds and acceptances.
 
 from collections.abc import Mapping
 from datetime import date
+from typing import NamedTuple
 
 from segmentation_assets.errors import UserError
 from segmentation_assets.months import MonthRange
@@ -20,6 +21,7 @@ from segmentation_assets.warehouse.catalog import table_exists
 from segmentation_assets.warehouse.session import Session
 
 TABLE = "marketing_suppressions"
+KEPT = "objections_at_last_lists"
 
 
 class ObjectionsError(UserError):
@@ -55,7 +57,7 @@ def _quoted(*names: str) -> list[str]:
     return [f"'{name}'" for name in names]
 
 
-def require(session: Session, month: date, now: Mapping[str, tuple[float, int]]) -> None:
+def require(session: Session, month: date, now: Mapping[str, "Measured"]) -> None:
     """Raises ObjectionsError where the month's lists were refused, or would be if they were made `now` (measured)."""
     rows = audits.audience_audits(session, MonthRange.single(month))
     if not rows:
@@ -66,11 +68,11 @@ def require(session: Session, month: date, now: Mapping[str, tuple[float, int]])
     if any(audits.is_blocking_failure(row) for row in rows):
         raise ObjectionsError(audience_refusal(rows))
     failed = [
-        Finding.of_row({**row, "measured": now[row["audit"]][0], "failed_rows": now[row["audit"]][1]})
+        Finding.of_row({**row, "measured": now[row["audit"]].value, "failed_rows": now[row["audit"]].rows})
         for row in rows
         if row["audit"] in now
-        and now[row["audit"]][0] > row["upper_bound"]
-        and not _is_accepted(session, month, row["audit"], now[row["audit"]][0])
+        and now[row["audit"]].value > row["upper_bound"]
+        and not _is_accepted(session, month, row["audit"], now[row["audit"]])
     ]
     if failed:
         raise ObjectionsError(
@@ -90,23 +92,30 @@ def require(session: Session, month: date, now: Mapping[str, tuple[float, int]])
         )
 
 
-def _is_accepted(session: Session, month: date, audit: str, value: float) -> bool:
+def _is_accepted(session: Session, month: date, audit: str, now: "Measured") -> bool:
     found = session.rows(
         f"select count(*) as n from {session.silver}.segment_audit_overrides where snapshot_month = ? and audit = ?"
-        " and accepted_by is not null and abs(measured - ?) < 0.000000001",
-        (month, audit, value),
+        " and accepted_by is not null and abs(measured - ?) < 0.000000001 and coalesce(facts_hash, '') = ?",
+        (month, audit, now.value, now.facts_hash or ""),
     )
     return bool(found[0]["n"])
 
 
-def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
-    """Audit -> what it measures now, and of how many rows."""
+class Measured(NamedTuple):
+    """What an audit measures now, of how many rows, and of which, where an acceptance is bound to that."""
+
+    value: float
+    rows: int
+    facts_hash: str | None = None
+
+
+def measured(star: StarSchema) -> Mapping[str, Measured]:
+    """By audit."""
     session, is_there = star.session, star.exists(TABLE)
-    last_count = _last_count(session)
-    if not is_there:
-        (counts,) = session.rows(f"select 0 as suppressions, 0 as unmatched, 0 as misspelt, {last_count} as last_count")
-    else:
+    suppressions = unmatched = misspelt = 0
+    if is_there:
         customer_id = trimmed_sql("customer_id")
+        erased = _is_erased(session, "ids.customer_id")
         (counts,) = session.rows(
             f"""
             with ids as (
@@ -115,31 +124,81 @@ def measured(star: StarSchema) -> Mapping[str, tuple[float, int]]:
                 union all
                 select cast(null as varchar) as customer_id, row_number() over (order by 1) as number
                 from {star.sql(TABLE)} where coalesce({customer_id}, '') = ''
-            ),
-            counts as (
-                select
-                    count(*) as suppressions,
-                    count(case when customers.customer_id is null then 1 end) as unmatched,
-                    count(case when customers.customer_id is null and folded.folded_id is not null then 1 end)
-                        as misspelt
-                from ids
-                left join (select distinct customer_id from {session.silver}.stg_customers) as customers
-                    on ids.customer_id = customers.customer_id
-                left join (select distinct lower(customer_id) as folded_id from {session.silver}.stg_customers)
-                    as folded on lower(ids.customer_id) = folded.folded_id
             )
-            select suppressions, unmatched, misspelt, {last_count} as last_count from counts
+            select
+                count(*) as suppressions,
+                count(case when customers.customer_id is null and not ({erased}) then 1 end) as unmatched,
+                count(case when customers.customer_id is null and folded.folded_id is not null then 1 end)
+                    as misspelt
+            from ids
+            left join (select distinct customer_id from {session.silver}.stg_customers) as customers
+                on ids.customer_id = customers.customer_id
+            left join (select distinct lower(customer_id) as folded_id from {session.silver}.stg_customers)
+                as folded on lower(ids.customer_id) = folded.folded_id
             """
         )
-    all_now, unmatched = int(counts["suppressions"]), int(counts["unmatched"])
-    before = int(counts["last_count"] or 0)
-    lost = max(before - all_now, 0)
+        suppressions, unmatched, misspelt = (int(counts[name]) for name in ("suppressions", "unmatched", "misspelt"))
+    before, lost, lost_hash = _lost(star, suppressions)
     return {
-        "suppressions_are_there": (0.0 if is_there else 1.0, 1),
-        "suppressions_did_not_shrink": (100 * lost / before if before else 0.0, lost),
-        "suppressions_match_customers": (100 * unmatched / all_now if all_now else 0.0, unmatched),
-        "suppressions_are_spelt_as_customers": (float(counts["misspelt"]), int(counts["misspelt"])),
+        "suppressions_are_there": Measured(0.0 if is_there else 1.0, 1),
+        "suppressions_did_not_shrink": Measured(100 * lost / before if before else 0.0, lost, lost_hash),
+        "suppressions_match_customers": Measured(100 * unmatched / suppressions if suppressions else 0.0, unmatched),
+        "suppressions_are_spelt_as_customers": Measured(float(misspelt), misspelt),
     }
+
+
+def _lost(star: StarSchema, suppressions: int) -> tuple[int, int, str | None]:
+    """How many objections were in force when lists were last made, how many of these are lost, and a hash of which: as
+    macros/audiences/objections_kept.sql has it. By their number alone where an earlier version made the lists."""
+    session, kept = star.session, f"{star.session.silver}.{KEPT}"
+    if table_exists(session, session.silver, KEPT):
+        now = "select cast(null as varchar) as customer_id, cast(null as date) as expires_at"
+        if star.exists(TABLE):
+            customer_id, expires_at = trimmed_sql("customer_id"), star.column(TABLE, "expires_at")
+            now = (
+                f"select {customer_id} as customer_id, max(coalesce({expires_at}, date '9999-12-31')) as expires_at"
+                f" from {star.sql(TABLE)} where {customer_id} <> '' group by 1"
+            )
+        (row,) = session.rows(
+            f"""
+            select
+                count(*) as n_before,
+                count(case when objections.customer_id is null then 1 end) as lost,
+                cast(sum(case when objections.customer_id is null then {_hash_number("last_lists.customer_id")} end)
+                    as varchar) as lost_hash
+            from (
+                select customer_id, cast(made_at as date) as made_on from {kept}
+                qualify rank() over (order by made_at desc) = 1
+            ) as last_lists
+            left join ({now}) as objections on last_lists.customer_id = objections.customer_id
+                and objections.expires_at > last_lists.made_on
+            """
+        )
+        if row["n_before"]:
+            return int(row["n_before"]), int(row["lost"]), row["lost_hash"]
+    (row,) = session.rows(f"select {_last_count(session)} as last_count")
+    before = int(row["last_count"] or 0)
+    return before, max(before - suppressions, 0), None
+
+
+def _hash_number(text: str) -> str:
+    """The same number as the macro hash_number, digit by digit in what either engine knows."""
+    digits = [f"ascii(substr(md5({text}), {place}, 1))" for place in range(1, 16)]
+    return " + ".join(
+        f"({digit} - case when {digit} > 57 then 87 else 48 end) * cast({16 ** (15 - place)} as bigint)"
+        for place, digit in enumerate(digits, start=1)
+    )
+
+
+def _is_erased(session: Session, column: str) -> str:
+    """A condition: whether the id was erased (make erase), and so is no customer's by intent. As join_erased in
+    macros/privacy/erased.sql, whose salt is the same in every row."""
+    if not table_exists(session, session.silver, "erased_customers"):
+        return "1 = 0"
+    erased = f"{session.silver}.erased_customers"
+    text = f"(select min(salt) from {erased}) || {column}"
+    hashed = f"sha2({text}, 256)" if session.folds_names else f"sha256({text})"
+    return f"coalesce({hashed} in (select erased_hash from {erased}), false)"
 
 
 def _last_count(session: Session) -> str:

@@ -250,11 +250,16 @@ def _published_so_far(session: Session, silver: str, gold: str, changed: Rules) 
     ):
         if table_exists(session, session.gold, table):
             _view(session, f"{gold}.{table}", f"select * from {session.gold}.{table}")
-    # Which lists there were, and of how many objections, for the audits of the lists; and whom every campaign left out,
-    # who stay so for their year. Copies: a run adds to them.
-    for table in ("audience_log", "universal_holdout"):
-        if table_exists(session, session.gold, table):
-            session.execute(f"create table {gold}.{table} as select * from {session.gold}.{table}")
+    # Which lists there were, and of how many objections and whose, for the audits of the lists; and whom every campaign
+    # left out, who stay so for their year. Copies: a run adds to them.
+    kept = (
+        (session.gold, gold, "audience_log"),
+        (session.gold, gold, "universal_holdout"),
+        (session.silver, silver, "objections_at_last_lists"),
+    )
+    for published_in, schema, table in kept:
+        if table_exists(session, published_in, table):
+            session.execute(f"create table {schema}.{table} as select * from {published_in}.{table}")
 
 
 def _count_as_published(session: Session, silver: str, gold: str) -> None:

@@ -31,6 +31,13 @@ SEGMENTS = ["High-Value Travelers", "Declining", "New & Growing", "Budget-Consci
 COMPARED = "where severity = 'error' and audit <> 'no_blocking_bound_was_loosened'"
 
 
+# Which run made a row.
+OF_THE_RUN = {
+    "silver.audience_candidates": "exclude (run_id)",
+    "silver.objections_at_last_lists": "exclude (run_id, made_at)",
+}
+
+
 def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     with duckdb.connect(str(path), read_only=True) as connection:
         names = connection.execute(
@@ -39,7 +46,7 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         ).fetchall()
         return {
             name: connection.execute(
-                f"select * {'exclude (run_id)' if name == 'silver.audience_candidates' else ''} from {name}"
+                f"select * {OF_THE_RUN.get(name, '')} from {name}"
                 f" {COMPARED if name.endswith('audits') else ''} order by all"
             ).fetchall()
             for (name,) in names

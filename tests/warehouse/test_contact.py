@@ -15,6 +15,7 @@ import pytest
 from segmentation_assets.assets.exports import export_month
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.store import ExportStore
+from segmentation_assets.privacy import erased
 from segmentation_assets.publication import acceptances
 from segmentation_assets.publication.objections import ObjectionsError
 from segmentation_assets.warehouse.duckdb import DuckDBWarehouse
@@ -85,7 +86,7 @@ FAULTS = {
     ),
     "of another system": (
         "update gold.marketing_suppressions set customer_id = 'X' || customer_id",
-        {"suppressions_match_customers": 100},
+        {"suppressions_match_customers": 100, "suppressions_did_not_shrink": 100},
     ),
     "in small letters": (
         "update gold.marketing_suppressions set customer_id = lower(customer_id)"
@@ -94,7 +95,20 @@ FAULTS = {
     ),
     "one of nobody knows whom": (
         "update gold.marketing_suppressions set customer_id = ' ' where hash(customer_id) % 5 = 0",
-        {"suppressions_match_customers": None},
+        {"suppressions_match_customers": None, "suppressions_did_not_shrink": None},
+    ),
+    "as many of others": (
+        "delete from gold.marketing_suppressions; insert into gold.marketing_suppressions by name"
+        " select min(customer_id) as customer_id from silver.objections_at_last_lists;"
+        "insert into gold.marketing_suppressions by name select distinct customer_id from silver.stg_customers"
+        " where customer_id not in (select customer_id from silver.objections_at_last_lists) order by 1"
+        " limit (select count(*) - 1 from silver.objections_at_last_lists)",
+        {"suppressions_did_not_shrink": None},
+    ),
+    "ended on a database's empty date": (
+        "alter table gold.marketing_suppressions add column expires_at date;"
+        "update gold.marketing_suppressions set expires_at = date '1900-01-01'",
+        {"suppressions_did_not_shrink": 100},
     ),
 }
 
@@ -134,6 +148,69 @@ def test_objections_that_cannot_be_believed_stop_lists_and_files_until_accepted(
     assert store.manifest("core_retention", NOVEMBER)
     # The next month compares with what was accepted.
     assert "suppressions_did_not_shrink" not in failed(made)
+
+
+def test_an_acceptance_of_some_lost_objections_is_of_no_others(made: Pipeline, tmp_path: Path) -> None:
+    """Those are put back and as many others lost: neither the lists nor an export go by what was accepted."""
+    objectors = "select distinct customer_id from gold.marketing_suppressions order by customer_id"
+    ids = [one for (one,) in made.rows(objectors)]
+    assert len(ids) > 10
+    some, others = (", ".join(f"'{one}'" for one in part) for part in (ids[:4], ids[-4:]))
+    made.execute(
+        "create table main.whole as from gold.marketing_suppressions;"
+        f"delete from gold.marketing_suppressions where customer_id in ({some})"
+    )
+    assert build(made)
+    assert set(failed(made)) == {"suppressions_did_not_shrink"}
+    accept(made, "suppressions_did_not_shrink")
+    assert failed(made) == {}
+
+    def export() -> None:
+        with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
+            store = ExportStore(str(tmp_path / "out"))
+            export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, star_of(session))
+
+    export()
+    made.execute(
+        "delete from gold.marketing_suppressions; insert into gold.marketing_suppressions"
+        f" from main.whole where customer_id not in ({others})"
+    )
+    with pytest.raises(ObjectionsError, match="suppressions_did_not_shrink"):
+        export()
+    assert build(made)
+    assert set(failed(made)) == {"suppressions_did_not_shrink"}
+
+
+def test_objections_that_end_after_the_last_lists_are_not_lost(made: Pipeline, tmp_path: Path) -> None:
+    made.execute(
+        "update silver.objections_at_last_lists set made_at = timestamp '2025-12-03 08:00:00';"
+        "alter table gold.marketing_suppressions add column expires_at date;"
+        "update gold.marketing_suppressions set expires_at = date '2025-12-04'"
+    )
+    with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
+        store = ExportStore(str(tmp_path / "out"))
+        export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, star_of(session))
+    assert build(made) == []
+
+
+def test_objections_of_who_was_erased_are_nobodys_by_intent_on_the_day_of_the_export_too(
+    made: Pipeline, tmp_path: Path
+) -> None:
+    objectors = [one for (one,) in made.rows("select distinct customer_id from gold.marketing_suppressions")]
+    gone = sorted(objectors)[: len(objectors) // 3]
+    with DuckDBWarehouse(path=str(made.path)).session() as session:
+        erased.add(session, gone)
+    succeeded, said = made.dbt(NOVEMBER, select="stg_customers customer_contacts", arguments=NO_TESTS)
+    assert succeeded, said
+    assert build(made) == []
+    assert made.rows(
+        "select max(measured) from silver.audience_audits where audit = 'suppressions_match_customers'"
+        f" and snapshot_month = '{NOVEMBER}'"
+    ) == [(0,)]
+    store = ExportStore(str(tmp_path / "out"))
+    with DuckDBWarehouse(path=str(made.path)).session(read_only=True) as session:
+        export_month(session, store, CAMPAIGNS["core_retention"], NOVEMBER, star_of(session))
+    assert store.manifest("core_retention", NOVEMBER)
 
 
 def test_a_refused_month_has_its_segments_and_no_lists(published_file: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from segmentation_assets.assets.exports import export_month
 from segmentation_assets.dbt.project import Project
 from segmentation_assets.exports.files import JOINED, LEFT
 from segmentation_assets.exports.store import ExportStore
+from segmentation_assets.publication.acceptances import accept
 from segmentation_assets.publication.explanations import explain, render
 from segmentation_assets.rules.load import parse_rules
 from segmentation_assets.sources.star_schema import StarSchema
@@ -391,3 +392,72 @@ def test_who_entered_the_segment_is_sent_to_and_the_files_say_who_joined_and_lef
     assert entered - held_out - objectors <= joined
     other = store.manifest("core_retention", NOVEMBER)
     assert other is not None and not {JOINED, LEFT} & set(other["files"])
+
+
+# What happens to a table that leaves somebody out, and what its audits measure (None: some share of it).
+LIMITS_LOST: dict[str, tuple[str, dict[str, float | None]]] = {
+    "missing": ("alter table gold.{table} rename to elsewhere_{table}", {"is_there": 1, "did_not_shrink": 100}),
+    "cut short": ("delete from gold.{table} where hash(customer_id) % 2 = 0", {"did_not_shrink": None}),
+    "of another system": ("update gold.{table} set customer_id = 'X' || customer_id", {"matches_customers": 100}),
+    "in small letters": (
+        "update gold.{table} set customer_id = lower(customer_id)"
+        " where customer_id = (select min(customer_id) from gold.{table})",
+        {"is_spelt_as_customers": 1},
+    ),
+}
+LIMITS = ("campaign_eligibility", "contact_history")
+
+
+def refused_limits(pipeline: Pipeline) -> dict[str, float]:
+    return dict(
+        pipeline.rows(
+            "select audit, measured from silver.audience_audit_verdicts"
+            f" where snapshot_month = '{NOVEMBER}' and is_blocking"
+        )
+    )
+
+
+@pytest.mark.parametrize("name", LIMITS_LOST)
+def test_who_may_not_be_offered_to_and_who_was_contacted_cannot_go_unseen(limited: Pipeline, name: str) -> None:
+    fault, expected = LIMITS_LOST[name]
+    for table in LIMITS:
+        limited.execute(fault.format(table=table))
+    succeeded, said = limited.dbt(NOVEMBER, None, "audience_audits", everything(), NO_TESTS)
+    assert succeeded, said
+    found = refused_limits(limited)
+    assert set(found) == {f"{table}_{audit}" for table in LIMITS for audit in expected}
+    for table in LIMITS:
+        for audit, measured in expected.items():
+            assert found[f"{table}_{audit}"] == measured or (measured is None and 25 < found[f"{table}_{audit}"] < 75)
+
+
+def test_a_table_of_limits_that_is_gone_stops_the_lists_until_accepted_and_is_then_asked_for_no_more(
+    limited: Pipeline,
+) -> None:
+    lists = "select * exclude (run_id) from silver.audience_candidates order by all"
+    before = limited.rows(lists)
+    logged = limited.rows("select distinct campaign_eligibility_rows, contact_history_rows from gold.audience_log")
+    assert logged == limited.rows(
+        "select (select count(*) from gold.campaign_eligibility), (select count(*) from gold.contact_history)"
+    )
+    for table in LIMITS:
+        limited.execute(f"alter table gold.{table} rename to elsewhere_{table}")
+    succeeded, said = limited.dbt(
+        NOVEMBER, None, "path:models/audiences", everything(), ("--exclude", "test_type:generic", "test_type:unit")
+    )
+    assert not succeeded and any("asked_audiences_are_made" in line for line in said)
+    assert limited.rows(lists) == before
+    refused = refused_limits(limited)
+    assert set(refused) == {f"{table}_{audit}" for table in LIMITS for audit in ("is_there", "did_not_shrink")}
+    with limited.warehouse().session() as session:
+        for audit in refused:
+            assert "Accepted by Ann" in accept(session, NOVEMBER, audit, None, "Ann", "We have no such table any more")
+    for _ in range(2):
+        succeeded, said = limited.dbt(NOVEMBER, None, "path:models/audiences", everything(), NO_TESTS)
+        assert succeeded, said
+        assert refused_limits(limited) == {}
+    assert limited.rows(lists) != before
+    assert limited.rows(
+        "select distinct campaign_eligibility_rows, unmatched_contact_history_rows from gold.audience_log"
+        f" where snapshot_month = '{NOVEMBER}' qualify row_number() over (order by made_at desc) = 1"
+    ) == [(None, None)]  # fmt: skip

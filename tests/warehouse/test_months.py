@@ -37,6 +37,8 @@ LISTS = (
     "select distinct snapshot_month, campaign, content_hash, suppressions, unmatched_suppressions, listed, held_out"
     " from gold.audience_log order by all"
 )
+# And of whose objections the last of them went by.
+KEPT = "select customer_id from silver.objections_at_last_lists order by 1"
 # What the feed comes to; it has what each run changed of the newest lists, so the way there depends on the order of
 # the runs.
 FEED = (
@@ -52,6 +54,7 @@ SECOND_PASS = {
     "segment_publications": PUBLICATIONS,
     "audience_candidates": CANDIDATES,
     "audience_log": LISTS,
+    "objections_at_last_lists": KEPT,
     "audience_feed": FEED,
     "segment_audits": AUDITS.format(""),
 }

@@ -346,7 +346,10 @@ def test_the_lists_so_far_decide_what_they_decide_in_a_real_run(audiences_file: 
         assert month.list_failures == ()
         assert month.is_publishable
 
-        pipeline.execute("update gold.audience_log set suppressions = 1000 * (suppressions + 1)")
+        pipeline.execute(
+            "insert into silver.objections_at_last_lists by name"
+            " select 'gone ' || customer_id as customer_id, made_at, run_id from silver.objections_at_last_lists"
+        )
         there = everything(pipeline.path)
         (month,) = computed(pipeline, "audits.minimum_segment_share_pct=0.5")
         assert everything(pipeline.path) == there

@@ -88,7 +88,7 @@
         {'audit': 'suppressions_are_spelt_as_customers', 'severity': 'error', 'at_most': 0},
         {'audit': 'earlier_lists_are_there', 'severity': 'error', 'at_most': 0},
         {'audit': 'limits_name_known_campaigns', 'severity': 'warn', 'at_most': 0},
-    ] %}
+    ] + limit_bounds() %}
     with months as (
 
         {{ asked_months() }}
@@ -121,23 +121,45 @@
 
     ),
 
+    -- Of which customers they were, too.
+    lost_objections as (
+
+        {{ lost_objections() }}
+
+    ),
+
+    -- By their number alone where an earlier version made the last lists.
     compared as (
 
         select
             counts.suppressions,
             counts.unmatched,
             counts.misspelt,
-            coalesce(last_counts.suppressions, 0) as suppressions_before,
             case
+                when lost_objections.n_before > 0 then lost_objections.n_before
+                else coalesce(last_counts.suppressions, 0)
+            end as suppressions_before,
+            case
+                when lost_objections.n_before > 0 then lost_objections.lost
                 when counts.suppressions < coalesce(last_counts.suppressions, 0)
                     then coalesce(last_counts.suppressions, 0) - counts.suppressions
                 else 0
-            end as lost
+            end as lost,
+            lost_objections.lost_hash
         from counts
+        cross join lost_objections
         left join last_counts on 1 = 1
 
     ),
 
+    {% for table in limit_tables_in_use() -%}
+    compared_{{ table }} as (
+
+        {{ compared_limit(table) }}
+
+    ),
+
+    {% endfor -%}
     lost_lists as (
 
         {{ lost_lists() }}
@@ -204,6 +226,8 @@
             unknown_limits.n as affected_rows
         from months
         cross join unknown_limits
+        union all
+        {{ limit_findings('months') }}
 
     ),
 
@@ -232,8 +256,13 @@
         versions.content_hash,
         cast('{{ decision_hash() }}' as varchar) as decision_hash,
         cast(null as decimal(38, 2)) as affected_spend,
-        cast(null as varchar) as facts_hash
+        cast(
+            case
+                when verdicts.audit = 'suppressions_did_not_shrink' and verdicts.failed_rows > 0 then compared.lost_hash
+            end as varchar
+        ) as facts_hash
     from verdicts
+    cross join compared
     left join versions on verdicts.snapshot_month = versions.snapshot_month
 {% endmacro %}
 
@@ -316,6 +345,7 @@
     {%- if log %}
     insert into {{ log }} (
         snapshot_month, campaign, made_at, run_id, content_hash, suppressions, unmatched_suppressions, listed, held_out
+        {%- for table in limit_tables() %}, {{ table }}_rows, unmatched_{{ table }}_rows{% endfor %}
     )
     with counts as (
 
@@ -323,6 +353,14 @@
 
     ),
 
+    {% for table in limit_tables() -%}
+    {{ table }}_counts as (
+
+        {{ limit_counts(table) }}
+
+    ),
+
+    {% endfor -%}
     made as (
 
         select
@@ -353,9 +391,16 @@
         max(counts.unmatched),
         count(candidates.treatment_group),
         count(case when candidates.treatment_group = 'holdout' then 1 end)
+        {%- for table in limit_tables() %},
+        max({{ table }}_counts.n),
+        max(case when {{ table }}_counts.n is not null then {{ table }}_counts.unmatched end)
+        {%- endfor %}
     from made
     cross join campaigns
     cross join counts
+    {%- for table in limit_tables() %}
+    cross join {{ table }}_counts
+    {%- endfor %}
     left join {{ this }} as candidates
         on
             made.snapshot_month = candidates.snapshot_month

@@ -3,11 +3,16 @@
     schema='silver',
     on_schema_change='append_new_columns',
     meta={'replaces': 'months_in_batch'},
-    post_hook="{{ log_audiences_sql() }}",
+    post_hook=[
+        "{{ log_audiences_sql() }}",
+        "{{ keep_objections_sql() }}",
+        "{{ forget_earlier_objections_sql() }}",
+    ],
 ) }}
 
 {{- refuse_other_campaigns() }}
 -- depends_on: {{ ref('audience_log') }}
+-- depends_on: {{ ref('objections_at_last_lists') }}
 -- depends_on: {{ ref('audience_audits') }}
 -- depends_on: {{ ref('universal_holdout') }}
 -- The gate of the lists: a month whose audits fail now, unaccepted, is absent here and so keeps the lists it has. They

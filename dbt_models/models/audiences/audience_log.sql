@@ -11,5 +11,9 @@ select
     cast(null as bigint) as suppressions,
     cast(null as bigint) as unmatched_suppressions,
     cast(null as bigint) as listed,
-    cast(null as bigint) as held_out
+    cast(null as bigint) as held_out,
+    cast(null as bigint) as campaign_eligibility_rows,
+    cast(null as bigint) as unmatched_campaign_eligibility_rows,
+    cast(null as bigint) as contact_history_rows,
+    cast(null as bigint) as unmatched_contact_history_rows
 where 1 = 0
