@@ -19,6 +19,8 @@ from segmentation_assets.warehouse.snowflake import SnowflakeSession
 MARK = "Made by customer-segmentation."
 LOG = "segment_publications"
 # By these the log of publications is known, of whatever version.
+# Columns that a table of anybody's about customers has.
+OF_ANYBODYS = frozenset({"snapshot_month", "customer_id", "customer_key", "email", "first_name", "last_name"})
 OF_THE_LOG = frozenset({"snapshot_month", "version", "rules_hash", "published_at"})
 # What is no model: made in Python, from its first version on with these columns. In the published schema.
 OF_STEPS = {
@@ -104,16 +106,14 @@ def foreign(relations: Sequence[Relation], names: Mapping[Table, Sequence[str]])
     """Those that are not ours, by name.
 
     Ours without a mark are of a run that was killed before it set one, with every column that is declared, or of an
-    earlier version, with the log of publications beside it and two of them at least: all that it has, or where a
-    company added columns of its own, three of them and a third of what is declared.
+    earlier version, with the log of publications beside it: two of them at least are all that it has, or where it has
+    others too, two say more than whose row it is and of which month.
     """
     has_log = any(one.name == LOG and one.columns >= OF_THE_LOG for one in relations)
 
     def is_earlier(one: Relation) -> bool:
-        wanted = set(names[one.schema, one.name])
-        shared = one.columns & wanted
-        is_all, is_much = shared == one.columns, len(shared) >= 3 and 3 * len(shared) >= len(wanted)
-        return len(shared) >= 2 and (is_all or is_much)
+        shared = one.columns & set(names[one.schema, one.name])
+        return len(shared) >= 2 and (shared == one.columns or len(shared - OF_ANYBODYS) >= 2)
 
     return sorted(
         f"{one.schema}.{one.name}"

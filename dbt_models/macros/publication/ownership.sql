@@ -4,6 +4,11 @@
 {#- At the end of the comment of every table and view that is made. -#}
 {% macro ownership_mark() %}{{ return("Made by customer-segmentation.") }}{% endmacro %}
 
+{#- Columns that a table of anybody's about customers has. -#}
+{% macro columns_of_anybodys() %}
+    {{ return(['snapshot_month', 'customer_id', 'customer_key', 'email', 'first_name', 'last_name']) }}
+{% endmacro %}
+
 {% macro refuse_foreign_relations() %}
     {% if not execute or var('schema_prefix', '') or flags.WHICH not in ['run', 'build'] %}{{ return('') }}{% endif %}
     {% set declared = {} %}
@@ -32,10 +37,10 @@
     {% set foreign = [] %}
     {% for relation, (comment, columns) in present.items() if ownership_mark() not in comment %}
         {% set missing = declared[relation] | reject('in', columns) | list %}
-        {% set wanted = declared[relation] | length %}
-        {% set shared = wanted - missing | length %}
-        {% set is_much = shared >= 3 and 3 * shared >= wanted %}
-        {% set is_earlier = shared >= 2 and (shared == columns | length or is_much) %}
+        {% set shared = columns | select('in', declared[relation]) | list %}
+        {% set is_earlier = shared | length >= 2 and (
+            shared | length == columns | length or shared | reject('in', columns_of_anybodys()) | list | length >= 2
+        ) %}
         {% if missing and not (logs and is_earlier) %}
             {% do foreign.append(relation | join('.')) %}
         {% endif %}

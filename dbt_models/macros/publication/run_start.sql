@@ -19,12 +19,13 @@
             ~ " Leave it out: the months of first_month and last_month are made anew by every run, and no others."
         ) %}
     {% endif %}
-    {#- Of any other form they may be somebody else's schemas, and under a prefix nobody is asked whose tables they are. -#}
+    {#- Of any other form they may be somebody's schemas, and under a prefix nobody is asked whose tables they are. -#}
     {% set prefix = var('schema_prefix', '') %}
     {% if prefix and not modules.re.fullmatch('what_if_[0-9]{14}_[0-9a-f]{6}_', prefix | string) %}
         {% do exceptions.raise_compiler_error(
-            "The var schema_prefix is '" ~ prefix ~ "', which is no what-if's, so nothing was run. Leave it out; schemas of"
-            ~ " other names are SEGMENTATION_GOLD_SCHEMA and SEGMENTATION_SILVER_SCHEMA, a what-if is `make what-if`."
+            "The var schema_prefix is '" ~ prefix ~ "', which is no what-if's, so nothing was run. Leave it out;"
+            ~ " schemas of other names are SEGMENTATION_GOLD_SCHEMA and SEGMENTATION_SILVER_SCHEMA, a what-if is"
+            ~ " `make what-if`."
         ) %}
     {% endif %}
     {% set problems = blanked_rules() %}
