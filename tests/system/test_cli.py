@@ -71,7 +71,7 @@ def test_a_first_run_and_a_second(tmp_path: Path) -> None:
     shown = [line for line in table if any(line.lstrip().startswith(name) for name in SEGMENTS)]
     assert [line.split("  ")[0].strip() for line in shown] == SEGMENTS
     assert all("%" in line for line in shown)
-    assert re.search(r"^ *\d+\.\d s  audiences: 15 of 15 tables, \d+ checks passed", out, re.MULTILINE), out
+    assert re.search(r"^ *\d+\.\d s  audiences: 16 of 16 tables, \d+ checks passed", out, re.MULTILINE), out
     assert re.search(r"^Done(?: with \d+ warnings?)? in \d+ s[.:]$", out, re.MULTILINE), out
     assert re.search(r"^Published: \S+ to \S+ \(version 1\)\.$", out, re.MULTILINE), out
     assert out.splitlines()[-1].startswith("Next: make ui")
